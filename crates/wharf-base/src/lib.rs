@@ -1,0 +1,22 @@
+//! What the standard library lacks and a simulation must be able to replace: time, randomness, ids, background
+//! tasks; and the two units that configuration speaks, sizes and durations.
+//!
+//! Nothing here knows what a registry is. Every other room that wants the time, a random number or a task beside the
+//! request gets it from here, so that a test (or a simulated world) can hand in another one.
+
+mod clock;
+mod duration;
+mod id;
+mod rng;
+mod size;
+mod spawn;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use duration::HumanDuration;
+pub use id::{ParseIdError, StoreId, UploadId};
+pub use rng::{Rng, SeededRng, SystemRng};
+pub use size::ByteSize;
+pub use spawn::{Shutdown, Spawner};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use crate::{ByteSize, HumanDuration, ManualClock, Rng, SeededRng, Spawner, Timestamp, UploadId};
+
+#[test]
+fn an_id_reads_back_what_it_prints_and_nothing_else() {
+    let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+    let id = UploadId::generate(&clock, &SeededRng::new(1));
+    let text = id.to_string();
+    assert_eq!(text.parse(), Ok(id));
+    assert_eq!(text.len(), 36);
+    for wrong in [
+        text.to_uppercase(),
+        format!("{{{text}}}"),
+        text.replace('-', ""),
+        format!("urn:uuid:{text}"),
+        format!("{text} "),
+        "00000000-0000-4000-8000-000000000000".into(),
+        "../../etc/passwd".into(),
+        String::new(),
+    ] {
+        assert!(wrong.parse::<UploadId>().is_err(), "{wrong} was accepted");
+    }
+}
+
+#[test]
+fn ids_differ_and_sort_by_time() {
+    let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+    let rng = SeededRng::new(2);
+    let first = UploadId::generate(&clock, &rng);
+    clock.advance(Duration::from_millis(1));
+    let second = UploadId::generate(&clock, &rng);
+    assert!(first < second);
+}
+
+#[test]
+fn a_size_prints_exactly_and_reads_back() {
+    for (size, text) in [
+        (ByteSize::mib(4), "4 MiB"),
+        (ByteSize::gib(100), "100 GiB"),
+        (ByteSize::bytes(0), "0 B"),
+        (ByteSize::bytes(1025), "1025 B"),
+        (ByteSize::kib(1025), "1025 KiB"),
+    ] {
+        assert_eq!(size.to_string(), text);
+        assert_eq!(text.parse(), Ok(size));
+    }
+    assert_eq!("1kb".parse(), Ok(ByteSize::bytes(1000)));
+    assert!("many".parse::<ByteSize>().is_err());
+    assert!("-1".parse::<ByteSize>().is_err());
+}
+
+#[test]
+fn a_duration_reads_back_what_it_prints() {
+    for text in ["30s", "1day", "7days", "90ms"] {
+        let span: HumanDuration = text.parse().expect(text);
+        assert_eq!(span.to_string(), text);
+    }
+    assert_eq!("24h".parse(), Ok(HumanDuration::days(1)));
+    assert!("soon".parse::<HumanDuration>().is_err());
+}
+
+#[test]
+fn time_prints_as_rfc_3339_in_utc() {
+    assert_eq!(Timestamp::from_micros(1_700_000_000_000_001).to_string(), "2023-11-14T22:13:20.000001Z");
+}
+
+#[test]
+fn time_never_overflows() {
+    let end = Timestamp::from_micros(i64::MAX);
+    assert_eq!(end.plus(Duration::from_secs(1)), end);
+    assert_eq!(end.plus(Duration::MAX), end);
+}
+
+#[test]
+fn a_seed_repeats_its_bytes() {
+    let (mut a, mut b) = ([0; 13], [0; 13]);
+    SeededRng::new(7).fill(&mut a);
+    SeededRng::new(7).fill(&mut b);
+    assert_eq!(a, b);
+    SeededRng::new(8).fill(&mut b);
+    assert_ne!(a, b);
+}
+
+#[tokio::test]
+async fn draining_waits_for_every_task() {
+    let spawner = Spawner::new();
+    let (release, held) = tokio::sync::oneshot::channel::<()>();
+    let task = spawner.spawn("waits", held);
+    assert_eq!(spawner.running(), 1);
+    assert!(!spawner.drain(Duration::ZERO).await);
+    release.send(()).expect("the task waits");
+    assert!(spawner.drain(Duration::from_secs(10)).await);
+    assert!(task.await.expect("no panic").is_ok());
+}

@@ -1,0 +1,73 @@
+//! What the network sees: `/v2/`, health. This room translates between HTTP and the use cases and decides nothing.
+//!
+//! A request takes one way: connection → limits and request id ([`service`]) → route → policy → use case → answer
+//! ([`v2`]). Errors become answers in one place ([`v2::error`]), and every answer passes one door ([`service`]) where
+//! it gets the headers that all have and its line in the access log.
+
+mod body;
+mod config;
+mod connection;
+mod health;
+mod limits;
+mod listen;
+mod origin;
+mod reply;
+mod service;
+mod tls;
+mod v2;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wharf_base::{Clock, Rng, Shutdown};
+use wharf_policy::Engine;
+use wharf_registry::Registry;
+
+pub use config::Config;
+pub use listen::{Server, StartError};
+pub use tls::TlsError;
+
+/// What the server hands requests to.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The use cases.
+    pub registry: Arc<Registry>,
+    /// Asked before each of them.
+    pub policy: Arc<Engine>,
+    /// Time for limits and log lines.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for request ids.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// Everything a request can reach; one a process.
+struct App {
+    parts: Parts,
+    config: Config,
+    origins: origin::Origins,
+    rate: Option<limits::RateLimit>,
+    drainer: body::Drainer,
+    ids: RequestIds,
+    shutdown: Shutdown,
+}
+
+/// Request ids: unique in this process by a counter, across processes by a random beginning.
+struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new(rng: &dyn Rng) -> Self {
+        let mut process = [0; 8];
+        rng.fill(&mut process);
+        Self { process: u64::from_ne_bytes(process), next: AtomicU64::new(1) }
+    }
+
+    fn take(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests;

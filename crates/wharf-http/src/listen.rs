@@ -1,0 +1,243 @@
+//! Accepting connections, and ending them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wharf_base::Shutdown;
+
+use crate::body::Drainer;
+use crate::connection::{Connection, InFlight, Timeouts};
+use crate::limits::{Connections, Place, RateLimit};
+use crate::origin::{ExternalUrl, Origins};
+use crate::service::{self, Peer};
+use crate::tls::{Certificates, TlsError};
+use crate::{App, Config, Parts, RequestIds};
+
+/// The most headers of a request; one more is answered 431.
+const HEADERS_MAX: usize = 128;
+
+/// Requests that one HTTP/2 connection may have under way.
+const HTTP2_STREAMS_MAX: u32 = 128;
+
+/// Streams that a client may reset before they were looked at; one more ends the connection.
+const HTTP2_RESETS_MAX: usize = 200;
+
+/// How much of an upload may be on its way on one HTTP/2 stream, and on a connection, without our consent (P-024).
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The longest list of headers on HTTP/2.
+const HTTP2_HEADERS_MAX_BYTES: u32 = 64 << 10;
+
+/// How long to wait when the system has no descriptors left for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("listening on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The external URL is none.
+    #[error("server.external_url {0}")]
+    ExternalUrl(&'static str),
+}
+
+/// A server that listens; a value that a test can hold.
+pub struct Server {
+    app: Arc<App>,
+    listeners: Vec<TcpListener>,
+    tls: Option<(TlsAcceptor, Arc<Certificates>)>,
+    connections: Connections,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Listens on every configured address. From now on connections queue up; they are served by [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], naming the address or file; nothing listens then.
+    pub async fn bind(config: Config, parts: Parts, shutdown: Shutdown) -> Result<Self, StartError> {
+        let external =
+            config.external_url.as_deref().map(ExternalUrl::parse).transpose().map_err(StartError::ExternalUrl)?;
+        let tls = match (&config.tls_certificate, &config.tls_key) {
+            (Some(certificate), Some(key)) => {
+                let certificates = Certificates::load(certificate, key)?;
+                Some((TlsAcceptor::from(Arc::new(certificates.server_config()?)), certificates))
+            }
+            _ => None,
+        };
+        let mut listeners = Vec::new();
+        for &address in &config.listen {
+            let bound = TcpListener::bind(address).await;
+            listeners.push(bound.map_err(|source| StartError::Listen { address, source })?);
+        }
+        let app = Arc::new(App {
+            origins: Origins::new(external, config.absolute_urls, config.trusted_proxies.clone()),
+            rate: RateLimit::new(config.requests_per_second),
+            drainer: Drainer::new(),
+            ids: RequestIds::new(&*parts.rng),
+            shutdown: shutdown.clone(),
+            parts,
+            config,
+        });
+        let connections = Connections::new(app.config.max_connections, app.config.max_connections_per_source);
+        Ok(Self { app, listeners, tls, connections, shutdown })
+    }
+
+    /// The addresses that are really listened on, with the ports that were free.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until shutdown, then lets requests in flight end, at most for the configured grace. Says whether all of
+    /// them did.
+    pub async fn run(self) -> bool {
+        let connections = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let cut = CancellationToken::new();
+        let accepting = TaskTracker::new();
+        let tls = self.tls.as_ref().map(|(acceptor, _)| acceptor.clone());
+        if let Some((_, certificates)) = &self.tls {
+            accepting.spawn(Arc::clone(certificates).keep_fresh(self.shutdown.clone()));
+        }
+        for listener in self.listeners {
+            let acceptor = Acceptor {
+                app: Arc::clone(&self.app),
+                tls: tls.clone(),
+                places: self.connections.clone(),
+                tasks: connections.clone(),
+                stop: stop.clone(),
+                cut: cut.clone(),
+            };
+            accepting.spawn(acceptor.run(listener));
+        }
+        self.shutdown.started().await;
+        tokio::time::sleep(self.app.config.drain_delay.get()).await;
+        stop.cancel();
+        accepting.close();
+        accepting.wait().await;
+        connections.close();
+        let all_ended = tokio::time::timeout(self.app.config.shutdown_grace.get(), connections.wait()).await.is_ok();
+        cut.cancel();
+        connections.wait().await;
+        all_ended
+    }
+}
+
+/// What an accept loop needs.
+#[derive(Clone)]
+struct Acceptor {
+    app: Arc<App>,
+    tls: Option<TlsAcceptor>,
+    places: Connections,
+    tasks: TaskTracker,
+    /// No more requests.
+    stop: CancellationToken,
+    /// No more bytes.
+    cut: CancellationToken,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                // Out of descriptors: connections that end give some back.
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.places.admit(peer.ip()) else {
+            tracing::debug!(client.address = %peer.ip(), "a connection was closed: too many are open");
+            return;
+        };
+        // Without it the last bytes of an answer wait for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let acceptor = self.clone();
+        self.tasks.spawn(async move {
+            let cut = acceptor.cut.clone();
+            tokio::select! {
+                () = cut.cancelled() => {}
+                () = acceptor.handle(stream, peer, place) => {}
+            }
+        });
+    }
+
+    async fn handle(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
+        let Some(tls) = self.tls.clone() else {
+            return self.serve(stream, Peer { address: peer.ip(), tls: false }).await;
+        };
+        let handshake = tokio::time::timeout(self.app.config.tls_handshake_timeout.get(), tls.accept(stream)).await;
+        match handshake {
+            Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true }).await,
+            Ok(Err(error)) => tracing::debug!(client.address = %peer.ip(), %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(client.address = %peer.ip(), "a TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Peer) {
+        let in_flight = InFlight::default();
+        let io = Connection::new(io, in_flight.clone(), Timeouts::new(&self.app.config));
+        let app = Arc::clone(&self.app);
+        let service = hyper::service::service_fn(move |request| {
+            service::serve(Arc::clone(&app), peer, in_flight.begin(), request)
+        });
+        let builder = builder();
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(client.address = %peer.address, error = &*error, "a connection broke off");
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Times are kept by `Connection`, which knows when a head begins.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEADERS_MAX).half_close(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_RESETS_MAX)
+        .max_header_list_size(HTTP2_HEADERS_MAX_BYTES)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(None);
+    builder
+}

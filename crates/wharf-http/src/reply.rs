@@ -1,0 +1,120 @@
+//! Answers before they are sent: status, headers, payload of known length.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+/// An answer.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+    /// What the log says about a failure and the client must not see.
+    pub(crate) cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Reply {
+    /// An answer without a body: `Content-Length: 0`, except where the status forbids the header (P-002).
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        let mut reply = Self { status, headers: HeaderMap::new(), payload: Payload::Empty, cause: None };
+        if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
+            reply.headers.insert(CONTENT_LENGTH, HeaderValue::from(0_u64));
+        }
+        reply
+    }
+
+    /// An answer of `length_bytes` bytes of type `content_type`.
+    pub(crate) fn of(status: StatusCode, content_type: HeaderValue, payload: Payload) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(payload.length_bytes()));
+        headers.insert(CONTENT_TYPE, content_type);
+        Self { status, headers, payload, cause: None }
+    }
+
+    /// A JSON document.
+    pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Self {
+        Self::of(status, HeaderValue::from_static("application/json"), Payload::Bytes(body.into()))
+    }
+
+    /// The answer with one more header.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// The answer to the same request with HEAD: the same headers, no bytes (P-003).
+    pub(crate) fn without_payload(mut self) -> Self {
+        self.payload = Payload::Empty;
+        self
+    }
+}
+
+/// A header value from text made of parsed values. Anything else than visible ASCII cannot come through (S-045).
+pub(crate) fn header_value(text: &str) -> HeaderValue {
+    let visible: String = text.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+    HeaderValue::from_str(&visible).expect("visible ASCII is a header value")
+}
+
+/// The bytes of an answer. Its length is known before the first byte is sent.
+pub(crate) enum Payload {
+    /// None.
+    Empty,
+    /// In memory.
+    Bytes(Bytes),
+    /// From the store.
+    Stream {
+        /// How many bytes `content` gives, if nothing breaks.
+        length_bytes: u64,
+        /// The bytes. An error ends the connection: a body is never padded and never ends early as if it were whole
+        /// (P-128).
+        content: BoxStream<'static, io::Result<Bytes>>,
+    },
+}
+
+impl Payload {
+    pub(crate) fn length_bytes(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Stream { length_bytes, .. } => *length_bytes,
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Self::Stream { length_bytes, content } => {
+                let next = ready!(Pin::new(content).poll_next(context));
+                Poll::Ready(check_length(length_bytes, next))
+            }
+        }
+    }
+}
+
+/// Holds the stream to the length that was announced.
+fn check_length(left_bytes: &mut u64, next: Option<io::Result<Bytes>>) -> Option<io::Result<Bytes>> {
+    match next {
+        None if *left_bytes == 0 => None,
+        None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+        Some(Ok(bytes)) => match left_bytes.checked_sub(bytes.len() as u64) {
+            Some(left) => {
+                *left_bytes = left;
+                Some(Ok(bytes))
+            }
+            None => Some(Err(io::Error::other("the store gave more bytes than announced"))),
+        },
+        error => error,
+    }
+}

@@ -1,0 +1,277 @@
+//! The one door: what every request is measured against before it is looked at, and what every answer gets.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONTENT_SECURITY_POLICY, EXPECT, HeaderName, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tracing::Instrument;
+use wharf_oci::Code;
+
+use crate::body::{Pace, RequestBody};
+use crate::connection::Busy;
+use crate::limits::Source;
+use crate::origin::Asked;
+use crate::reply::{Payload, Reply, header_value};
+use crate::v2::Failure;
+use crate::{App, health, v2};
+
+/// The longest request target, in bytes (P-022).
+const TARGET_MAX_BYTES: usize = 32 << 10;
+
+/// The most bytes of a request's headers, counted as names, values and four bytes each for `: ` and the line's end.
+const HEADERS_MAX_BYTES: usize = 64 << 10;
+
+/// How much of a text that a client chose goes into a log line.
+const LOGGED_MAX_BYTES: usize = 256;
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request as the rest of this room sees it: measured, and with everything that its connection knows.
+pub(crate) struct Inbound {
+    pub(crate) method: Method,
+    /// Without the configured prefix, still percent-encoded.
+    pub(crate) path: String,
+    /// Without the `?`, still percent-encoded.
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    /// What stands in front of `/v2/…` in `Location` and `Link`.
+    pub(crate) base: String,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    pub(crate) tls: bool,
+}
+
+/// Answers one request. Never fails: whatever happens is an answer, also a panic.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    peer: Peer,
+    busy: Busy,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let (head, incoming) = request.into_parts();
+    let client = app.origins.client(peer.address, &head.headers);
+    let record = Record::begin(&app, &head, client);
+    let span = tracing::info_span!("request", request.id = record.id);
+    let is_head = head.method == Method::HEAD;
+    let in_v2 = is_v2(app.origins.strip(head.uri.path()));
+
+    let answering = AssertUnwindSafe(answer(&app, peer, client, head, incoming, &record)).catch_unwind();
+    let mut reply = answering.instrument(span.clone()).await.unwrap_or_else(|panic| panicked(&*panic));
+    span.in_scope(|| log_cause(&reply));
+    finish_headers(&mut reply.headers, &record.id, in_v2);
+    if is_head {
+        reply = reply.without_payload();
+    }
+    Ok(into_response(reply, record, busy))
+}
+
+async fn answer(
+    app: &Arc<App>,
+    peer: Peer,
+    client: IpAddr,
+    head: http::request::Parts,
+    incoming: Incoming,
+    record: &Record,
+) -> Reply {
+    let awaits_continue =
+        head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let body =
+        RequestBody::new(incoming, awaits_continue, &app.drainer, Pace::new(&app.config), Arc::clone(&record.received));
+    if let Err(failure) = admit(app, client, &head) {
+        return failure.into_reply();
+    }
+    if let Some(reply) = health::answer(app, &head.method, head.uri.path()).await {
+        return reply;
+    }
+    let asked = Asked {
+        peer: peer.address,
+        tls: peer.tls,
+        headers: &head.headers,
+        authority: head.uri.authority().map(http::uri::Authority::as_str),
+    };
+    let inbound = Inbound {
+        base: app.origins.base(asked),
+        path: app.origins.strip(head.uri.path()).to_owned(),
+        query: head.uri.query().map(str::to_owned),
+        method: head.method,
+        headers: head.headers,
+    };
+    v2::answer(app, inbound, body).await
+}
+
+/// What is decided before a request is looked at.
+fn admit(app: &App, client: IpAddr, head: &http::request::Parts) -> Result<(), Failure> {
+    let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target_bytes > TARGET_MAX_BYTES {
+        let message = format!("the request target has more than {TARGET_MAX_BYTES} bytes");
+        return Err(Failure::new(StatusCode::URI_TOO_LONG, Code::Unsupported, message));
+    }
+    let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if header_bytes > HEADERS_MAX_BYTES {
+        let message = format!("the request's headers have more than {HEADERS_MAX_BYTES} bytes");
+        return Err(Failure::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported, message));
+    }
+    match &app.rate {
+        Some(rate) if !is_health(head.uri.path()) => {
+            rate.take(Source::of(client), app.parts.clock.monotonic()).map_err(Failure::too_many_requests)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_health(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
+fn is_v2(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
+/// A panic is a bug. It costs this request and nothing else, and its text stays here.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Reply {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("?"), "a request ended in a panic; please report this");
+    Failure::internal().into_reply()
+}
+
+fn log_cause(reply: &Reply) {
+    let Some(cause) = &reply.cause else { return };
+    let cause: &(dyn std::error::Error + 'static) = &**cause;
+    if reply.status.is_server_error() {
+        tracing::error!(error = cause, "a request failed");
+    } else {
+        tracing::debug!(error = cause, "a request was refused");
+    }
+}
+
+/// What every answer carries (P-001, S-062).
+fn finish_headers(headers: &mut HeaderMap, id: &str, in_v2: bool) {
+    headers.insert(REQUEST_ID, header_value(id));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
+    );
+    if in_v2 {
+        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    }
+}
+
+fn into_response(reply: Reply, mut record: Record, busy: Busy) -> Response<ReplyBody> {
+    record.status = reply.status;
+    let mut response = Response::new(ReplyBody { payload: reply.payload, record, _busy: busy });
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+/// The body of an answer; its end, whichever way it comes, writes the access line.
+pub(crate) struct ReplyBody {
+    payload: Payload,
+    record: Record,
+    _busy: Busy,
+}
+
+impl http_body::Body for ReplyBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let next = ready!(self.payload.poll_next(context));
+        Poll::Ready(next.map(|bytes| {
+            let bytes = bytes.inspect_err(|error| self.record.broke(error))?;
+            self.record.sent_bytes += bytes.len() as u64;
+            Ok(Frame::data(bytes))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.payload.length_bytes() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.payload.length_bytes())
+    }
+}
+
+/// What the access log says of one request.
+struct Record {
+    id: String,
+    clock: Arc<dyn wharf_base::Clock>,
+    began: Duration,
+    method: Method,
+    path: String,
+    client: IpAddr,
+    user_agent: String,
+    status: StatusCode,
+    received: Arc<AtomicU64>,
+    sent_bytes: u64,
+}
+
+impl Record {
+    fn begin(app: &App, head: &http::request::Parts, client: IpAddr) -> Self {
+        let user_agent = head.headers.get(USER_AGENT).map_or(String::new(), |value| capped(value.as_bytes()));
+        Self {
+            id: app.ids.take(),
+            clock: Arc::clone(&app.parts.clock),
+            began: app.parts.clock.monotonic(),
+            method: head.method.clone(),
+            path: capped(head.uri.path().as_bytes()),
+            client,
+            user_agent,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            received: Arc::default(),
+            sent_bytes: 0,
+        }
+    }
+
+    fn broke(&self, error: &std::io::Error) {
+        tracing::error!(request.id = self.id, error = error as &dyn std::error::Error, "an answer broke off");
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.clock.monotonic().saturating_sub(self.began);
+        let (status, path) = (self.status.as_u16(), self.path.as_str());
+        tracing::info!(
+            target: "wharf::access",
+            {
+                request.id = self.id,
+                client.address = %self.client,
+                http.method = %self.method,
+                http.path = path,
+                http.status = status,
+                received_bytes = self.received.load(Ordering::Relaxed),
+                sent_bytes = self.sent_bytes,
+                duration_ms = duration.as_secs_f64() * 1_000.0,
+                user_agent = self.user_agent,
+            },
+            "{} {path} {status}",
+            self.method,
+        );
+    }
+}
+
+fn capped(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LOGGED_MAX_BYTES)]).into_owned()
+}

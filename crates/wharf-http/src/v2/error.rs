@@ -1,0 +1,190 @@
+//! The one place where failures become answers (P-051 … P-059, table A1 of the checklist).
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use wharf_oci::{Code, DigestError, ErrorEntry, QueryError, RouteError, error_body};
+use wharf_policy::Denied;
+use wharf_registry::{BodyError, Error};
+
+use crate::body::CollectError;
+use crate::reply::Reply;
+
+/// A refusal or a fault on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: StatusCode,
+    entries: Vec<ErrorEntry>,
+    headers: HeaderMap,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        let entry = ErrorEntry { code, message: message.into(), detail: None };
+        Self { status, entries: vec![entry], headers: HeaderMap::new(), cause: None }
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// An unknown path, or one whose feature is off (P-013, P-286).
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Code::Unsupported, "there is nothing at this path")
+    }
+
+    /// A digest that is none, or one that cannot be written under (P-047).
+    pub(crate) fn digest_invalid(error: &DigestError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::DigestInvalid, error.to_string())
+    }
+
+    /// A blob under a digest of an algorithm that nothing here is stored under (P-048).
+    pub(crate) fn unknown_blob(error: &DigestError) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Code::BlobUnknown, error.to_string())
+    }
+
+    /// A parameter that cannot be understood (P-264).
+    pub(crate) fn parameter(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, message)
+    }
+
+    pub(crate) fn manifest_too_large(limit_bytes: u64) -> Self {
+        let message = format!("a manifest may have at most {limit_bytes} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ManifestInvalid, message)
+    }
+
+    /// Over the rate (P-032).
+    pub(crate) fn too_many_requests(wait: Duration) -> Self {
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, "too many requests; slow down");
+        failure.with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::unavailable("the request took too long")
+    }
+
+    /// A bug of ours.
+    pub(crate) fn internal() -> Self {
+        let message = "the registry failed; the log has the reason under the id in X-Request-Id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
+    }
+
+    /// Something that the registry needs is not there; the same request may work soon (P-033).
+    fn unavailable(message: &str) -> Self {
+        let failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
+        failure.with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    fn body(error: BodyError) -> Self {
+        match error {
+            BodyError::Stalled => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                Code::BlobUploadInvalid,
+                "the body arrived too slowly; ask for the status of the upload and go on from there",
+            ),
+            BodyError::Broken => {
+                Self::new(StatusCode::BAD_REQUEST, Code::BlobUploadInvalid, "the body broke off before its end")
+            }
+        }
+    }
+
+    pub(crate) fn into_reply(self) -> Reply {
+        let mut reply = Reply::json(self.status, error_body(&self.entries));
+        reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply.headers.extend(self.headers);
+        reply.cause = self.cause;
+        reply
+    }
+}
+
+impl From<RouteError> for Failure {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotFound => Self::not_found(),
+            RouteError::NameInvalid(error) => Self::new(StatusCode::BAD_REQUEST, Code::NameInvalid, error.to_string()),
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self::new(StatusCode::URI_TOO_LONG, Code::Unsupported, error.to_string())
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Code::Denied, denied.to_string())
+    }
+}
+
+impl From<CollectError> for Failure {
+    fn from(error: CollectError) -> Self {
+        match error {
+            CollectError::TooLarge => Self::manifest_too_large(wharf_oci::MANIFEST_MAX_BYTES),
+            CollectError::Body(error) => Self { entries: vec![broken_manifest()], ..Self::body(error) },
+        }
+    }
+}
+
+fn broken_manifest() -> ErrorEntry {
+    let message = "the manifest did not arrive as a whole".to_owned();
+    ErrorEntry { code: Code::ManifestInvalid, message, detail: None }
+}
+
+/// No wildcard: a new variant does not compile until somebody has chosen its answer.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let say = |status, code| Self::new(status, code, error.to_string());
+        match &error {
+            Error::BlobUnknown(_) => say(StatusCode::NOT_FOUND, Code::BlobUnknown),
+            Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
+            Error::RepositoryUnknown(_) => say(StatusCode::NOT_FOUND, Code::NameUnknown),
+            Error::UploadUnknown => say(StatusCode::NOT_FOUND, Code::BlobUploadUnknown),
+            Error::OutOfOrder { .. } | Error::UploadBusy { .. } => {
+                say(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid)
+            }
+            Error::SizeInvalid { .. } => say(StatusCode::BAD_REQUEST, Code::SizeInvalid),
+            Error::BlobTooLarge { .. } => say(StatusCode::PAYLOAD_TOO_LARGE, Code::BlobUploadInvalid),
+            Error::TooManyChunks { .. } => say(StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
+            Error::TooManyUploads { .. } => say(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
+                .with(RETRY_AFTER, HeaderValue::from_static("60")),
+            Error::DigestMismatch { .. } => say(StatusCode::BAD_REQUEST, Code::DigestInvalid),
+            Error::Body(error) => Self::body(*error),
+            Error::ManifestInvalid(_) => say(StatusCode::BAD_REQUEST, Code::ManifestInvalid),
+            Error::ReferencesMissing(digests) => {
+                let entries = digests.iter().map(|digest| ErrorEntry {
+                    code: Code::ManifestBlobUnknown,
+                    message: format!("{digest} is not in this repository; push it first"),
+                    detail: Some(digest.to_string()),
+                });
+                Self { entries: entries.collect(), ..say(StatusCode::BAD_REQUEST, Code::ManifestBlobUnknown) }
+            }
+            Error::MediaTypeConflict(_) => say(StatusCode::BAD_REQUEST, Code::ManifestInvalid),
+            Error::ConditionFailed => say(StatusCode::PRECONDITION_FAILED, Code::Unsupported),
+            Error::ReadOnly => say(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported)
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Error::DeletionDisabled(_) => {
+                let allow = HeaderValue::from_static("GET, HEAD, PUT");
+                say(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported).with(ALLOW, allow)
+            }
+            Error::StorageFull => {
+                let full = Self::new(StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable, error.to_string());
+                full.with(RETRY_AFTER, HeaderValue::from_static("60")).because(error)
+            }
+            Error::Damaged(_) | Error::TaskLost => Self::internal().because(error),
+            Error::Meta { .. } | Error::Store { .. } => {
+                Self::unavailable("the registry cannot do this right now; try again").because(error)
+            }
+        }
+    }
+}

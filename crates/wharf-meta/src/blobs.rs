@@ -1,0 +1,205 @@
+//! Blobs: content shared by all repositories, and the associations that say which repository may serve it.
+//!
+//! Knowing a digest is never enough (S-011): every question here is about a repository *and* a digest.
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use wharf_base::{Timestamp, UploadId};
+use wharf_oci::{Digest, RepositoryName};
+
+use crate::repositories;
+use crate::reviews::{self, Kind};
+use crate::sql::{Contradiction, Count, Key, Micros, parsed, statements};
+use crate::uploads::{self, Completion};
+
+/// A blob whose bytes are on stable storage and shall be known in a repository from now on.
+#[derive(Clone, Debug)]
+pub struct BlobRecord {
+    /// Which repository may serve it.
+    pub repository: RepositoryName,
+    /// Its digest, verified.
+    pub digest: Digest,
+    /// Its size, verified.
+    pub size_bytes: u64,
+    /// The session that brought it, finished by this; `None` if there was none.
+    pub upload: Option<UploadId>,
+    /// The subject of the principal that pushed it.
+    pub by: String,
+    /// When.
+    pub now: Timestamp,
+    /// When the collector may first look whether anything references it: now, grace and slack.
+    pub review_at: Timestamp,
+    /// How long the finished session is remembered.
+    pub remember_until: Timestamp,
+}
+
+/// The answer to recording a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordBlob {
+    /// The repository may serve it.
+    Recorded,
+    /// The session is cancelled, expired, or finished with another blob; nothing has changed (R-023).
+    UploadGone,
+}
+
+/// A blob to be borrowed from another repository.
+#[derive(Clone, Debug)]
+pub struct BlobMount {
+    /// The repository that has it.
+    pub from: RepositoryName,
+    /// The repository that shall have it too.
+    pub to: RepositoryName,
+    /// Its digest.
+    pub digest: Digest,
+    /// The subject of the principal that asks.
+    pub by: String,
+    /// When.
+    pub now: Timestamp,
+    /// When the collector may first look whether anything references it there.
+    pub review_at: Timestamp,
+}
+
+statements! {
+    /// The hot look-up of every blob GET and HEAD.
+    SIZE =
+        "select b.size_bytes
+           from repositories r
+           join blobs b on b.digest = $1
+           join repository_blobs a on a.repository_id = r.id and a.blob_id = b.id
+          where r.name = $2 and b.state = 'live'";
+    LIVE_IN =
+        "select b.id
+           from blobs b
+           join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
+          where b.digest = $2 and b.state = 'live'";
+    FIND = "select id, state, size_bytes from blobs where digest = $1";
+    INSERT = "insert into blobs (digest, size_bytes, state, created_at_us) values ($1, $2, $3, $4)";
+    REVIVE = "update blobs set state = 'live', size_bytes = $1, delete_after_us = null where id = $2";
+    AWAIT = "update blobs set state = 'missing', delete_after_us = null where id = $1";
+    ASSOCIATE =
+        "insert into repository_blobs (repository_id, blob_id, created_at_us, created_by)
+         values ($1, $2, $3, $4)
+             on conflict do nothing";
+    ASSOCIATED =
+        "select b.id
+           from blobs b
+           join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
+          where b.digest = $2";
+    DISSOCIATE = "delete from repository_blobs where repository_id = $1 and blob_id = $2";
+    /// Row order is the order in which repositories were made; enough for a bounded search.
+    REPOSITORIES =
+        "select r.name
+           from blobs b
+           join repository_blobs a on a.blob_id = b.id
+           join repositories r on r.id = a.repository_id
+          where b.digest = $1 and b.state = 'live'
+          limit $2";
+}
+
+pub(crate) fn size(tx: &Connection, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+    tx.prepare_cached(SIZE)?
+        .query_row(params![digest.to_string(), repository.as_str()], |row| row.get::<_, Count>(0).map(|size| size.0))
+        .optional()
+}
+
+/// The blob's key if this repository may serve it.
+pub(crate) fn live_in(tx: &Connection, repository: Key, digest: &Digest) -> Result<Option<Key>> {
+    tx.prepare_cached(LIVE_IN)?.query_row(params![repository, digest.to_string()], |row| row.get(0)).optional()
+}
+
+/// Records content that is already in place: review, blob, association, session, in the order of R-014.
+pub(crate) fn record(tx: &Connection, record: &BlobRecord) -> Result<RecordBlob> {
+    if let Some(upload) = record.upload {
+        match uploads::completion(tx, upload, &record.repository, &record.digest, record.now)? {
+            Completion::Open => {}
+            // Done before, and whatever happened to the blob since then came later: nothing to do again.
+            Completion::Repeated => return Ok(RecordBlob::Recorded),
+            Completion::Gone => return Ok(RecordBlob::UploadGone),
+        }
+    }
+    let repository = repositories::find_or_create(tx, &record.repository, record.now)?;
+    reviews::add(tx, repository, Kind::Blob, &record.digest, record.review_at)?;
+    let blob = place(tx, &record.digest, record.size_bytes, record.now)?;
+    associate(tx, repository, blob, record.now, &record.by)?;
+    if let Some(upload) = record.upload {
+        uploads::finish(tx, upload, &record.digest, record.remember_until)?;
+    }
+    Ok(RecordBlob::Recorded)
+}
+
+/// Makes the content's row `live`, whatever it was: its bytes are there now.
+fn place(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<Key> {
+    let Some((key, state, known_bytes)) = row(tx, digest)? else {
+        return insert(tx, digest, Some(size_bytes), "live", now);
+    };
+    if state != "live" {
+        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), key])?;
+    } else if known_bytes != Some(size_bytes) {
+        return Err(
+            Contradiction(format!("{digest} is recorded with {known_bytes:?} bytes and has {size_bytes}")).into()
+        );
+    }
+    Ok(key)
+}
+
+/// The key of content that a manifest names, wherever it is; made `missing` if nobody has it (P-226).
+///
+/// Content on its way out becomes `missing` as well: a reference keeps the collector from finishing, and only bytes
+/// placed anew make it servable.
+pub(crate) fn expect(tx: &Connection, digest: &Digest, now: Timestamp) -> Result<Key> {
+    let Some((key, state, _)) = row(tx, digest)? else {
+        return insert(tx, digest, None, "missing", now);
+    };
+    if state == "deleting" {
+        tx.prepare_cached(AWAIT)?.execute([key])?;
+    }
+    Ok(key)
+}
+
+fn row(tx: &Connection, digest: &Digest) -> Result<Option<(Key, String, Option<u64>)>> {
+    tx.prepare_cached(FIND)?
+        .query_row([digest.to_string()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Count>>(2)?.map(|size| size.0)))
+        })
+        .optional()
+}
+
+fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str, now: Timestamp) -> Result<Key> {
+    tx.prepare_cached(INSERT)?.insert(params![digest.to_string(), size_bytes.map(Count), state, Micros(now)])
+}
+
+fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &str) -> Result<()> {
+    tx.prepare_cached(ASSOCIATE)?.execute(params![repository, blob, Micros(now), by])?;
+    Ok(())
+}
+
+/// Whether the source has the blob is decided in the transaction that gives it to the target (S-012).
+pub(crate) fn mount(tx: &Connection, mount: &BlobMount) -> Result<bool> {
+    let Some(from) = repositories::find(tx, &mount.from)? else { return Ok(false) };
+    let Some(blob) = live_in(tx, from, &mount.digest)? else { return Ok(false) };
+    let to = repositories::find_or_create(tx, &mount.to, mount.now)?;
+    reviews::add(tx, to, Kind::Blob, &mount.digest, mount.review_at)?;
+    associate(tx, to, blob, mount.now, &mount.by)?;
+    Ok(true)
+}
+
+pub(crate) fn repositories_with(tx: &Connection, digest: &Digest, limit: u32) -> Result<Vec<RepositoryName>> {
+    tx.prepare_cached(REPOSITORIES)?.query_map(params![digest.to_string(), limit], |row| parsed(row, 0))?.collect()
+}
+
+/// Ends this repository's association only (F-03); a manifest that references the blob goes on holding its content.
+pub(crate) fn delete(
+    tx: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+    review_at: Timestamp,
+) -> Result<bool> {
+    let Some(repository) = repositories::find(tx, repository)? else { return Ok(false) };
+    let blob: Option<Key> = tx
+        .prepare_cached(ASSOCIATED)?
+        .query_row(params![repository, digest.to_string()], |row| row.get(0))
+        .optional()?;
+    let Some(blob) = blob else { return Ok(false) };
+    reviews::add(tx, repository, Kind::Blob, digest, review_at)?;
+    tx.prepare_cached(DISSOCIATE)?.execute([repository, blob])?;
+    Ok(true)
+}

@@ -1,0 +1,99 @@
+//! The examination that every implementation of [`Metadata`](crate::Metadata) passes: what the interface promises,
+//! asked through the interface alone, concurrent callers included.
+//!
+//! ```ignore
+//! async fn fresh() -> (TempDir, Arc<dyn Metadata>) { … }
+//! wharf_meta::metadata_contract!(fresh);
+//! ```
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+pub mod blobs;
+pub(crate) mod fixture;
+pub mod life;
+pub mod lists;
+pub mod manifests;
+pub mod pushes;
+pub mod uploads;
+
+/// One test for each case of the suite. `$fresh` is an asynchronous function that answers a pair: something to keep
+/// until the test is over, and an empty `Arc<dyn Metadata>`.
+#[macro_export]
+macro_rules! metadata_contract {
+    ($fresh:path) => {
+        $crate::metadata_contract!(@file $fresh, uploads:
+            s013_a_session_is_one_owners_in_one_repository_until_it_expires,
+            r021_offset_and_hash_state_advance_together,
+            r022_an_advance_is_a_compare_and_set,
+            r022_of_concurrent_advances_one_wins,
+            p190_only_an_open_session_is_cancelled,
+            p146_each_limit_counts_open_unexpired_sessions,
+            p146_limits_hold_under_concurrency,
+            r023_a_session_is_removed_only_when_its_time_is_over,
+            p184_completion_ends_the_session_and_is_remembered,
+            r023_completion_needs_its_session,
+            r023_completion_and_expiry_exclude_each_other,
+        );
+        $crate::metadata_contract!(@file $fresh, blobs:
+            s011_a_blob_is_known_only_where_it_was_recorded,
+            p183_a_blob_is_recorded_many_times_at_once,
+            s012_a_mount_needs_the_source,
+            p160_a_mount_outlives_its_source,
+            p155_repositories_with_a_blob,
+            f03_deleting_a_blob_ends_one_association,
+            p135_a_referenced_blob_is_deletable_and_comes_back,
+        );
+        $crate::metadata_contract!(@file $fresh, pushes:
+            p209_a_push_is_pullable_by_digest_and_tag,
+            p223_missing_blobs_refuse_the_push,
+            s017_a_blob_of_another_repository_does_not_count,
+            p225_children_are_manifests_or_blobs,
+            p226_missing_references_may_be_allowed,
+            p232_a_repeated_push_changes_nothing,
+            b054_the_same_bytes_under_another_media_type_conflict,
+            p237_all_tags_move_or_none,
+            p233_conditions_are_decided_on_the_tag,
+            p232_concurrent_pushes_to_one_tag_all_succeed,
+            p233_of_concurrent_creations_one_wins,
+            p233_of_concurrent_replacements_one_wins,
+        );
+        $crate::metadata_contract!(@file $fresh, manifests:
+            p200_a_manifest_is_known_only_where_it_was_pushed,
+            p207_a_moved_tag_leaves_the_manifest,
+            f02_deleting_a_manifest_takes_its_tags_along,
+            f02_of_concurrent_deletions_one_finds_it,
+            p246_at_most_five_parents_are_named,
+            p253_a_deleted_manifest_can_be_pushed_again,
+            p250_deleting_a_tag_leaves_the_manifest,
+            r010_a_manifest_never_shows_half_a_push,
+        );
+        $crate::metadata_contract!(@file $fresh, lists:
+            p257_tags_are_listed_in_byte_order,
+            p261_tag_pages_follow_any_text,
+            p256_an_unknown_repository_is_not_one_without_tags,
+            p283_the_catalog_lists_repositories_with_a_manifest,
+            p273_referrers_are_those_of_the_repository_and_the_exact_subject,
+            p278_referrers_are_listed_by_push_time_then_digest,
+            p274_referrers_are_filtered_by_artifact_type,
+            p271_a_referrer_shows_its_descriptor,
+            p247_a_deleted_referrer_is_not_listed_and_a_deleted_subject_changes_nothing,
+        );
+        $crate::metadata_contract!(@file $fresh, life:
+            b138_a_database_belongs_to_one_store,
+            a_ping_is_answered,
+            after_close_nothing_is_answered,
+        );
+    };
+    (@file $fresh:path, $file:ident: $($case:ident,)+) => {
+        mod $file {
+            use super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let (_kept, metadata) = $fresh().await;
+                    $crate::contract::$file::$case(metadata).await;
+                }
+            )+
+        }
+    };
+}

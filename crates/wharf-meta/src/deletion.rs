@@ -1,0 +1,80 @@
+//! The deletion of a manifest (F-02): the only file that removes one (S-015).
+//!
+//! The collector is told about everything the manifest listed *before* the cascade forgets what that was; the manifest
+//! itself is kept aside with its tags until the grace period ends, so that it can be restored.
+
+use rusqlite::{Connection, Result, params};
+use wharf_base::Timestamp;
+use wharf_oci::{Digest, RepositoryName, Tag};
+
+use crate::reviews::{self, Kind};
+use crate::sql::{Key, Micros, json_list, parsed, statements};
+use crate::tags::{self, Change};
+use crate::{manifests, repositories};
+
+/// What went with a deleted manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedManifest {
+    /// The tags that pointed at it, in byte order; they are gone too.
+    pub tags: Vec<Tag>,
+    /// Up to five indexes of the repository that still list it; for a warning.
+    pub parents: Vec<Digest>,
+}
+
+/// A warning that names more helps nobody.
+const PARENTS_NAMED_MAX: u32 = 5;
+
+statements! {
+    BLOBS =
+        "select b.digest
+           from manifest_blobs x
+           join blobs b on b.id = x.blob_id
+          where x.manifest_id = $1
+          order by b.digest";
+    CHILDREN = "select child_digest from manifest_children where manifest_id = $1 order by child_digest";
+    PARENTS =
+        "select m.digest
+           from manifest_children c
+           join manifests m on m.id = c.manifest_id
+          where c.repository_id = $1 and c.child_digest = $2
+          order by c.manifest_id
+          limit $3";
+    KEEP_ASIDE =
+        "insert or replace into deleted_manifests (repository_id, digest, media_type, tags, deleted_at_us, deleted_by,
+                                                   restorable_until_us, body)
+         select repository_id, digest, media_type, $1, $2, $3, $4, body from manifests where id = $5";
+    DELETE = "delete from manifests where id = $1";
+}
+
+pub(crate) fn delete(
+    tx: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+    by: &str,
+    now: Timestamp,
+    review_at: Timestamp,
+) -> Result<Option<DeletedManifest>> {
+    let Some(repository) = repositories::find(tx, repository)? else { return Ok(None) };
+    let Some((manifest, _)) = manifests::key(tx, repository, digest)? else { return Ok(None) };
+
+    for blob in digests(tx, BLOBS, manifest)? {
+        reviews::add(tx, repository, Kind::Blob, &blob, review_at)?;
+    }
+    for child in digests(tx, CHILDREN, manifest)? {
+        reviews::add(tx, repository, Kind::Manifest, &child, review_at)?;
+    }
+    let tags = tags::note_removal(tx, &Change { repository, by, now, review_at }, manifest, digest)?;
+    tx.prepare_cached(KEEP_ASIDE)?.execute(params![json_list(&tags), Micros(now), by, Micros(review_at), manifest])?;
+    tx.prepare_cached(DELETE)?.execute([manifest])?;
+    Ok(Some(DeletedManifest { tags, parents: parents(tx, repository, digest)? }))
+}
+
+fn digests(tx: &Connection, statement: &str, manifest: Key) -> Result<Vec<Digest>> {
+    tx.prepare_cached(statement)?.query_map([manifest], |row| parsed(row, 0))?.collect()
+}
+
+fn parents(tx: &Connection, repository: Key, child: &Digest) -> Result<Vec<Digest>> {
+    tx.prepare_cached(PARENTS)?
+        .query_map(params![repository, child.to_string(), PARENTS_NAMED_MAX], |row| parsed(row, 0))?
+        .collect()
+}

@@ -1,0 +1,45 @@
+//! Everything that must last besides content: names, references, rights to serve, upload sessions.
+//!
+//! The database is the only truth about what exists: "absent" is an answer (`None`, `false`, an empty
+//! page) and never an error; an error never means "absent". [`Metadata`] is the interface that use cases see; each of
+//! its methods is one transaction, and a method that changes something returns after that transaction is on stable
+//! storage. [`SqliteMetadata`] is the embedded implementation; the suite in `contract` is what every implementation
+//! passes.
+//!
+//! One file per noun holds that noun's statements, the values that cross the interface, and the functions that run
+//! inside a transaction. [`tags`] is the only file that moves or removes a tag, [`deletion`] the only one that removes
+//! a manifest (S-015), and [`reviews`] the only one that asks the collector to look at something.
+//!
+//! # Order of rows
+//!
+//! Every transaction touches rows in one order: repository, `gc_reviews` sorted by digest, `blobs`,
+//! `repository_blobs`, `manifests`, `tags`. SQLite has one writer and would not notice; a database with row locks would
+//! deadlock. The one exception is the review of a manifest that a moved tag displaces, known only once the tag's row
+//! has been read.
+
+mod blobs;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod deletion;
+mod error;
+mod life;
+mod manifests;
+mod metadata;
+mod push;
+mod referrers;
+mod repositories;
+mod reviews;
+mod sql;
+mod sqlite;
+mod tags;
+mod uploads;
+
+pub use blobs::{BlobMount, BlobRecord, RecordBlob};
+pub use deletion::DeletedManifest;
+pub use error::{Error, Result};
+pub use manifests::{ManifestHead, StoredManifest};
+pub use metadata::Metadata;
+pub use push::{Condition, ManifestRecord, Missing, RecordManifest};
+pub use referrers::{Referrer, ReferrerCursor};
+pub use sqlite::{SqliteConfig, SqliteMetadata};
+pub use uploads::{Advance, BeginUpload, NewUpload, Upload, UploadLimits, UploadState};

@@ -1,0 +1,35 @@
+//! The database's own row: which store it belongs to, and whether it was closed in order.
+
+use rusqlite::{Connection, Result};
+use wharf_base::StoreId;
+
+use crate::sql::{Parsed, statements};
+
+statements! {
+    STORE = "select store_id from meta where id = 1";
+    SET_STORE = "update meta set store_id = $1 where id = 1";
+    WAS_CLEAN = "select clean_shutdown from meta where id = 1";
+    SET_CLEAN = "update meta set clean_shutdown = $1 where id = 1";
+}
+
+pub(crate) fn store(tx: &Connection) -> Result<Option<StoreId>> {
+    tx.prepare_cached(STORE)?.query_row([], |row| Ok(row.get::<_, Option<Parsed<StoreId>>>(0)?.map(|id| id.0)))
+}
+
+/// Binds the database to a store once and for all; answers the store that it belongs to now.
+pub(crate) fn set_store(tx: &Connection, id: StoreId) -> Result<StoreId> {
+    if let Some(recorded) = store(tx)? {
+        return Ok(recorded);
+    }
+    tx.prepare_cached(SET_STORE)?.execute([id.to_string()])?;
+    Ok(id)
+}
+
+pub(crate) fn was_clean(tx: &Connection) -> Result<bool> {
+    tx.prepare_cached(WAS_CLEAN)?.query_row([], |row| row.get(0))
+}
+
+pub(crate) fn set_clean(tx: &Connection, clean: bool) -> Result<()> {
+    tx.prepare_cached(SET_CLEAN)?.execute([clean])?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Repositories: rows that appear with the first content recorded under their name (P-140).
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use wharf_base::Timestamp;
+use wharf_oci::RepositoryName;
+
+use crate::sql::{Key, Micros, parsed, statements};
+
+statements! {
+    FIND = "select id from repositories where name = $1";
+    INSERT = "insert into repositories (name, created_at_us) values ($1, $2)";
+    /// Walks the names in order and leaves out those without a manifest (P-283).
+    PAGE =
+        "select r.name
+           from repositories r
+          where r.name > $1 and exists (select 1 from manifests m where m.repository_id = r.id)
+          order by r.name
+          limit $2";
+}
+
+pub(crate) fn find(tx: &Connection, name: &RepositoryName) -> Result<Option<Key>> {
+    tx.prepare_cached(FIND)?.query_row([name.as_str()], |row| row.get(0)).optional()
+}
+
+pub(crate) fn find_or_create(tx: &Connection, name: &RepositoryName, now: Timestamp) -> Result<Key> {
+    match find(tx, name)? {
+        Some(key) => Ok(key),
+        None => tx.prepare_cached(INSERT)?.insert(params![name.as_str(), Micros(now)]),
+    }
+}
+
+/// Names strictly after `after` in byte order that have a manifest.
+pub(crate) fn page(tx: &Connection, after: Option<&str>, limit: u32) -> Result<Vec<RepositoryName>> {
+    // No name is empty, so the empty text stands before all of them.
+    tx.prepare_cached(PAGE)?.query_map(params![after.unwrap_or(""), limit], |row| parsed(row, 0))?.collect()
+}

@@ -1,0 +1,176 @@
+use async_trait::async_trait;
+use wharf_base::{StoreId, Timestamp, UploadId};
+use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
+
+use super::SqliteMetadata;
+use crate::tags::Change;
+use crate::{
+    Advance, BeginUpload, BlobMount, BlobRecord, DeletedManifest, Error, ManifestHead, ManifestRecord, Metadata,
+    NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest, Upload, UploadLimits,
+    blobs, deletion, life, manifests, push, referrers, repositories, tags, uploads,
+};
+
+/// Questions go to a reader, changes to the writer; what they do stands in the file of their noun.
+#[async_trait]
+impl Metadata for SqliteMetadata {
+    async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload> {
+        let (new, limits) = (new.clone(), *limits);
+        self.writer.write("beginning an upload", move |tx| uploads::begin(tx, &new, &limits)).await
+    }
+
+    async fn upload(
+        &self,
+        id: UploadId,
+        repository: &RepositoryName,
+        owner: &str,
+        now: Timestamp,
+    ) -> Result<Option<Upload>> {
+        self.readers.read("looking up an upload", |tx| uploads::find(tx, id, repository, owner, now)).await
+    }
+
+    async fn advance_upload(
+        &self,
+        id: UploadId,
+        from_bytes: u64,
+        to_bytes: u64,
+        hash_state: &[u8],
+        expires_at: Timestamp,
+    ) -> Result<Advance> {
+        let hash_state = hash_state.to_vec();
+        self.writer
+            .write("advancing an upload", move |tx| {
+                uploads::advance(tx, id, from_bytes, to_bytes, &hash_state, expires_at)
+            })
+            .await
+    }
+
+    async fn end_upload(&self, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
+        let (repository, owner) = (repository.clone(), owner.to_owned());
+        self.writer.write("ending an upload", move |tx| uploads::end(tx, id, &repository, &owner)).await
+    }
+
+    async fn expired_uploads(&self, now: Timestamp, limit: u32) -> Result<Vec<UploadId>> {
+        self.readers.read("listing expired uploads", |tx| uploads::expired(tx, now, limit)).await
+    }
+
+    async fn remove_expired_upload(&self, id: UploadId, now: Timestamp) -> Result<bool> {
+        self.writer.write("removing an expired upload", move |tx| uploads::remove_expired(tx, id, now)).await
+    }
+
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+        self.readers.read("looking up a blob", |tx| blobs::size(tx, repository, digest)).await
+    }
+
+    async fn record_blob(&self, record: &BlobRecord) -> Result<RecordBlob> {
+        let record = record.clone();
+        self.writer.write("recording a blob", move |tx| blobs::record(tx, &record)).await
+    }
+
+    async fn mount_blob(&self, mount: &BlobMount) -> Result<bool> {
+        let mount = mount.clone();
+        self.writer.write("mounting a blob", move |tx| blobs::mount(tx, &mount)).await
+    }
+
+    async fn repositories_with_blob(&self, digest: &Digest, limit: u32) -> Result<Vec<RepositoryName>> {
+        self.readers.read("looking for a blob", |tx| blobs::repositories_with(tx, digest, limit)).await
+    }
+
+    async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        _now: Timestamp,
+        review_at: Timestamp,
+    ) -> Result<bool> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.writer.write("deleting a blob", move |tx| blobs::delete(tx, &repository, &digest, review_at)).await
+    }
+
+    async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
+        self.readers.read("reading a manifest", |tx| manifests::find(tx, repository, reference)).await
+    }
+
+    async fn manifest_head(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<ManifestHead>> {
+        self.readers.read("looking up a manifest", |tx| manifests::head(tx, repository, reference)).await
+    }
+
+    async fn record_manifest(&self, record: &ManifestRecord) -> Result<RecordManifest> {
+        let record = record.clone();
+        self.writer.write("recording a manifest", move |tx| push::record(tx, &record)).await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        by: &str,
+        now: Timestamp,
+        review_at: Timestamp,
+    ) -> Result<Option<DeletedManifest>> {
+        let (repository, digest, by) = (repository.clone(), *digest, by.to_owned());
+        self.writer
+            .write("deleting a manifest", move |tx| deletion::delete(tx, &repository, &digest, &by, now, review_at))
+            .await
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        by: &str,
+        now: Timestamp,
+        review_at: Timestamp,
+    ) -> Result<bool> {
+        let (repository, tag, by) = (repository.clone(), tag.clone(), by.to_owned());
+        self.writer
+            .write("deleting a tag", move |tx| {
+                let Some(repository) = repositories::find(tx, &repository)? else { return Ok(false) };
+                tags::delete(tx, &Change { repository, by: &by, now, review_at }, &tag)
+            })
+            .await
+    }
+
+    async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: u32) -> Result<Option<Vec<Tag>>> {
+        self.readers.read("listing tags", |tx| tags::page(tx, repository, after, limit)).await
+    }
+
+    async fn repositories(&self, after: Option<&str>, limit: u32) -> Result<Vec<RepositoryName>> {
+        self.readers.read("listing repositories", |tx| repositories::page(tx, after, limit)).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &AnyDigest,
+        artifact_types: &[String],
+        after: Option<&ReferrerCursor>,
+        limit: u32,
+    ) -> Result<Vec<Referrer>> {
+        self.readers
+            .read("listing referrers", |tx| referrers::page(tx, repository, subject, artifact_types, after, limit))
+            .await
+    }
+
+    async fn store_id(&self) -> Result<Option<StoreId>> {
+        self.readers.read("reading the store's id", life::store).await
+    }
+
+    async fn set_store_id(&self, id: StoreId) -> Result<()> {
+        let recorded = self.writer.write("recording the store's id", move |tx| life::set_store(tx, id)).await?;
+        if recorded == id { Ok(()) } else { Err(Error::OtherStore { recorded, given: id }) }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.readers.read("answering a ping", life::store).await?;
+        // Nothing to write: shows that the writer runs, and costs no sync.
+        self.writer.write("answering a ping", |_| Ok(())).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.readers.close().await;
+        match self.writer.close().await {
+            Err(Error::Closed) => Ok(()),
+            done => done,
+        }
+    }
+}

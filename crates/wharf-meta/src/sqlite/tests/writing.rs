@@ -1,0 +1,256 @@
+//! Group commit: answers after the commit, one job's failure is its own, a commit's failure everybody's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use rusqlite::{Connection, ErrorCode, ffi};
+
+use super::super::SqliteConfig;
+use super::super::checkpoint::Checkpointer;
+use super::super::connection::{self, Role};
+use super::super::writer::Writer;
+use super::Place;
+use crate::{Error, Result};
+
+const CREATE: &str = "create table t (x integer primary key) strict";
+
+fn writer(place: &Place, commit: fn(&Connection) -> rusqlite::Result<()>) -> Arc<Writer> {
+    drop(place.open());
+    let config = SqliteConfig::default();
+    let connection = connection::open(&place.path(), Role::Writer, &config).unwrap();
+    connection.execute_batch(CREATE).unwrap();
+    let checkpointer = Checkpointer::start(place.path(), config).unwrap();
+    Arc::new(Writer::start_with(connection, checkpointer, commit).unwrap())
+}
+
+fn commit(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("commit")
+}
+
+fn insert(tx: &Connection, x: i64) -> rusqlite::Result<i64> {
+    tx.execute("insert into t values ($1)", [x])?;
+    Ok(x)
+}
+
+fn stored(place: &Place) -> Vec<i64> {
+    let connection = place.look();
+    let mut statement = connection.prepare("select x from t order by x").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+}
+
+/// Holds the writer up until all of `jobs` are in its queue, so that they share a transaction; answers theirs.
+async fn as_one_batch<T, F>(writer: &Arc<Writer>, jobs: Vec<F>) -> Vec<Result<T>>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+{
+    let (go, wait) = mpsc::channel::<()>();
+    let (running, started) = tokio::sync::oneshot::channel();
+    let stopper = tokio::spawn({
+        let writer = Arc::clone(writer);
+        async move {
+            writer
+                .write("holding up", move |_| {
+                    let _ = running.send(());
+                    let _ = wait.recv();
+                    Ok(())
+                })
+                .await
+        }
+    });
+    started.await.unwrap();
+    let mut tasks = Vec::new();
+    for job in jobs {
+        let writer = Arc::clone(writer);
+        tasks.push(tokio::spawn(async move { writer.write("testing", job).await }));
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    let _ = stopper.await.unwrap();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn r010_an_answer_means_that_another_connection_sees_it() {
+    let place = Place::new();
+    let writer = writer(&place, commit);
+    let look = place.look();
+    let mut seen = look.prepare("select 1 from t where x = $1").unwrap();
+    for x in 0..200 {
+        writer.write("testing", move |tx| insert(tx, x)).await.unwrap();
+        assert!(seen.exists([x]).unwrap());
+    }
+}
+
+static COMMITS: AtomicUsize = AtomicUsize::new(0);
+
+#[tokio::test]
+async fn jobs_that_wait_share_a_commit_and_no_answer_comes_before_it() {
+    let place = Place::new();
+    let writer = writer(&place, |connection| {
+        COMMITS.fetch_add(1, Ordering::SeqCst);
+        commit(connection)
+    });
+    let path = place.path();
+    let jobs = (0..100)
+        .map(|x| {
+            let path = path.clone();
+            move |tx: &Connection| {
+                insert(tx, x)?;
+                // Nobody else sees what the batch has written so far.
+                let seen: i64 = Connection::open(&path)?.query_row("select count(*) from t", [], |row| row.get(0))?;
+                Ok(seen)
+            }
+        })
+        .collect();
+    let answers = as_one_batch(&writer, jobs).await;
+    assert!(answers.into_iter().all(|seen| seen.unwrap() == 0));
+    assert_eq!(stored(&place).len(), 100);
+    assert_eq!(COMMITS.load(Ordering::SeqCst), 2, "one for the job that held the others up");
+}
+
+#[tokio::test]
+async fn a_job_that_fails_or_panics_harms_no_neighbour() {
+    let place = Place::new();
+    let writer = writer(&place, commit);
+    let jobs = (0..30)
+        .map(|x| {
+            move |tx: &Connection| {
+                insert(tx, x)?;
+                match x % 3 {
+                    0 => Ok(()),
+                    1 => insert(tx, 0).map(|_| ()),
+                    _ => panic!("job {x}"),
+                }
+            }
+        })
+        .collect();
+    let answers = as_one_batch(&writer, jobs).await;
+    for (x, answer) in answers.into_iter().enumerate() {
+        match (x % 3, answer) {
+            (0, Ok(())) => {}
+            (1, Err(Error::Unavailable { doing: "testing", source })) => {
+                assert!(source.to_string().contains("UNIQUE"), "{source}");
+            }
+            (2, Err(Error::Unavailable { source, .. })) => {
+                assert_eq!(source.to_string(), format!("it panicked: job {x}"))
+            }
+            (_, other) => panic!("{x}: {other:?}"),
+        }
+    }
+    assert_eq!(stored(&place), (0..30).step_by(3).collect::<Vec<_>>());
+    writer.write("testing", |tx| insert(tx, 100)).await.expect("the writer is alive");
+}
+
+#[tokio::test]
+async fn a_failed_commit_fails_every_job_and_the_next_works() {
+    let place = Place::new();
+    let writer = writer(&place, |connection| {
+        let doomed: bool = connection.query_row("select exists (select 1 from t where x >= 1000)", [], |r| r.get(0))?;
+        if doomed {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None));
+        }
+        commit(connection)
+    });
+    let jobs = (0..10).map(|n| move |tx: &Connection| insert(tx, if n == 7 { 1000 } else { n })).collect();
+    for answer in as_one_batch(&writer, jobs).await {
+        assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    }
+    assert_eq!(stored(&place), [0; 0]);
+    writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
+    assert_eq!(stored(&place), [1]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_takes_back_fails_every_job() {
+    let place = Place::new();
+    let writer = writer(&place, commit);
+    let jobs = (0..5)
+        .map(|n| {
+            move |tx: &Connection| {
+                insert(tx, n)?;
+                if n == 2 { tx.execute_batch("rollback") } else { Ok(()) }
+            }
+        })
+        .collect();
+    for answer in as_one_batch(&writer, jobs).await {
+        assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    }
+    assert_eq!(stored(&place), [0; 0]);
+    writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
+    assert_eq!(stored(&place), [1]);
+}
+
+#[tokio::test]
+async fn r002_after_a_failed_sync_nothing_more_is_written() {
+    let place = Place::new();
+    let writer = writer(&place, |connection| {
+        let doomed: bool =
+            connection.query_row("select exists (select 1 from t where x = 13)", [], |row| row.get(0))?;
+        if doomed {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None));
+        }
+        commit(connection)
+    });
+    writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
+    let watching = tokio::spawn({
+        let writer = Arc::clone(&writer);
+        async move { writer.storage_failed().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!watching.is_finished());
+
+    for x in [13, 2] {
+        let answer = writer.write("testing", move |tx| insert(tx, x)).await;
+        assert!(matches!(answer, Err(Error::StorageFailed { .. })), "{answer:?}");
+    }
+    watching.await.unwrap();
+    assert!(matches!(writer.close().await, Err(Error::StorageFailed { .. })));
+    assert_eq!(stored(&place), [1]);
+}
+
+#[tokio::test]
+async fn r027_a_change_is_finished_for_a_caller_that_stopped_waiting() {
+    let place = Place::new();
+    let writer = writer(&place, commit);
+    let (running, started) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn({
+        let writer = Arc::clone(&writer);
+        async move {
+            writer
+                .write("testing", move |tx| {
+                    let _ = running.send(());
+                    insert(tx, 1)
+                })
+                .await
+        }
+    });
+    started.await.unwrap();
+    task.abort();
+    writer.write("testing", |tx| insert(tx, 2)).await.unwrap();
+    assert_eq!(stored(&place), [1, 2]);
+}
+
+#[test]
+fn a_busy_database_is_asked_again_and_not_for_ever() {
+    let busy = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY_SNAPSHOT), None);
+    let mut left = 3;
+    let answer = connection::retry_busy(|| {
+        left -= 1;
+        if left > 0 { Err(busy()) } else { Ok("answered") }
+    });
+    assert_eq!(answer.unwrap(), "answered");
+
+    let mut asked = 0;
+    let answer: rusqlite::Result<()> = connection::retry_busy(|| {
+        asked += 1;
+        Err(busy())
+    });
+    assert_eq!(answer.unwrap_err().sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
+    assert_eq!(asked, 4);
+}

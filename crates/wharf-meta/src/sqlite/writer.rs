@@ -1,0 +1,285 @@
+//! The one writer. Everything that changes something is a job in its queue; it takes as many as wait, runs each in a
+//! savepoint of one transaction, commits, and only then answers. So concurrent changes share a sync (group commit), a
+//! job that fails takes back its own work and no other's, and no answer is given for what a power cut could undo.
+//!
+//! If the commit fails, *every* job of the transaction fails, refusals included: they may rest on what a neighbour had
+//! written. If it fails because the log could not be synced, nobody knows what a later commit would rest on; the
+//! writer then refuses everything until the database is opened again.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, Result};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
+
+use super::checkpoint::Checkpointer;
+use super::connection::retry_busy;
+use crate::error::Source;
+use crate::{Error, life};
+
+/// How many jobs wait before callers wait for room in the queue.
+const QUEUE_MAX: usize = 1024;
+
+/// How many jobs share a commit; more would only let the first of them wait longer.
+const BATCH_MAX: usize = 256;
+
+/// The queue's end that callers hold.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    failed: watch::Receiver<bool>,
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close(oneshot::Sender<crate::Result<()>>),
+}
+
+impl Writer {
+    /// Starts the writing thread, which ends when the queue is closed or dropped.
+    pub(super) fn start(connection: Connection, checkpointer: Checkpointer) -> std::io::Result<Self> {
+        Self::start_with(connection, checkpointer, commit)
+    }
+
+    /// The same with another way to commit, for tests of what happens when it fails.
+    pub(super) fn start_with(
+        connection: Connection,
+        checkpointer: Checkpointer,
+        commit: fn(&Connection) -> Result<()>,
+    ) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (failure, failed) = watch::channel(false);
+        let thread = WriterThread { connection, checkpointer, commit, failure, storage_failure: None };
+        let _: JoinHandle<()> =
+            std::thread::Builder::new().name("wharf-writer".to_owned()).spawn(|| thread.run(jobs))?;
+        Ok(Self { queue, failed })
+    }
+
+    /// Runs `work` in a transaction and answers when that is on stable storage; it runs to its end even if the caller
+    /// stops waiting.
+    pub(super) async fn write<T, F>(&self, doing: &'static str, work: F) -> crate::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Request { doing, work: Some(work), result: None, reply });
+        self.queue.send(Message::Job(job)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Finishes the queue, notes the orderly end, moves the log into the database. [`Error::Closed`] if done before.
+    pub(super) async fn close(&self) -> crate::Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Close(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Resolves when a commit could not be synced; never otherwise.
+    pub(super) async fn storage_failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // The writer ended in order and will not fail any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A change that waits for its transaction.
+trait Job: Send {
+    /// Does the work; whether its changes shall stay.
+    fn run(&mut self, tx: &Connection) -> bool;
+
+    /// Tells the caller, after the commit: what the work answered, or that it failed with the whole transaction.
+    fn answer(self: Box<Self>, failure: Option<&Failure>);
+}
+
+struct Request<T, F> {
+    doing: &'static str,
+    work: Option<F>,
+    result: Option<crate::Result<T>>,
+    reply: oneshot::Sender<crate::Result<T>>,
+}
+
+impl<T, F> Job for Request<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T> + Send,
+{
+    fn run(&mut self, tx: &Connection) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        // A panic is a bug in one kind of change; the others need the writer. The savepoint takes its work back.
+        let result = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
+            Ok(result) => result.map_err(|error| Error::sqlite(self.doing, error)),
+            Err(panic) => Err(panicked(self.doing, panic.as_ref())),
+        };
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&Failure>) {
+        let result = match (self.result, failure) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), None) => Ok(value),
+            (_, Some(failure)) => Err(failure.error(self.doing)),
+            (None, None) => Err(Error::unavailable(self.doing, "it was never begun")),
+        };
+        // Nobody waits any more; the change stands all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+fn panicked(doing: &'static str, panic: &(dyn Any + Send)) -> Error {
+    let message = panic.downcast_ref::<&str>().copied();
+    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    error!(doing, panic = message, "{doing} panicked: {message}");
+    Error::unavailable(doing, format!("it panicked: {message}"))
+}
+
+/// Why a whole transaction did not happen.
+#[derive(Clone, Debug)]
+struct Failure {
+    source: Source,
+    /// Whether the log could not be synced.
+    storage: bool,
+}
+
+impl Failure {
+    fn new(error: rusqlite::Error) -> Self {
+        let storage = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        Self { source: Arc::new(error), storage }
+    }
+
+    fn error(&self, doing: &'static str) -> Error {
+        let source = Arc::clone(&self.source);
+        if self.storage { Error::StorageFailed { source } } else { Error::Unavailable { doing, source } }
+    }
+}
+
+struct WriterThread {
+    connection: Connection,
+    checkpointer: Checkpointer,
+    commit: fn(&Connection) -> Result<()>,
+    failure: watch::Sender<bool>,
+    storage_failure: Option<Failure>,
+}
+
+impl WriterThread {
+    fn run(mut self, mut jobs: mpsc::Receiver<Message>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let (batch, close) = take_batch(first, &mut jobs);
+            self.run_batch(batch);
+            if let Some(reply) = close {
+                jobs.close();
+                let _ = reply.send(self.close());
+                return;
+            }
+        }
+    }
+
+    fn run_batch(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        if batch.is_empty() {
+            return;
+        }
+        let failure = match &self.storage_failure {
+            Some(failure) => Some(failure.clone()),
+            None => self.transact(&mut batch).err(),
+        };
+        for job in batch {
+            job.answer(failure.as_ref());
+        }
+        self.checkpointer.written();
+    }
+
+    fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let ran = self.run_jobs(batch).map_err(|error| Failure { storage: false, ..Failure::new(error) });
+        let done = ran.and_then(|()| (self.commit)(&self.connection).map_err(Failure::new));
+        if let Err(failure) = &done {
+            error!(error = %failure.source, jobs = batch.len(), "a transaction failed: {}", failure.source);
+            self.roll_back();
+            if failure.storage {
+                self.storage_failure = Some(failure.clone());
+                self.failure.send_replace(true);
+            }
+        }
+        done
+    }
+
+    fn run_jobs(&self, batch: &mut [Box<dyn Job>]) -> Result<()> {
+        let tx = &self.connection;
+        retry_busy(|| run(tx, "begin immediate"))?;
+        for job in batch {
+            run(tx, "savepoint job")?;
+            let keep = job.run(tx);
+            // On some failures (no space, no memory) SQLite takes back the whole transaction by itself.
+            if tx.is_autocommit() {
+                return Err(rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
+                    Some("the transaction was taken back because a neighbour met a fatal error".to_owned()),
+                ));
+            }
+            if !keep {
+                run(tx, "rollback to job")?;
+            }
+            run(tx, "release job")?;
+        }
+        Ok(())
+    }
+
+    /// A transaction that cannot be ended would swallow every later one; a new beginning fails then, and says so.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = run(&self.connection, "rollback")
+        {
+            error!(%error, "a failed transaction could not be rolled back: {error}");
+        }
+    }
+
+    fn close(mut self) -> crate::Result<()> {
+        let doing = "closing";
+        self.checkpointer.stop();
+        if let Some(failure) = &self.storage_failure {
+            return Err(failure.error(doing));
+        }
+        self.end().map_err(|error| Error::sqlite(doing, error))
+    }
+
+    fn end(self) -> Result<()> {
+        life::set_clean(&self.connection, true)?;
+        retry_busy(|| self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE))?;
+        // Nothing is left in the log; the last connection may remove it.
+        self.connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        self.connection.flush_prepared_statement_cache();
+        self.connection.close().map_err(|(_, error)| error)
+    }
+}
+
+/// Everything that waits, up to a bound; and who asks to close, behind whom nothing is taken.
+fn take_batch(
+    first: Message,
+    jobs: &mut mpsc::Receiver<Message>,
+) -> (Vec<Box<dyn Job>>, Option<oneshot::Sender<crate::Result<()>>>) {
+    let mut batch = Vec::new();
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Job(job) => batch.push(job),
+            Message::Close(reply) => return (batch, Some(reply)),
+        }
+        next = if batch.len() < BATCH_MAX { jobs.try_recv().ok() } else { None };
+    }
+    (batch, None)
+}
+
+fn commit(connection: &Connection) -> Result<()> {
+    run(connection, "commit")
+}
+
+fn run(connection: &Connection, statement: &str) -> Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(|_| ())
+}

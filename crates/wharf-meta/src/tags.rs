@@ -1,0 +1,133 @@
+//! Tags: the only file that moves or removes one (S-015). Whether a push creates or overwrites a tag is decided on the
+//! tag's row inside the writing transaction (S-014); every change leaves a line in `tag_history`, and the digest it
+//! displaces is looked at by the collector.
+
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+use wharf_base::Timestamp;
+use wharf_oci::{Digest, RepositoryName, Tag};
+
+use crate::repositories;
+use crate::reviews::{self, Kind};
+use crate::sql::{Key, Micros, parsed, statements};
+
+statements! {
+    /// Also says whether the repository is known: then there is at least one row, perhaps without a tag.
+    PAGE =
+        "select t.name
+           from repositories r
+           left join tags t on t.repository_id = r.id and t.name > $1
+          where r.name = $2
+          order by t.name
+          limit $3";
+    CURRENT =
+        "select m.digest
+           from tags t
+           join manifests m on m.id = t.manifest_id
+          where t.repository_id = $1 and t.name = $2";
+    OF_MANIFEST = "select name from tags where manifest_id = $1 order by name";
+    NEXT_VERSION =
+        "select coalesce(max(version), 0) + 1 from tag_history where repository_id = $1 and name = $2";
+    UPSERT =
+        "insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
+         values ($1, $2, $3, $4, $5, $6)
+             on conflict (repository_id, name) do update
+            set manifest_id = excluded.manifest_id,
+                version = excluded.version,
+                updated_at_us = excluded.updated_at_us,
+                updated_by = excluded.updated_by";
+    DELETE = "delete from tags where repository_id = $1 and name = $2";
+    NOTE =
+        "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
+         values ($1, $2, $3, $4, $5, $6, $7)";
+}
+
+/// Who changes tags, when, and from when on the collector may look at what they displace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) repository: Key,
+    pub(crate) by: &'a str,
+    pub(crate) now: Timestamp,
+    pub(crate) review_at: Timestamp,
+}
+
+/// What the tag points at, decided on its row.
+pub(crate) fn current(tx: &Connection, repository: Key, tag: &Tag) -> Result<Option<Digest>> {
+    tx.prepare_cached(CURRENT)?.query_row(params![repository, tag.as_str()], |row| parsed(row, 0)).optional()
+}
+
+/// Points the tag at a manifest of the same repository. Pointing it where it points already changes nothing (R-020).
+pub(crate) fn point(tx: &Connection, change: &Change<'_>, tag: &Tag, manifest: Key, digest: &Digest) -> Result<()> {
+    let from = current(tx, change.repository, tag)?;
+    if from.as_ref() == Some(digest) {
+        return Ok(());
+    }
+    let version = note(tx, change, tag, from.as_ref(), Some(digest))?;
+    tx.prepare_cached(UPSERT)?.execute(params![
+        change.repository,
+        tag.as_str(),
+        manifest,
+        version,
+        Micros(change.now),
+        change.by,
+    ])?;
+    match from {
+        Some(displaced) => reviews::add(tx, change.repository, Kind::Manifest, &displaced, change.review_at),
+        None => Ok(()),
+    }
+}
+
+/// Removes one tag; its manifest stays (P-250).
+pub(crate) fn delete(tx: &Connection, change: &Change<'_>, tag: &Tag) -> Result<bool> {
+    let Some(digest) = current(tx, change.repository, tag)? else { return Ok(false) };
+    note(tx, change, tag, Some(&digest), None)?;
+    reviews::add(tx, change.repository, Kind::Manifest, &digest, change.review_at)?;
+    tx.prepare_cached(DELETE)?.execute(params![change.repository, tag.as_str()])?;
+    Ok(true)
+}
+
+/// Writes the history of a manifest's tags, which its deletion is about to remove by cascade (F-02), and names them.
+pub(crate) fn note_removal(tx: &Connection, change: &Change<'_>, manifest: Key, digest: &Digest) -> Result<Vec<Tag>> {
+    let tags: Vec<Tag> =
+        tx.prepare_cached(OF_MANIFEST)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
+    for tag in &tags {
+        note(tx, change, tag, Some(digest), None)?;
+    }
+    Ok(tags)
+}
+
+fn note(tx: &Connection, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, to: Option<&Digest>) -> Result<i64> {
+    let version: i64 =
+        tx.prepare_cached(NEXT_VERSION)?.query_row(params![change.repository, tag.as_str()], |row| row.get(0))?;
+    tx.prepare_cached(NOTE)?.execute(params![
+        change.repository,
+        tag.as_str(),
+        version,
+        from.map(Digest::to_string),
+        to.map(Digest::to_string),
+        Micros(change.now),
+        change.by,
+    ])?;
+    Ok(version)
+}
+
+/// Tags strictly after `after` in byte order; `None` for an unknown repository (P-256, P-257, P-261).
+pub(crate) fn page(
+    tx: &Connection,
+    repository: &RepositoryName,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Option<Vec<Tag>>> {
+    if limit == 0 {
+        return Ok(repositories::find(tx, repository)?.map(|_| Vec::new()));
+    }
+    let rows: Vec<Option<Tag>> = tx
+        .prepare_cached(PAGE)?
+        // No tag is empty, so the empty text stands before all of them.
+        .query_map(params![after.unwrap_or(""), repository.as_str(), limit], tag_or_none)?
+        .collect::<Result<_>>()?;
+    if rows.is_empty() { Ok(None) } else { Ok(Some(rows.into_iter().flatten().collect())) }
+}
+
+fn tag_or_none(row: &Row<'_>) -> Result<Option<Tag>> {
+    if row.get_ref(0)? == rusqlite::types::ValueRef::Null { Ok(None) } else { parsed(row, 0).map(Some) }
+}

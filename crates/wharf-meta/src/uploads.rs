@@ -1,0 +1,267 @@
+//! Upload sessions: who is pushing what where, how far, and under which running hash (R-021, R-023, S-013).
+
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+use wharf_base::{Timestamp, UploadId};
+use wharf_oci::{Algorithm, Digest, RepositoryName};
+
+use crate::sql::{Contradiction, Count, Micros, parsed, statements};
+
+/// A session to begin.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// Its id, fresh.
+    pub id: UploadId,
+    /// Where the blob will be recorded; the repository need not exist (P-140).
+    pub repository: RepositoryName,
+    /// The subject of the principal that begins it; nobody else will find it (S-013).
+    pub owner: String,
+    /// The hash that runs along.
+    pub algorithm: Algorithm,
+    /// When it begins.
+    pub now: Timestamp,
+    /// When it ends unless something arrives.
+    pub expires_at: Timestamp,
+}
+
+/// How many open sessions there may be once another one has begun (P-146).
+#[derive(Clone, Copy, Debug)]
+pub struct UploadLimits {
+    /// In one repository.
+    pub per_repository: u32,
+    /// Of one owner.
+    pub per_owner: u32,
+    /// In the whole registry.
+    pub total: u32,
+}
+
+/// The answer to beginning a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginUpload {
+    /// It is open.
+    Started,
+    /// There are as many as a limit allows; nothing has changed.
+    TooMany {
+        /// Which limit, for people: `"repository"`, `"principal"` or `"registry"`.
+        scope: &'static str,
+    },
+}
+
+/// A session that has not expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Its id.
+    pub id: UploadId,
+    /// The hash that runs along.
+    pub algorithm: Algorithm,
+    /// When it began; its whole life is limited from here.
+    pub started_at: Timestamp,
+    /// When it ends unless something arrives.
+    pub expires_at: Timestamp,
+    /// How far it is.
+    pub state: UploadState,
+}
+
+/// How far a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UploadState {
+    /// Bytes may be added.
+    Open {
+        /// The offset in bytes from the beginning of the blob, and the hash state that covers it; `None` at first.
+        checkpoint: Option<(u64, Vec<u8>)>,
+        /// How many times the session has advanced.
+        patches: u32,
+    },
+    /// The blob has been recorded; remembered so that a repeated completion is answered alike (P-184).
+    Done {
+        /// What was recorded.
+        digest: Digest,
+    },
+}
+
+/// The answer to moving a session's offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// Offset and hash state are recorded.
+    Advanced,
+    /// The offset is another one by now: somebody else wrote (P-172). Nothing has changed.
+    Moved,
+    /// The session is finished, cancelled or expired and removed. Nothing has changed.
+    Gone,
+}
+
+statements! {
+    COUNT_IN_REPOSITORY =
+        "select count(*)
+           from (select 1 from uploads
+                  where state = 'open' and repository = $1 and expires_at_us > $2
+                  limit $3)";
+    COUNT_OF_OWNER =
+        "select count(*)
+           from (select 1 from uploads
+                  where state = 'open' and owner = $1 and expires_at_us > $2
+                  limit $3)";
+    /// Walks an index of the open sessions only; as many steps as the limit allows sessions.
+    COUNT_ALL =
+        "select count(*)
+           from (select 1 from uploads indexed by uploads_open_by_owner
+                  where state = 'open' and expires_at_us > $1
+                  limit $2)";
+    INSERT =
+        "insert into uploads (id, repository, owner, algorithm, state, started_at_us, expires_at_us)
+         values ($1, $2, $3, $4, 'open', $5, $6)";
+    FIND =
+        "select algorithm, started_at_us, expires_at_us, state, digest, offset_bytes, hash_state, patches
+           from uploads
+          where id = $1 and repository = $2 and owner = $3 and expires_at_us > $4";
+    ADVANCE =
+        "update uploads
+            set offset_bytes = $1, hash_state = $2, expires_at_us = $3, patches = patches + 1
+          where id = $4 and offset_bytes = $5 and state = 'open'";
+    IS_OPEN = "select 1 from uploads where id = $1 and state = 'open'";
+    END = "delete from uploads where id = $1 and repository = $2 and owner = $3 and state = 'open'";
+    EXPIRED = "select id from uploads where expires_at_us <= $1 order by expires_at_us, id limit $2";
+    REMOVE_EXPIRED = "delete from uploads where id = $1 and expires_at_us <= $2";
+    COMPLETION = "select state, digest from uploads where id = $1 and repository = $2 and expires_at_us > $3";
+    /// The hash state has served.
+    FINISH =
+        "update uploads set state = 'done', digest = $1, hash_state = null, expires_at_us = $2
+          where id = $3 and state = 'open'";
+}
+
+/// Limits are counted in the transaction that begins the session, so that concurrent requests cannot pass together.
+pub(crate) fn begin(tx: &Connection, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload> {
+    let repository = new.repository.as_str();
+    let now = Micros(new.now);
+    let here: u32 = tx
+        .prepare_cached(COUNT_IN_REPOSITORY)?
+        .query_row(params![repository, now, limits.per_repository], |row| row.get(0))?;
+    if here >= limits.per_repository {
+        return Ok(BeginUpload::TooMany { scope: "repository" });
+    }
+    let of_owner: u32 =
+        tx.prepare_cached(COUNT_OF_OWNER)?.query_row(params![new.owner, now, limits.per_owner], |row| row.get(0))?;
+    if of_owner >= limits.per_owner {
+        return Ok(BeginUpload::TooMany { scope: "principal" });
+    }
+    let all: u32 = tx.prepare_cached(COUNT_ALL)?.query_row(params![now, limits.total], |row| row.get(0))?;
+    if all >= limits.total {
+        return Ok(BeginUpload::TooMany { scope: "registry" });
+    }
+    tx.prepare_cached(INSERT)?.execute(params![
+        new.id.to_string(),
+        repository,
+        new.owner,
+        new.algorithm.as_str(),
+        now,
+        Micros(new.expires_at),
+    ])?;
+    Ok(BeginUpload::Started)
+}
+
+pub(crate) fn find(
+    tx: &Connection,
+    id: UploadId,
+    repository: &RepositoryName,
+    owner: &str,
+    now: Timestamp,
+) -> Result<Option<Upload>> {
+    tx.prepare_cached(FIND)?
+        .query_row(params![id.to_string(), repository.as_str(), owner, Micros(now)], |row| {
+            Ok(Upload {
+                id,
+                algorithm: parsed(row, 0)?,
+                started_at: row.get::<_, Micros>(1)?.0,
+                expires_at: row.get::<_, Micros>(2)?.0,
+                state: state(row)?,
+            })
+        })
+        .optional()
+}
+
+fn state(row: &Row<'_>) -> Result<UploadState> {
+    if row.get_ref(3)?.as_str()? == "done" {
+        return Ok(UploadState::Done { digest: parsed(row, 4)? });
+    }
+    let offset_bytes = row.get::<_, Count>(5)?.0;
+    let checkpoint = match row.get::<_, Option<Vec<u8>>>(6)? {
+        Some(hash_state) => Some((offset_bytes, hash_state)),
+        None if offset_bytes == 0 => None,
+        None => return Err(Contradiction(format!("{offset_bytes} bytes have no hash state")).into()),
+    };
+    Ok(UploadState::Open { checkpoint, patches: row.get(7)? })
+}
+
+/// Compare-and-set on the offset; offset and the hash state that covers it move together (R-021).
+pub(crate) fn advance(
+    tx: &Connection,
+    id: UploadId,
+    from_bytes: u64,
+    to_bytes: u64,
+    hash_state: &[u8],
+    expires_at: Timestamp,
+) -> Result<Advance> {
+    let id = id.to_string();
+    let advanced = tx.prepare_cached(ADVANCE)?.execute(params![
+        Count(to_bytes),
+        hash_state,
+        Micros(expires_at),
+        id,
+        Count(from_bytes),
+    ])?;
+    if advanced == 1 {
+        return Ok(Advance::Advanced);
+    }
+    let open = tx.prepare_cached(IS_OPEN)?.exists([id])?;
+    Ok(if open { Advance::Moved } else { Advance::Gone })
+}
+
+pub(crate) fn end(tx: &Connection, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
+    let ended = tx.prepare_cached(END)?.execute(params![id.to_string(), repository.as_str(), owner])?;
+    Ok(ended == 1)
+}
+
+pub(crate) fn expired(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<UploadId>> {
+    tx.prepare_cached(EXPIRED)?.query_map(params![Micros(now), limit], |row| parsed(row, 0))?.collect()
+}
+
+/// Looks at the time again: a session that has gone on since it was listed stays (R-023).
+pub(crate) fn remove_expired(tx: &Connection, id: UploadId, now: Timestamp) -> Result<bool> {
+    let removed = tx.prepare_cached(REMOVE_EXPIRED)?.execute(params![id.to_string(), Micros(now)])?;
+    Ok(removed == 1)
+}
+
+/// What recording a blob may do with its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// It is open and ends with this blob.
+    Open,
+    /// It ended with this very blob before.
+    Repeated,
+    /// It is not there, expired, or ended with another blob.
+    Gone,
+}
+
+pub(crate) fn completion(
+    tx: &Connection,
+    id: UploadId,
+    repository: &RepositoryName,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<Completion> {
+    let found = tx
+        .prepare_cached(COMPLETION)?
+        .query_row(params![id.to_string(), repository.as_str(), Micros(now)], |row| {
+            if row.get_ref(0)?.as_str()? == "open" {
+                return Ok(Completion::Open);
+            }
+            let same = parsed::<Digest>(row, 1)? == *digest;
+            Ok(if same { Completion::Repeated } else { Completion::Gone })
+        })
+        .optional()?;
+    Ok(found.unwrap_or(Completion::Gone))
+}
+
+pub(crate) fn finish(tx: &Connection, id: UploadId, digest: &Digest, remember_until: Timestamp) -> Result<()> {
+    tx.prepare_cached(FINISH)?.execute(params![digest.to_string(), Micros(remember_until), id.to_string()])?;
+    Ok(())
+}

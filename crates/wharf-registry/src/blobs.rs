@@ -1,0 +1,55 @@
+use std::sync::Arc;
+
+use wharf_oci::Digest;
+use wharf_policy::{Authorized, Pull};
+use wharf_store::BlobReader;
+
+use crate::{Error, Registry};
+
+/// What is known of a blob without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobHead {
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// A blob that is ready to be read.
+#[derive(Debug)]
+pub struct OpenBlob {
+    /// Its length.
+    pub size_bytes: u64,
+    /// Its content. An open blob can be read to its end even when it is removed meanwhile.
+    pub content: Arc<BlobReader>,
+}
+
+impl Registry {
+    /// Whether the repository serves this blob, and how long it is (end-2). Knowing a digest is never enough (S-011).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlobUnknown`]: the database says that this repository does not have it.
+    pub async fn blob_head(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<BlobHead, Error> {
+        let size_bytes =
+            self.parts.meta.blob(ok.repository(), digest).await.map_err(Error::meta("looking up a blob"))?;
+        size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or(Error::BlobUnknown(*digest))
+    }
+
+    /// Opens the blob for reading (end-2).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlobUnknown`]; [`Error::Damaged`] when the file is missing or has another length than recorded: it is
+    /// never served.
+    pub async fn open_blob(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
+        let BlobHead { size_bytes } = self.blob_head(ok, digest).await?;
+        match self.parts.store.open(digest, size_bytes).await {
+            Ok(Some(content)) => Ok(OpenBlob { size_bytes, content: Arc::new(content) }),
+            Ok(None) => Err(Error::Damaged(*digest)),
+            Err(wharf_store::Error::Damaged { reason, .. }) => {
+                tracing::error!(blob.digest = %digest, reason, "blob {digest} is damaged: {reason}");
+                Err(Error::Damaged(*digest))
+            }
+            Err(source) => Err(Error::Store { doing: "opening a blob", source }),
+        }
+    }
+}

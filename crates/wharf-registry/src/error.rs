@@ -1,0 +1,127 @@
+use wharf_oci::{Digest, ManifestError, Reference, RepositoryName};
+
+use crate::BodyError;
+
+/// Why a use case was not carried out. One variant per thing that a caller would do differently.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The repository has no such blob.
+    #[error("blob {0} is not in this repository")]
+    BlobUnknown(Digest),
+    /// The repository has no such manifest or tag.
+    #[error("{0} is not a manifest of this repository")]
+    ManifestUnknown(Reference),
+    /// There is no such repository.
+    #[error("repository {0} does not exist")]
+    RepositoryUnknown(RepositoryName),
+    /// No such upload session for this principal in this repository, or it has ended.
+    #[error("this upload session does not exist or has ended; begin another one")]
+    UploadUnknown,
+    /// The chunk does not continue the session; nothing was written.
+    #[error("the chunk must begin at byte {offset_bytes}; go on from there")]
+    OutOfOrder {
+        /// Where the session stands.
+        offset_bytes: u64,
+    },
+    /// Another request is writing to the session; nothing was written.
+    #[error("another request is writing to this upload session; ask for its status and go on from there")]
+    UploadBusy {
+        /// Where the session stands, without what the other request is sending.
+        offset_bytes: u64,
+    },
+    /// The body is not as long as announced; nothing of it was kept.
+    #[error("the chunk was announced with {announced_bytes} bytes and has {found_bytes}")]
+    SizeInvalid {
+        /// From `Content-Range`.
+        announced_bytes: u64,
+        /// From `Content-Length` or the body itself.
+        found_bytes: u64,
+    },
+    /// The blob would exceed the limit; the session has ended.
+    #[error("a blob may have at most {limit_bytes} bytes")]
+    BlobTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The session has had as many chunks as it may have; it stands where it was.
+    #[error("an upload may have at most {limit} chunks; send larger ones")]
+    TooManyChunks {
+        /// The limit.
+        limit: u32,
+    },
+    /// Too many open upload sessions.
+    #[error("too many uploads are open for this {scope}; finish or cancel some, or try again later")]
+    TooManyUploads {
+        /// Counted over what: repository, principal or registry.
+        scope: &'static str,
+    },
+    /// The content is not what the digest says; the session has ended and nothing was kept.
+    #[error("the content has digest {actual}, not {expected}")]
+    DigestMismatch {
+        /// What the client said.
+        expected: Box<Digest>,
+        /// What the bytes say.
+        actual: Box<Digest>,
+    },
+    /// The body broke off; what had arrived of an upload is kept, the session can go on.
+    #[error("reading the request's body")]
+    Body(#[from] BodyError),
+    /// The manifest is not one.
+    #[error(transparent)]
+    ManifestInvalid(#[from] ManifestError),
+    /// The repository lacks what the manifest names.
+    #[error("{} of the blobs and manifests it names are not in this repository; push them first", .0.len())]
+    ReferencesMissing(Vec<Digest>),
+    /// The same bytes are stored under another media type.
+    #[error("manifest {0} is stored with another media type, which never changes")]
+    MediaTypeConflict(Digest),
+    /// `If-Match` or `If-None-Match` did not hold; nothing was changed.
+    #[error("the tag is not in the state that the condition of the request asks for")]
+    ConditionFailed,
+    /// The registry takes no writes.
+    #[error("this registry is read-only")]
+    ReadOnly,
+    /// Configuration forbids this deletion.
+    #[error("deleting {0} is turned off on this registry")]
+    DeletionDisabled(&'static str),
+    /// There is no room for the bytes; the session stands at its last recorded offset.
+    #[error("the storage is full")]
+    StorageFull,
+    /// Stored content is not what it was.
+    #[error("the stored content of {0} is damaged")]
+    Damaged(Digest),
+    /// The metadata database did not answer; a retry is safe.
+    #[error("{doing}")]
+    Meta {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: wharf_meta::Error,
+    },
+    /// The store did not do its work; a retry is safe.
+    #[error("{doing}")]
+    Store {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: wharf_store::Error,
+    },
+    /// A task of ours ended without an answer.
+    #[error("a task that carried out the request broke off")]
+    TaskLost,
+}
+
+impl Error {
+    pub(crate) fn meta(doing: &'static str) -> impl FnOnce(wharf_meta::Error) -> Self {
+        move |source| Self::Meta { doing, source }
+    }
+
+    pub(crate) fn store(doing: &'static str) -> impl FnOnce(wharf_store::Error) -> Self {
+        move |source| match source {
+            wharf_store::Error::DigestMismatch { expected, actual } => Self::DigestMismatch { expected, actual },
+            wharf_store::Error::NoSpace => Self::StorageFull,
+            wharf_store::Error::StagedLost => Self::UploadUnknown,
+            source => Self::Store { doing, source },
+        }
+    }
+}

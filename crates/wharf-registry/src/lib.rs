@@ -1,0 +1,101 @@
+//! The use cases of a registry: push, pull, delete, list. They know nothing of HTTP.
+//!
+//! Every use case takes an [`Authorized`](wharf_policy::Authorized) value, so it cannot be reached without policy
+//! having been asked. Its shape is always the same: *bytes first, facts second, answer last*. Content is on stable
+//! storage before the metadata database names it, everything that belongs to one answer is one transaction, and the
+//! answer is given after the commit. A change that has begun to commit runs in a task of its own, so a client that
+//! hangs up cannot stop it half-way.
+
+mod blobs;
+mod body;
+mod config;
+mod delete;
+mod error;
+mod expiry;
+mod lists;
+mod manifests;
+mod mount;
+mod plan;
+mod sessions;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wharf_base::{Clock, Rng, Spawner, Timestamp};
+use wharf_meta::Metadata;
+use wharf_policy::Engine;
+use wharf_store::BlobStore;
+
+pub use blobs::{BlobHead, OpenBlob};
+pub use body::{Body, BodyError, Chunk};
+pub use config::Config;
+pub use delete::DeletedManifest;
+pub use error::Error;
+pub use expiry::Expiry;
+pub use lists::{Page, ReferrerCursor, ReferrersPage};
+pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, PushedManifest};
+pub use mount::Mounted;
+pub use plan::Condition;
+pub use uploads::{FinishedBlob, UploadStatus};
+
+/// How long an association without a reference stays before the collector may look at it, with the slack that keeps
+/// repeated probes from writing each time (`gc.grace` + `gc.grace`/24 at its default).
+const REVIEW_AFTER: Duration = Duration::from_secs(25 * 3600);
+
+/// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
+const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);
+
+/// What a registry is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Names, references, sessions.
+    pub meta: Arc<dyn Metadata>,
+    /// Content by digest.
+    pub store: Arc<dyn BlobStore>,
+    /// Who may do what; asked again where a use case touches a second repository.
+    pub policy: Arc<Engine>,
+    /// Wall and monotonic time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids.
+    pub rng: Arc<dyn Rng>,
+    /// Where work runs that a client's disconnect must not stop.
+    pub spawner: Spawner,
+}
+
+/// The use cases. Cheap to share; one a process.
+#[derive(Debug)]
+pub struct Registry {
+    parts: Parts,
+    config: Config,
+    sessions: sessions::Claims,
+}
+
+impl Registry {
+    /// A registry over `parts`; `config` has passed [`Config::check`].
+    pub fn new(parts: Parts, config: Config) -> Arc<Self> {
+        Arc::new(Self { parts, config, sessions: sessions::Claims::default() })
+    }
+
+    /// Whether the metadata database and the store answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`] or [`Error::Store`]: which of them does not.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.parts.meta.ping().await.map_err(Error::meta("asking the metadata database whether it is there"))
+    }
+
+    /// Whether the catalog is served.
+    pub fn has_catalog(&self) -> bool {
+        self.config.catalog
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        if self.config.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+}

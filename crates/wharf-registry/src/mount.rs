@@ -1,0 +1,74 @@
+use wharf_meta::BlobMount;
+use wharf_oci::{Algorithm, Digest, RepositoryName};
+use wharf_policy::{Authorized, Pull, Push};
+
+use crate::{Error, REVIEW_AFTER, Registry, UploadStatus};
+
+/// How many repositories are tried when the client does not name a source (S-012).
+const SOURCES_MAX: u32 = 32;
+
+/// What became of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounted {
+    /// The blob is in the repository now.
+    Blob(Digest),
+    /// It could not be borrowed, for whatever reason; the client uploads it.
+    Upload(UploadStatus),
+}
+
+impl Registry {
+    /// Borrows a blob from `source`, or from any repository that the principal may pull; opens an upload session when
+    /// that is not possible (end-11). Forbidden and absent sources look the same (S-012).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin_upload`](Self::begin_upload).
+    ///
+    /// # Source
+    ///
+    /// Protocol checklist §9, P-152 … P-160.
+    pub async fn mount(
+        &self,
+        ok: &Authorized<Push>,
+        digest: Digest,
+        source: Option<&RepositoryName>,
+    ) -> Result<Mounted, Error> {
+        self.writable()?;
+        let sources = match source {
+            Some(source) => vec![source.clone()],
+            None => self.sources(ok, &digest).await?,
+        };
+        for source in sources {
+            let Ok(may_pull) = self.parts.policy.authorize::<Pull>(ok.principal(), source) else { continue };
+            if self.mount_from(ok, &may_pull, digest).await? {
+                return Ok(Mounted::Blob(digest));
+            }
+        }
+        self.begin_upload(ok, Algorithm::Sha256).await.map(Mounted::Upload)
+    }
+
+    /// The target itself first: what is there already needs nobody else (P-155).
+    async fn sources(&self, ok: &Authorized<Push>, digest: &Digest) -> Result<Vec<RepositoryName>, Error> {
+        let others = self.parts.meta.repositories_with_blob(digest, SOURCES_MAX).await;
+        let others = others.map_err(Error::meta("looking for repositories that have a blob"))?;
+        Ok(std::iter::once(ok.repository().clone()).chain(others).collect())
+    }
+
+    async fn mount_from(
+        &self,
+        ok: &Authorized<Push>,
+        source: &Authorized<Pull>,
+        digest: Digest,
+    ) -> Result<bool, Error> {
+        let now = self.now();
+        let mount = BlobMount {
+            from: source.repository().clone(),
+            to: ok.repository().clone(),
+            digest,
+            by: ok.principal().subject().to_owned(),
+            now,
+            review_at: now.plus(REVIEW_AFTER),
+        };
+        self.parts.meta.mount_blob(&mount).await.map_err(Error::meta("mounting a blob"))
+    }
+}

@@ -1,0 +1,122 @@
+//! The only place that knows a path.
+//!
+//! ```text
+//! wharf.lock                  held with flock while a process owns the directory; its process id inside
+//! wharf.id                    layout version and store id
+//! uploads/<upload id>         staged content
+//! uploads/probe               exists for a moment while the store is probed
+//! layers/<alg>/<aa>/<hex>     content; <aa> are the first two digits of <hex>
+//! ```
+//!
+//! A path is made from a parsed digest, a parsed upload id or a fixed word, and from nothing else: [`Name`] and
+//! [`Below`] have no other constructors, and the file calls accept nothing but these (S-043, S-068).
+
+use wharf_base::UploadId;
+use wharf_oci::{Algorithm, Digest};
+
+/// The version of the layout above, as written to `wharf.id`.
+pub(super) const VERSION: u32 = 1;
+
+/// A path below an opened directory: one component or several, none of them a dot segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Below(String);
+
+impl Below {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One entry of an opened directory: a path of one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name(Below);
+
+impl Name {
+    fn new(text: impl Into<String>) -> Self {
+        Self(Below(text.into()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    pub(super) fn as_below(&self) -> &Below {
+        &self.0
+    }
+}
+
+pub(super) fn lock_file() -> Name {
+    Name::new("wharf.lock")
+}
+
+pub(super) fn id_file() -> Name {
+    Name::new("wharf.id")
+}
+
+/// Where `wharf.id` is written before it gets its name.
+pub(super) fn new_id_file() -> Name {
+    Name::new("wharf.id.new")
+}
+
+pub(super) fn uploads() -> Name {
+    Name::new("uploads")
+}
+
+/// In `uploads`.
+pub(super) fn staged(upload: UploadId) -> Name {
+    Name::new(upload.to_string())
+}
+
+/// In `uploads`; not the text of any upload id.
+pub(super) fn probe() -> Name {
+    Name::new("probe")
+}
+
+pub(super) fn layers() -> Name {
+    Name::new("layers")
+}
+
+/// In `layers`.
+pub(super) fn algorithm(algorithm: Algorithm) -> Name {
+    Name::new(algorithm.as_str())
+}
+
+/// The first byte of a digest: which of an algorithm's 256 directories its content is in.
+pub(super) fn prefix_byte(digest: &Digest) -> u8 {
+    digest.as_bytes().first().copied().unwrap_or_default()
+}
+
+/// In the algorithm's directory.
+pub(super) fn prefix(byte: u8) -> Name {
+    Name::new(format!("{byte:02x}"))
+}
+
+/// The directory of a digest's content, below `layers`.
+pub(super) fn content_directory(digest: &Digest) -> Below {
+    Below(format!("{}/{:02x}", digest.algorithm(), prefix_byte(digest)))
+}
+
+/// In the content's directory.
+pub(super) fn content_name(digest: &Digest) -> Name {
+    Name::new(digest.hex())
+}
+
+/// A digest's content, below `layers`.
+pub(super) fn content(digest: &Digest) -> Below {
+    Below(format!("{}/{}", content_directory(digest).as_str(), digest.hex()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f10_content_is_at_layers_algorithm_two_digits_hex() {
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(content(&digest).as_str(), format!("sha256/ba/{hex}"));
+        assert_eq!(content_directory(&digest).as_str(), "sha256/ba");
+        assert_eq!(prefix(prefix_byte(&digest)).as_str(), "ba");
+        assert_eq!(content_name(&digest).as_str(), hex);
+    }
+}

@@ -1,0 +1,138 @@
+//! A blob store in a directory of a local file system.
+
+mod files;
+mod io;
+mod layout;
+mod open;
+mod pipeline;
+mod probe;
+mod root;
+mod sessions;
+mod staged;
+mod writer;
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rustix::io::Errno;
+use wharf_base::{Clock, Rng, StoreId, UploadId};
+use wharf_oci::{Algorithm, Digest};
+
+use self::files::{Files, SystemFiles};
+use self::io::{OpenFile, blocking, failed, not_synced};
+use self::root::Root;
+use self::writer::Writer;
+use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError};
+
+/// Content in files of one directory, owned by one process.
+///
+/// The directory is locked until this value and every writer made from it are gone.
+#[derive(Debug)]
+pub struct DirectoryStore {
+    root: Arc<Root>,
+}
+
+impl DirectoryStore {
+    /// Opens the data directory at `path` and makes it, or what is missing in it, if it is new: a new store id comes
+    /// from `clock` and `rng`.
+    ///
+    /// Blocks, for a moment that does not depend on what is stored: nothing is listed (PR-10).
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. A directory that is in use, belongs to somebody else or has a newer layout is left as it is.
+    ///
+    /// # Source
+    ///
+    /// Starting a store (lock, identity), R-005, R-007, S-068, S-083, B-135, B-136.
+    pub fn open(path: &Path, clock: &dyn Clock, rng: &dyn Rng) -> Result<Self, OpenError> {
+        Self::open_with(Arc::new(SystemFiles), path, clock, rng)
+    }
+
+    fn open_with(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &dyn Rng) -> Result<Self, OpenError> {
+        let root = open::open(files, path, clock, rng)?;
+        Ok(Self { root: Arc::new(root) })
+    }
+
+    /// Runs `work` on the opened directory, on a thread that may block.
+    async fn on_root<T, F>(&self, doing: &'static str, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Arc<Root>) -> Result<T, Error> + Send + 'static,
+    {
+        let root = Arc::clone(&self.root);
+        blocking(doing, move || work(&root)).await
+    }
+}
+
+#[async_trait]
+impl BlobStore for DirectoryStore {
+    async fn writer(
+        &self,
+        upload: UploadId,
+        algorithm: Algorithm,
+        at: Option<&Checkpoint>,
+        expected_bytes: Option<u64>,
+    ) -> Result<Box<dyn BlobWriter>, Error> {
+        let root = Arc::clone(&self.root);
+        Ok(Box::new(Writer::open(root, upload, algorithm, at.cloned(), expected_bytes).await?))
+    }
+
+    async fn discard(&self, upload: UploadId) -> Result<(), Error> {
+        self.on_root("removing staged content", move |root| root.remove_staged(upload)).await
+    }
+
+    async fn open(&self, digest: &Digest, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        let digest = *digest;
+        self.on_root("opening stored content", move |root| {
+            let file = root.open_for_reading(&digest, size_bytes)?;
+            Ok(file.map(|fd| BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)))
+        })
+        .await
+    }
+
+    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let digest = *digest;
+        let found = self.on_root("inspecting stored content", move |root| root.inspect(&digest)).await?;
+        Ok(found.map(|found| found.size_bytes))
+    }
+
+    async fn delete(&self, digest: &Digest) -> Result<bool, Error> {
+        let digest = *digest;
+        let lock = self.root.digests.lock(&digest).await;
+        self.on_root("removing content", move |root| {
+            let removed = remove(root, &digest);
+            drop(lock);
+            removed
+        })
+        .await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        self.on_root("probing the data directory", |root| probe::probe(root)).await
+    }
+
+    fn store_id(&self) -> StoreId {
+        self.root.store_id
+    }
+}
+
+/// The caller holds the digest's lock.
+fn remove(root: &Root, digest: &Digest) -> Result<bool, Error> {
+    if root.inspect(digest)?.is_none() {
+        return Ok(false);
+    }
+    let Some(directory) = root.content_directory(digest)? else { return Ok(false) };
+    match root.files.remove(directory.as_fd(), &layout::content_name(digest)) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(failed("removing content")(errno)),
+    }
+    root.files.sync(directory.as_fd()).map_err(not_synced("removing content"))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Content by digest, in a directory of this machine.
+//!
+//! A store knows digests, upload ids and bytes; it knows no repositories, tags or people, and it never says whether
+//! content *may* be served: the metadata database does. Its three promises, which everything else here serves:
+//!
+//! 1. **Nothing is visible under a digest that does not hash to it.** Bytes are staged under a running hash and get
+//!    their final name only after the hash was compared (F-10).
+//! 2. **What [`BlobWriter::commit`] returned is on stable storage**, the bytes and their directory entry, so that the
+//!    caller may record it. [`Placed`] keeps the digest locked until that record is written, so that a
+//!    removal of the same digest cannot come in between.
+//! 3. **What cannot be read in full is an error**, never an early end, never padding.
+//!
+//! An upload may pause: [`BlobWriter::checkpoint`] gives an offset together with the state of the hash at that offset,
+//! and [`BlobStore::writer`] goes on from there, in this process or the next one.
+
+mod directory;
+mod error;
+mod hash;
+mod lock;
+mod reader;
+mod store;
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+
+pub use directory::DirectoryStore;
+pub use error::{Error, OpenError};
+pub use hash::HashState;
+pub use lock::Placed;
+pub use reader::BlobReader;
+pub use store::{BlobStore, BlobWriter, Checkpoint};

@@ -1,0 +1,67 @@
+//! Placing and removing the same digest exclude each other.
+//!
+//! One process owns the store, so a lock in memory is enough. The locks are striped: a fixed number, shared by digests
+//! that end in the same byte, so that nothing has to be created or cleaned up. Whoever holds one must not wait for
+//! another.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use wharf_oci::Digest;
+
+const STRIPES: usize = 256;
+
+pub(crate) struct DigestLocks(Vec<Arc<Mutex<()>>>);
+
+/// One digest (and those that share its stripe) locked until this is dropped.
+#[derive(Debug)]
+pub(crate) struct DigestLock {
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl DigestLocks {
+    pub(crate) fn new() -> Self {
+        Self((0..STRIPES).map(|_| Arc::default()).collect())
+    }
+
+    pub(crate) async fn lock(&self, digest: &Digest) -> DigestLock {
+        let last = digest.as_bytes().last().copied().unwrap_or_default();
+        let stripe = Arc::clone(&self.0[usize::from(last) % STRIPES]);
+        DigestLock { _guard: stripe.lock_owned().await }
+    }
+}
+
+impl fmt::Debug for DigestLocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigestLocks").finish_non_exhaustive()
+    }
+}
+
+/// Content that is on stable storage under its digest, and that digest's lock.
+///
+/// Keep it until the metadata has recorded the content: as long as it lives, the content cannot be removed. Holding
+/// one while committing or deleting another digest may wait for ever, because digests share locks.
+#[derive(Debug)]
+#[must_use = "the digest is locked, so that the content can be recorded, only while this lives"]
+pub struct Placed {
+    digest: Digest,
+    size_bytes: u64,
+    _lock: DigestLock,
+}
+
+impl Placed {
+    pub(crate) fn new(digest: Digest, size_bytes: u64, lock: DigestLock) -> Self {
+        Self { digest, size_bytes, _lock: lock }
+    }
+
+    /// What was placed.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its size in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}

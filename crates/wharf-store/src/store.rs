@@ -1,0 +1,145 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wharf_base::{StoreId, UploadId};
+use wharf_oci::{Algorithm, Digest};
+
+use crate::{BlobReader, Error, HashState, Placed};
+
+/// Where content is kept: by digest once it is complete, by upload id until then.
+///
+/// What every implementation promises is written down as tests in the module `contract` (feature `contract`).
+#[async_trait]
+pub trait BlobStore: Send + Sync + Debug + 'static {
+    /// Opens the staged content of `upload` for appending.
+    ///
+    /// With `at` the content is cut to that checkpoint and goes on from there; without it begins anew and is hashed
+    /// with `algorithm`. `expected_bytes` is how many more bytes are announced; space for them is reserved at once, so
+    /// that a disk that is too small says so before the bytes travel.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Busy`]: another writer of this upload is alive; it is not disturbed.
+    /// - [`Error::StagedLost`]: the staged content is not there, is shorter than the checkpoint, or does not hash to
+    ///   the checkpoint's state; the upload cannot be continued.
+    /// - [`Error::NoSpace`]: the announced bytes do not fit; the upload stands at `at`.
+    /// - [`Error::Io`]: the upload stands at `at`.
+    async fn writer(
+        &self,
+        upload: UploadId,
+        algorithm: Algorithm,
+        at: Option<&Checkpoint>,
+        expected_bytes: Option<u64>,
+    ) -> Result<Box<dyn BlobWriter>, Error>;
+
+    /// Removes the staged content of `upload`; that there is none is success. A writer that is still alive fails
+    /// with [`Error::StagedLost`] when it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: the content may still be there.
+    async fn discard(&self, upload: UploadId) -> Result<(), Error>;
+
+    /// Opens the content of `digest`, which the metadata says has `size_bytes`; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Damaged`]: what is there is not a readable regular file of that size (R-008, B-139).
+    /// - [`Error::Io`]: the store could not look; says nothing about the content.
+    async fn open(&self, digest: &Digest, size_bytes: u64) -> Result<Option<BlobReader>, Error>;
+
+    /// The size of the content of `digest` in bytes; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for the size.
+    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+
+    /// Whether there is content of `digest`, of whatever size.
+    ///
+    /// # Errors
+    ///
+    /// As [`stat`](Self::stat).
+    async fn exists(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.stat(digest).await?.is_some())
+    }
+
+    /// Removes the content of `digest` under that digest's lock; `false` when there was none. Readers that are open
+    /// go on undisturbed.
+    ///
+    /// Must not be called while holding a [`Placed`]: it would wait for itself.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Damaged`]: what is there is not a regular file; it is left alone.
+    /// - [`Error::Sync`]: removed, but a power cut may bring it back.
+    /// - [`Error::Io`]: the content may still be there.
+    async fn delete(&self, digest: &Digest) -> Result<bool, Error>;
+
+    /// Writes, syncs, reads back and removes a probe object (reliability rule for starting and for leaving the
+    /// write-protected mode, R-002).
+    ///
+    /// # Errors
+    ///
+    /// Whatever a write would meet now: [`Error::NoSpace`], [`Error::Sync`], [`Error::Io`].
+    async fn probe(&self) -> Result<(), Error>;
+
+    /// The identity of this store, to be compared with the one in the metadata (B-138).
+    fn store_id(&self) -> StoreId;
+}
+
+/// Appends to the staged content of one upload.
+///
+/// Dropping a writer at any point leaves the staged content; the next writer cuts it to its checkpoint. After any
+/// error, and after a call was abandoned before it was done, a writer is [`Error::Broken`]: its hash no longer belongs
+/// to the staged bytes.
+#[async_trait]
+pub trait BlobWriter: Send {
+    /// How many bytes have been handed in, counted from the beginning of the blob.
+    fn offset_bytes(&self) -> u64;
+
+    /// Appends `bytes`. Keeps at most about 2 MiB in memory and waits for the disk beyond that; an error may belong
+    /// to bytes of an earlier call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::Sync`], [`Error::Io`], [`Error::Broken`]. But for [`Error::Sync`], after which the
+    /// staged content is gone, the upload stands at its last checkpoint.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Error>;
+
+    /// Hands everything to the operating system and ends this writer; the staged content stays.
+    ///
+    /// The checkpoint outlives this process but not necessarily the machine: nothing is synced (PR-3). A store that
+    /// meets a checkpoint of an earlier process compares it with the staged bytes before it goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), and [`Error::StagedLost`] when the upload was discarded meanwhile.
+    async fn checkpoint(self: Box<Self>) -> Result<Checkpoint, Error>;
+
+    /// Gives the content its final name, if it hashes to `digest`, and ends the upload. When `digest` uses another
+    /// algorithm than the upload was begun with, the staged bytes are read once more.
+    ///
+    /// The order is: everything written, file synced, digest locked, renamed, directory synced. Content that
+    /// is there already with the right size is kept and the staged content dropped.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::DigestMismatch`]: nothing is stored, the staged content is gone.
+    /// - [`Error::Sync`]: nothing is stored, the staged content is gone.
+    /// - [`Error::StagedLost`]: the upload was discarded meanwhile, or its file was tampered with.
+    /// - [`Error::Damaged`]: the final place is taken by something that is not a regular file; the upload stands at
+    ///   its last checkpoint.
+    /// - [`Error::NoSpace`], [`Error::Io`]: as for [`Error::Damaged`].
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<Placed, Error>;
+}
+
+/// Where an upload stands: a number of bytes and the state of the hash over exactly these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// How many bytes are staged, from the beginning of the blob.
+    pub offset_bytes: u64,
+    /// The running hash over them.
+    pub hash_state: HashState,
+}

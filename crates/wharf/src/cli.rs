@@ -1,0 +1,174 @@
+//! The command line. The doc comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::Flag;
+
+/// Wharf, a container registry: one binary and a directory.
+///
+/// It stores images, Helm charts, signatures and any other OCI artifact for docker, podman, skopeo, oras, helm and
+/// everything else that speaks the distribution specification.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, after_help = FIRST_STEPS, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  wharf serve --open                      a registry on 127.0.0.1:5000, data in ./wharf-data
+  docker tag alpine 127.0.0.1:5000/alpine
+  docker push 127.0.0.1:5000/alpine
+
+Exit codes:
+  0 done                                     3 data directory in use by another process
+  1 unexpected failure                       4 database of another store or version
+  2 wrong configuration or command line      5 storage does not keep what is written";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the registry until it is told to stop
+    ///
+    /// Needs no configuration: it listens on 127.0.0.1:5000 and keeps everything in ./wharf-data, which it creates.
+    /// SIGTERM or Ctrl-C stops it after the requests in flight; a second one stops it at once.
+    #[command(after_help = format!("{SERVE_EXAMPLES}\n\n{PRECEDENCE}"))]
+    Serve(ServeArgs),
+    /// Check, show or describe the configuration
+    Config(ConfigArgs),
+    /// Print the version
+    Version,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  wharf serve --open
+  wharf serve --open --data /srv/wharf --read-only
+  wharf serve --open --open --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem
+  wharf serve --open --config wharf.toml --set registry.delete_tags=true";
+
+/// Arguments of `wharf serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Let everybody who reaches the registry pull, push and delete
+    ///
+    /// This version has no accounts, so it serves only with this flag, and only on this machine's loopback addresses.
+    /// Give the flag twice to listen on other addresses too.
+    #[arg(long, action = ArgAction::Count)]
+    pub open: u8,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+impl ServeArgs {
+    /// How far the registry is open to people without an account.
+    pub fn open_mode(&self) -> OpenMode {
+        match self.open {
+            0 => OpenMode::Closed,
+            1 => OpenMode::Loopback,
+            _ => OpenMode::Everywhere,
+        }
+    }
+}
+
+/// To whom the registry is open who has no account (S-080).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// To nobody.
+    Closed,
+    /// To everybody on this machine.
+    Loopback,
+    /// To everybody who reaches it.
+    Everywhere,
+}
+
+/// Arguments of `wharf config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// Which of them.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// The commands of `wharf config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read everything as `wharf serve` would, and list what is wrong with it
+    #[command(after_help = PRECEDENCE)]
+    Check(SettingArgs),
+    /// Print the configuration in force as a TOML file, and where each value comes from
+    #[command(after_help = PRECEDENCE)]
+    Show(SettingArgs),
+    /// Print a JSON schema of the configuration file: every key, what it means and its default
+    Schema,
+}
+
+/// Where the configuration comes from; the same for all commands that read it.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Configuration")]
+pub struct SettingArgs {
+    /// Configuration file in TOML; none is read unless named [env: WHARF_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory that everything is kept in, created if missing [env: WHARF_DATA] [default: ./wharf-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Address to listen on; repeat it for several [env: WHARF_LISTEN] [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub listen: Vec<String>,
+    /// Certificate chain in PEM; makes the registry speak TLS only [env: WHARF_TLS_CERTIFICATE]
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<String>,
+    /// Private key in PEM of that certificate [env: WHARF_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Serve reads and refuse every write [env: WHARF_READ_ONLY]
+    #[arg(long)]
+    pub read_only: bool,
+    /// How log lines look: auto, human or json; auto is human on a terminal [env: WHARF_LOG_FORMAT] [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Which log lines are written: a level, or several such as info,wharf_http=debug [env: WHARF_LOG_LEVEL] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Any key of the configuration, such as registry.blob_size_max="20 GiB"; repeat it for several
+    /// [env: WHARF_SECTION__KEY]
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+}
+
+const PRECEDENCE: &str = "\
+Flags win over environment variables, these over the file, and that over the
+defaults. Every key has a variable: WHARF_SERVER__LISTEN is `listen` of the
+section `[server]`. `wharf config schema` describes all keys.";
+
+impl SettingArgs {
+    /// The flags that were given, as values of configuration keys.
+    pub fn flags(&self) -> Vec<Flag> {
+        let short = |name: &str, value: &Option<String>| value.clone().map(|value| Flag::short(name, value));
+        let listen = (!self.listen.is_empty()).then(|| self.listen.join(","));
+        let named = [
+            short("data", &self.data),
+            short("listen", &listen),
+            short("tls-certificate", &self.tls_certificate),
+            short("tls-key", &self.tls_key),
+            short("read-only", &self.read_only.then(|| "true".to_owned())),
+            short("log-format", &self.log_format),
+            short("log-level", &self.log_level),
+        ];
+        let set = self.set.iter().map(|(key, value)| Flag::set(key, value));
+        named.into_iter().flatten().chain(set).collect()
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write SECTION.KEY=VALUE, for example registry.read_only=true".into()),
+    }
+}

@@ -1,0 +1,46 @@
+//! One file per command.
+
+use std::io::{self, Write};
+
+use crate::cli::{Cli, Command, SettingArgs};
+use crate::config::{Loaded, Sources};
+use crate::error::CommandError;
+use crate::logging;
+
+pub mod config;
+pub mod serve;
+
+/// Carries out the command line.
+///
+/// # Errors
+///
+/// [`CommandError`] with the exit code to end with.
+pub fn run(cli: Cli) -> Result<(), CommandError> {
+    match cli.command {
+        Command::Serve(args) => {
+            let loaded = load(&args.settings)?;
+            let _log = logging::start(&loaded.config.log)
+                .map_err(|error| CommandError::unexpected("starting to write the log", error))?;
+            serve::run(&loaded.config, args.open_mode())
+        }
+        Command::Config(args) => config::run(&args.command),
+        Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+/// The configuration from all its sources.
+fn load(args: &SettingArgs) -> Result<Loaded, CommandError> {
+    let environment = std::env::vars_os().collect();
+    Ok(Sources { file: args.config.clone(), environment, flags: args.flags() }.load()?)
+}
+
+/// Writes to standard output. A reader who has seen enough (`wharf config show | head`) is no failure.
+fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::unexpected("writing to standard output", error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,195 @@
+//! `wharf serve`: opens the data directory, listens, and serves until told to stop.
+
+use std::net::SocketAddr;
+use std::process;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wharf_base::Shutdown;
+use wharf_policy::Engine;
+
+use crate::app::{App, AppError};
+use crate::cli::OpenMode;
+use crate::config::Config;
+use crate::error::{CommandError, Exit};
+
+/// Threads for blocking work: reads, writes and syncs of blobs.
+const BLOCKING_THREADS_MAX: usize = 128;
+
+/// Serves until a signal asks to stop.
+///
+/// # Errors
+///
+/// [`CommandError`] when the registry cannot start, or was cut off while stopping.
+pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
+    check_openness(config, open)?;
+    restrict_new_files();
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(|error| CommandError::unexpected("starting the runtime", error))?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> Result<(), CommandError> {
+    let shutdown = Shutdown::new();
+    let signals = Signals::listen().map_err(|error| CommandError::unexpected("listening for signals", error))?;
+    let app = App::start(config, Engine::open(), shutdown.clone()).await?;
+    let addresses = app.addresses();
+    for address in &addresses {
+        tracing::info!(server.address = %address, "listening on {address}");
+    }
+    warn_of_plain_text(config);
+    if let Some(address) = addresses.first() {
+        greet(config, *address);
+    }
+    tokio::spawn(signals.handle(shutdown));
+    if app.run().await {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped; what was still running was cut off, and clients go on from there");
+    }
+    Ok(())
+}
+
+/// Until there are accounts, everybody may do everything: so only when asked for, and only on this machine unless
+/// asked for twice (S-080).
+fn check_openness(config: &Config, open: OpenMode) -> Result<(), CommandError> {
+    let beyond = config.server.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    match (open, beyond) {
+        (OpenMode::Closed, _) => Err(CommandError::new(
+            Exit::Usage,
+            "this version has no accounts yet, so it can only serve everybody, and only when told to",
+        )
+        .with_hint("run `wharf serve --open` to let everybody who reaches 127.0.0.1 pull, push and delete")),
+        (OpenMode::Loopback, Some(address)) => Err(CommandError::new(
+            Exit::Usage,
+            format!("{address} can be reached from other machines, and everybody could pull, push and delete"),
+        )
+        .with_hint("listen on 127.0.0.1, or say `--open --open` if that is really what you want")),
+        (OpenMode::Everywhere, Some(address)) => {
+            tracing::warn!(server.address = %address, "everybody who reaches {address} may pull, push and delete");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// S-082.
+fn warn_of_plain_text(config: &Config) {
+    let is_plain = config.server.tls_certificate.is_none() && config.server.trusted_proxies.is_empty();
+    for address in config.server.listen.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
+        if is_plain {
+            tracing::warn!(
+                server.address = %address,
+                "{address} is served without TLS: set server.tls_certificate and server.tls_key, or name the proxy in front in server.trusted_proxies"
+            );
+        }
+    }
+}
+
+/// The next commands to type.
+fn greet(config: &Config, address: SocketAddr) {
+    let scheme = if config.server.tls_certificate.is_some() { "https" } else { "http" };
+    let reached =
+        if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
+    anstream::println!(
+        "Wharf is ready on {scheme}://{address}, open to everybody who reaches it.\n\
+         Data is kept in {}.\n\n\
+         Push something:\n\n    \
+             docker tag alpine {reached}/alpine\n    \
+             docker push {reached}/alpine\n",
+        config.storage.data.display(),
+    );
+}
+
+/// Everything Wharf creates is for its own account only (S-083).
+fn restrict_new_files() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Connections and open blobs are descriptors: as many as the system lets us have (R-084).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+}
+
+/// SIGTERM and SIGINT: the first stops in order, the second at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn handle(mut self, shutdown: Shutdown) {
+        self.next().await;
+        tracing::info!("stopping: requests in flight may end");
+        shutdown.start();
+        self.next().await;
+        tracing::warn!("told to stop a second time: stopping at once");
+        process::exit(i32::from(Exit::Unexpected.code()));
+    }
+}
+
+/// What a person can do about each way not to start.
+impl From<AppError> for CommandError {
+    fn from(error: AppError) -> Self {
+        let (exit, hint) = advice(&error);
+        let error = Self::from_source(exit, error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+fn advice(error: &AppError) -> (Exit, Option<String>) {
+    use wharf_http::StartError;
+    use wharf_store::OpenError;
+    match error {
+        AppError::Store { path, source: OpenError::InUse { .. } } => (
+            Exit::InUse,
+            Some(format!("stop the other process, or name another directory than {} with --data", path.display())),
+        ),
+        AppError::Store { .. } | AppError::Probe { .. } => {
+            (Exit::Usage, Some("name a directory of your own on a local disk with --data".into()))
+        }
+        AppError::Meta { .. } => (
+            Exit::WrongStore,
+            Some(
+                "nothing was changed; restore the file from a backup, or use the version of Wharf that wrote it".into(),
+            ),
+        ),
+        AppError::ForeignStore { .. } => (
+            Exit::WrongStore,
+            Some(
+                "nothing was changed; bring the database and the content that belong together into one directory"
+                    .into(),
+            ),
+        ),
+        AppError::Server(StartError::Listen { address, .. }) => {
+            (Exit::Usage, Some(format!("see what uses port {}, or choose another with --listen", address.port())))
+        }
+        AppError::Server(StartError::Tls(_)) => (
+            Exit::Usage,
+            Some("name a certificate and its key in PEM form with --tls-certificate and --tls-key".into()),
+        ),
+        AppError::Server(StartError::ExternalUrl(_)) => (Exit::Usage, None),
+    }
+}

@@ -1,0 +1,77 @@
+//! The whole configuration: one struct made of the rooms' own structs.
+//!
+//! Four sources, the later wins: defaults, file, environment, flags. Each source is read into [`Setting`]s, a value with
+//! the place it comes from. Every setting is tried on its own before they are put together, so that a complaint names the
+//! line, variable or flag that is wrong, and all complaints come at once. What keys there are is read from the JSON schema
+//! of the struct (`keys`), so a new key in a room's struct needs nothing here.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::logging;
+
+mod complaint;
+mod environment;
+mod file;
+mod flag;
+mod keys;
+mod load;
+mod setting;
+mod show;
+
+pub use complaint::{Complaint, Invalid};
+pub use flag::Flag;
+pub use keys::schema;
+pub use load::{Loaded, Sources};
+pub use setting::Origin;
+use setting::Setting;
+
+/// The configuration of Wharf, a container registry. Every key has a default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "Wharf configuration")]
+pub struct Config {
+    /// Where Wharf listens, how it is reached, and what one connection may cost.
+    pub server: wharf_http::Config,
+    /// What the registry accepts, keeps and lists.
+    pub registry: wharf_registry::Config,
+    /// The embedded database.
+    pub metadata: wharf_meta::SqliteConfig,
+    /// Where everything is kept.
+    pub storage: Storage,
+    /// What is logged and how.
+    pub log: logging::Config,
+}
+
+/// `[storage]`: where everything is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Storage {
+    /// The data directory, on a local disk. Created if missing; relative to the directory that Wharf is started in.
+    pub data: PathBuf,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data: PathBuf::from("./wharf-data") }
+    }
+}
+
+impl Config {
+    /// Relations between keys that cannot hold; empty when all is well.
+    pub fn check(&self) -> Vec<Complaint> {
+        let rooms = [self.server.check(), self.registry.check(), self.storage.check()];
+        rooms.into_iter().flatten().map(Complaint::of_all).collect()
+    }
+}
+
+impl Storage {
+    fn check(&self) -> Vec<String> {
+        if self.data.as_os_str().is_empty() { vec!["storage.data must name a directory".into()] } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

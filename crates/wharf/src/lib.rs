@@ -1,0 +1,10 @@
+//! The binary `wharf` as a library: configuration, wiring and commands. The only room that reads arguments, the
+//! environment and configuration files.
+
+pub mod app;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod error;
+pub mod logging;
+mod text;

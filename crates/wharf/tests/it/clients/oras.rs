@@ -1,0 +1,49 @@
+use serde_json::Value;
+
+use super::Bench;
+use crate::harness::Tool;
+
+#[tokio::test]
+async fn push_attach_discover_copy_pull_delete() {
+    let bench = Bench::new();
+    let oras = |args: &str| Tool::new("oras").args(args).inside(bench.directory());
+    let (artifact, multi, copy) = (bench.at("oras/artifact"), bench.at("oras/multi"), bench.at("oras/copy"));
+    std::fs::write(bench.path("note.txt"), "a note").unwrap();
+    std::fs::write(bench.path("sbom.json"), r#"{"packages":[]}"#).unwrap();
+
+    let kind = "--artifact-type application/vnd.example.note";
+    oras(&format!("push --plain-http --no-tty {kind} {artifact}:v1 note.txt:text/plain")).ok().await;
+    oras(&format!("pull --plain-http --no-tty -o pulled {artifact}:v1")).ok().await;
+    assert_eq!(std::fs::read_to_string(bench.path("pulled/note.txt")).unwrap(), "a note");
+
+    oras(&format!("cp --no-tty --from-oci-layout multi:latest --to-plain-http {multi}:v1")).ok().await;
+    assert_eq!(oras(&format!("resolve --plain-http {multi}:v1")).ok().await, bench.multi_digest);
+
+    let kind = "application/vnd.example.sbom";
+    let attach = format!("attach --plain-http --no-tty --artifact-type {kind} {multi}:v1 sbom.json:application/json");
+    oras(&attach).ok().await;
+    let found = referrers(&bench, &format!("{multi}:v1")).await;
+    assert_eq!((found.len(), found[0]["artifactType"].as_str()), (1, Some(kind)), "{found:?}");
+    // The referrers API was used: there is no fallback tag.
+    assert_eq!(bench.tags("oras/multi").await, ["v1"]);
+
+    oras(&format!("cp -r --no-tty --from-plain-http {multi}:v1 --to-plain-http {copy}:v1")).ok().await;
+    assert_eq!(bench.digest("oras/copy", "v1").await.as_ref(), Some(&bench.multi_digest));
+    let copied = referrers(&bench, &format!("{copy}:v1")).await;
+    assert_eq!(copied[0]["digest"], found[0]["digest"]);
+
+    let listed = oras(&format!("repo ls --plain-http {}", bench.server.address())).ok().await;
+    assert_eq!(listed, "oras/artifact\noras/copy\noras/multi");
+    let referrer = copied[0]["digest"].as_str().unwrap();
+    oras(&format!("manifest delete --plain-http --force {copy}@{referrer}")).ok().await;
+    assert!(referrers(&bench, &format!("{copy}:v1")).await.is_empty());
+    oras(&format!("manifest delete --plain-http --force {copy}@{}", bench.multi_digest)).ok().await;
+    assert_eq!(bench.digest("oras/copy", "v1").await, None);
+}
+
+async fn referrers(bench: &Bench, reference: &str) -> Vec<Value> {
+    let found = Tool::new("oras").args(&format!("discover --plain-http --format json {reference}")).ok().await;
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["digest"], bench.multi_digest.as_str());
+    found["referrers"].as_array().cloned().unwrap_or_default()
+}

@@ -1,0 +1,21 @@
+//! What every whole-product test leans on: a server in a value, a client that sees every byte, content from a seed.
+
+mod client;
+mod content;
+mod fixtures;
+mod image;
+mod process;
+mod server;
+mod tls;
+pub mod tools;
+mod wire;
+
+pub use client::{Body, Client, Request};
+pub use content::{Stripes, content, hex_sha256, hex_sha512, sha256};
+pub use fixtures::Fixture;
+pub use image::{Image, OCI_INDEX, OCI_MANIFEST, layer};
+pub use process::{MIB, Memory, MemoryWatch};
+pub use server::{Wharf, binary, serve_expecting_failure};
+pub use tls::{Authority, connector};
+pub use tools::Tool;
+pub use wire::{Connection, PATIENCE, Reply, WireError};

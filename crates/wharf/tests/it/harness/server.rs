@@ -1,0 +1,300 @@
+//! A running `wharf serve`, its data directory and its log, as one value.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Client, Memory};
+
+/// How long a server may take to say that it listens, or to end after it was asked to.
+const LIFE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How many of the newest log lines are kept for the failure output.
+const LOG_LINES: usize = 4_000;
+
+/// What a server is started with.
+#[derive(Clone)]
+pub struct Builder {
+    args: Vec<OsString>,
+    data: Arc<TempDir>,
+}
+
+impl Builder {
+    /// A further command line argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// One configuration key, as `--set SECTION.KEY=VALUE`.
+    pub fn set(self, key: &str, value: &str) -> Self {
+        self.arg("--set").arg(format!("{key}={value}"))
+    }
+
+    /// Serves TLS with the files of `directory` (`Identity::write`).
+    pub fn tls(self, directory: &Path) -> Self {
+        self.arg("--tls-certificate")
+            .arg(directory.join("certificate.pem"))
+            .arg("--tls-key")
+            .arg(directory.join("key.pem"))
+    }
+
+    /// Starts the server and waits until it listens.
+    #[track_caller]
+    pub fn start(self) -> Wharf {
+        let running = Running::start(&self);
+        Wharf { builder: self, running: Some(running) }
+    }
+}
+
+/// A server process of this test; killed, with its log printed if the test fails, when the value is dropped.
+pub struct Wharf {
+    builder: Builder,
+    running: Option<Running>,
+}
+
+impl Wharf {
+    /// A server on an empty data directory that is removed with the last value that knows it.
+    pub fn builder() -> Builder {
+        Builder { args: Vec::new(), data: Arc::new(tempfile::tempdir().expect("a directory for the server's data")) }
+    }
+
+    /// A server with the defaults.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    /// When the process was started.
+    pub fn started_at(&self) -> Instant {
+        self.running().started_at
+    }
+
+    /// A client of this server, on a connection of its own.
+    pub fn client(&self) -> Client {
+        Client::new(self.address())
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        self.builder.data.path()
+    }
+
+    /// What the kernel says about the process's memory now.
+    pub fn memory(&self) -> Memory {
+        Memory::of(self.pid())
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// Waits for a line of the log that has `text` in it, from the beginning of this life on.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        let log = &self.running().log;
+        assert!(log.wait_for(text, LIFE_LIMIT), "the log never said `{text}`");
+    }
+
+    /// Ends the process as a power cut would, as far as the process can tell.
+    pub fn kill9(&mut self) {
+        let mut running = self.running.take().expect("a running server");
+        running.child.kill().expect("killing the server");
+        running.child.wait().expect("waiting for the killed server");
+    }
+
+    /// Asks the server to end and checks that it did so cleanly.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        self.ended_cleanly();
+    }
+
+    /// Sends `signal` and does not wait for anything.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("signalling the server");
+    }
+
+    /// Waits for the process to end and checks that it reports success.
+    #[track_caller]
+    pub fn ended_cleanly(&mut self) {
+        let running = self.running.as_mut().expect("a running server");
+        running.wait_for_end();
+        let status = running.child.wait().expect("waiting for the server");
+        let log = running.log.text();
+        self.running = None;
+        assert!(status.success(), "the server ended with {status}\n{log}");
+    }
+
+    /// Starts a server on the same data directory again, after `kill9` or `stop`, or stops the running one first.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        if self.running.is_some() {
+            self.stop();
+        }
+        self.running = Some(Running::start(&self.builder));
+    }
+
+    /// Like `restart`, with other settings.
+    #[track_caller]
+    pub fn restart_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        self.builder = change(Builder { args: Vec::new(), data: Arc::clone(&self.builder.data) });
+        self.restart();
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("a running server")
+    }
+}
+
+impl Drop for Wharf {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            if std::thread::panicking() {
+                running.wait_for_end();
+                eprintln!("---- log of the server (pid {}) ----\n{}", running.child.id(), running.log.text());
+            }
+        }
+    }
+}
+
+/// Runs `wharf serve` on `data`, where it must refuse to start; what it said and how it ended.
+#[track_caller]
+pub fn serve_expecting_failure(data: &Path) -> Output {
+    let mut child = command(data, &[]).stderr(Stdio::piped()).spawn().expect("starting wharf");
+    let (lines, ended) = channel();
+    let stderr = child.stderr.take().expect("a piped stderr");
+    std::thread::spawn(move || {
+        let text: Vec<_> = BufReader::new(stderr).lines().map_while(Result::ok).collect();
+        let _ = lines.send(text.join("\n"));
+    });
+    let Ok(text) = ended.recv_timeout(LIFE_LIMIT) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("wharf serve was expected to refuse {}, but it runs", data.display());
+    };
+    let status = child.wait().expect("waiting for wharf");
+    Output { status, stdout: Vec::new(), stderr: text.into_bytes() }
+}
+
+/// One life of the server.
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    started_at: Instant,
+    log: Log,
+    ended: Receiver<()>,
+}
+
+impl Running {
+    #[track_caller]
+    fn start(builder: &Builder) -> Self {
+        let started_at = Instant::now();
+        let mut child =
+            command(builder.data.path(), &builder.args).stderr(Stdio::piped()).spawn().expect("starting wharf");
+        let log = Log::default();
+        let (listening, addresses) = channel();
+        let (end, ended) = channel();
+        let stderr = child.stderr.take().expect("a piped stderr");
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = listening_address(&line) {
+                    let _ = listening.send(address);
+                }
+                lines.push(line);
+            }
+            let _ = end.send(());
+        });
+        match addresses.recv_timeout(LIFE_LIMIT) {
+            Ok(address) => Self { child, address, started_at, log, ended },
+            Err(reason) => {
+                let _ = child.kill();
+                let status = child.wait().expect("waiting for wharf");
+                let doing = match reason {
+                    RecvTimeoutError::Timeout => "did not listen in time",
+                    RecvTimeoutError::Disconnected => "ended before it listened",
+                };
+                panic!("wharf serve {doing} ({status})\n{}", log.text());
+            }
+        }
+    }
+
+    /// The log ends when the process does.
+    fn wait_for_end(&mut self) {
+        if self.ended.recv_timeout(LIFE_LIMIT).is_err() {
+            let _ = self.child.kill();
+            panic!("the server did not end within {LIFE_LIMIT:?}\n{}", self.log.text());
+        }
+    }
+}
+
+fn command(data: &Path, args: &[OsString]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["serve", "--open", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(args);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_wharf"))
+}
+
+/// The address in the log event that says where the server listens.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = event.get("fields").unwrap_or(&event);
+    if !fields.get("message")?.as_str()?.starts_with("listening on") {
+        return None;
+    }
+    fields.get("server.address")?.as_str()?.parse().ok()
+}
+
+/// The newest lines that the server has said.
+#[derive(Clone, Default)]
+struct Log(Arc<(Mutex<VecDeque<String>>, Condvar)>);
+
+impl Log {
+    fn push(&self, line: String) {
+        let (lines, more) = &*self.0;
+        let mut lines = lines.lock().unwrap();
+        if lines.len() == LOG_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+        more.notify_all();
+    }
+
+    fn wait_for(&self, text: &str, limit: Duration) -> bool {
+        let (lines, more) = &*self.0;
+        let missing = |lines: &mut VecDeque<String>| !lines.iter().any(|line| line.contains(text));
+        let waited = more.wait_timeout_while(lines.lock().unwrap(), limit, missing).unwrap();
+        !waited.1.timed_out()
+    }
+
+    fn text(&self) -> String {
+        self.0.0.lock().unwrap().iter().fold(String::new(), |text, line| text + line + "\n")
+    }
+}

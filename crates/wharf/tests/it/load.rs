@@ -1,0 +1,163 @@
+//! Figures that a release must reach: memory under load, start-up, size.
+//!
+//! Ignored by default. They want the release build and the machine to themselves:
+//! `cargo test --release -p wharf --test it load:: -- --ignored --test-threads=1 --nocapture`
+
+mod images;
+mod stream;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, MIB, MemoryWatch, Request, Stripes, Wharf, binary, content, sha256};
+use images::Catalogue;
+
+/// What the server may take of the machine's memory, whatever it does.
+const MEMORY_LIMIT_BYTES: u64 = 150 * MIB;
+
+#[track_caller]
+fn release_only() {
+    if cfg!(debug_assertions) {
+        panic!("these figures are about the release build: run with --release");
+    }
+}
+
+/// The middle of five tries: one hiccup of the machine is not the product's.
+fn median(mut tries: [Duration; 5]) -> Duration {
+    tries.sort();
+    println!("  tries: {tries:?}");
+    tries[2]
+}
+
+#[tokio::test]
+#[ignore = "release build only"]
+async fn the_binary_is_small() {
+    release_only();
+    let size_bytes = std::fs::metadata(binary()).unwrap().len();
+    println!("binary: {:.1} MiB", size_bytes as f64 / MIB as f64);
+    assert!(size_bytes < 30 * MIB);
+}
+
+#[tokio::test]
+#[ignore = "release build only"]
+async fn an_empty_registry_answers_at_once_and_is_light() {
+    const FIRST_ANSWER_LIMIT: Duration = Duration::from_millis(50);
+    const IDLE_LIMIT_BYTES: u64 = 30 * MIB;
+    release_only();
+    let mut tries = [Duration::ZERO; 5];
+    for first_answer in &mut tries {
+        let server = Wharf::start();
+        *first_answer = first_answer_after(&server).await;
+        let idle_bytes = server.memory().resident_bytes;
+        println!("idle: {:.1} MiB resident", idle_bytes as f64 / MIB as f64);
+        assert!(idle_bytes < IDLE_LIMIT_BYTES);
+    }
+    let first_answer = median(tries);
+    println!("first answer on an empty directory: {first_answer:?}");
+    assert!(first_answer <= FIRST_ANSWER_LIMIT);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn start_up_does_not_depend_on_how_much_is_stored() {
+    const BLOBS: u64 = 100_000;
+    const CONNECTIONS: u64 = 32;
+    const START_LIMIT: Duration = Duration::from_millis(100);
+    release_only();
+    let mut server = Wharf::start();
+    let begun = Instant::now();
+    let pushers = (0..CONNECTIONS).map(|pusher| {
+        let client = server.client();
+        tokio::spawn(push_tiny_blobs(client, pusher, (pusher..BLOBS).step_by(CONNECTIONS as usize)))
+    });
+    for pusher in pushers.collect::<Vec<_>>() {
+        pusher.await.expect("a pusher");
+    }
+    println!("{BLOBS} blobs pushed in {:?}", begun.elapsed());
+
+    let mut tries = [Duration::ZERO; 5];
+    for first_answer in &mut tries {
+        server.restart();
+        *first_answer = first_answer_after(&server).await;
+    }
+    let first_answer = median(tries);
+    println!("first answer with {BLOBS} blobs: {first_answer:?}");
+    let last = content(BLOBS - 1, 16);
+    let pulled = server.client().get(&format!("/v2/{}/blobs/{}", tiny_repository(31), sha256(&last))).await.expect(200);
+    assert_eq!(pulled.body, last);
+    assert!(first_answer <= START_LIMIT);
+}
+
+fn tiny_repository(pusher: u64) -> String {
+    format!("load/tiny-{pusher}")
+}
+
+async fn push_tiny_blobs(mut client: Client, pusher: u64, seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
+        let blob = content(seed, 16);
+        let target = format!("/v2/{}/blobs/uploads/?digest={}", tiny_repository(pusher), sha256(&blob));
+        client.send(Request::new("POST", target).body(blob)).await.expect(201);
+    }
+}
+
+async fn first_answer_after(server: &Wharf) -> Duration {
+    server.client().get("/v2/").await.expect(200);
+    server.started_at().elapsed()
+}
+
+/// 2,000 small images with layers in common, by twenty clients that also pull each other's; at the same time 4 GiB go up,
+/// and then the same 4 GiB come down while they go up once more into another repository.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn twenty_clients_and_a_large_blob_within_the_memory_limit() {
+    const CLIENTS: u64 = 20;
+    const IMAGES: u64 = 2_000;
+    const LARGE_BYTES: u64 = 4 << 30;
+    release_only();
+    let server = Wharf::start();
+    let watch = MemoryWatch::start(server.pid());
+    let begun = Instant::now();
+    let catalogue = Arc::new(Catalogue::default());
+    let clients = (0..CLIENTS).map(|number| {
+        let numbers = (number..IMAGES).step_by(CLIENTS as usize);
+        tokio::spawn(images::push_and_pull(server.client(), Arc::clone(&catalogue), numbers))
+    });
+    let clients: Vec<_> = clients.collect();
+    let large = tokio::spawn(large_blob_up_and_down(server.client(), Stripes::new(4, LARGE_BYTES)));
+    for client in clients {
+        client.await.expect("a client");
+    }
+    println!("{IMAGES} images pushed and pulled by {CLIENTS} clients in {:?}", begun.elapsed());
+    large.await.expect("the large blob");
+    images::no_tag_is_lost(&mut server.client(), &catalogue, IMAGES).await;
+
+    let seen_bytes = watch.stop();
+    let memory = server.memory();
+    let mib = |bytes: u64| bytes as f64 / MIB as f64;
+    println!(
+        "memory: {:.1} MiB at most by samples, {:.1} MiB high-water, {:.1} MiB at the end ({:.1} MiB anonymous)",
+        mib(seen_bytes),
+        mib(memory.high_water_bytes),
+        mib(memory.resident_bytes),
+        mib(memory.anonymous_bytes),
+    );
+    assert!(seen_bytes < MEMORY_LIMIT_BYTES && memory.high_water_bytes < MEMORY_LIMIT_BYTES);
+}
+
+async fn large_blob_up_and_down(client: Client, blob: Stripes) {
+    let blob = Arc::new(blob);
+    let digest = blob.digest();
+    let timed = |what: &'static str, begun: Instant| {
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("large blob {what}: {seconds:.1} s, {:.0} MiB/s", (blob.size_bytes() / MIB) as f64 / seconds);
+    };
+    let begun = Instant::now();
+    stream::push(client.another(), "load/large", Arc::clone(&blob), digest.clone()).await;
+    timed("up", begun);
+    let begun = Instant::now();
+    let again = tokio::spawn(stream::push(client.another(), "load/again", Arc::clone(&blob), digest.clone()));
+    let target = format!("/v2/load/large/blobs/{digest}");
+    assert_eq!(stream::pull(&client, &target, blob.size_bytes()).await, digest);
+    again.await.expect("the second push");
+    timed("down, and up again at the same time", begun);
+}

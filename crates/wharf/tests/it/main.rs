@@ -1,0 +1,25 @@
+//! Whole-product tests: a real `wharf serve`, real sockets, real clients.
+//!
+//! Each test starts its own server on a free port with its own data directory (`harness::Wharf`), so they run in
+//! parallel; when one fails, the log of its server is printed beneath the failure. Nothing sleeps: a test waits for a
+//! line of the log, a byte on a socket or the end of a process, and gives up after a stated time.
+//!
+//! Clients and the conformance suite come from `scripts/install-test-tools`; a missing tool fails the test. The load
+//! tests are ignored by default: they want the release build and the machine to themselves (`scripts/test` runs them).
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::large_futures)]
+#![allow(unreachable_pub, reason = "one binary: the modules' items are shared among themselves only")]
+
+mod harness;
+
+mod cli;
+mod clients;
+mod config;
+mod conformance;
+mod corpus;
+mod crash;
+mod framing;
+mod large;
+mod limits;
+mod load;
+mod tls;
+mod tutorial;

@@ -1,0 +1,145 @@
+//! The tutorial is run as it is printed: every command in its `console` blocks, in order, in one directory, with
+//! the output compared to what it says.
+//!
+//! In the text, `…` stands for anything within a line, and a line that is only `…` for any number of lines. The
+//! registry of the tutorial runs on a free port instead of 5000, so that the test can run beside a registry.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::harness::tools;
+
+/// A command with the output that the tutorial promises.
+struct Step {
+    line: usize,
+    command: String,
+    expected: Vec<String>,
+}
+
+#[test]
+fn the_tutorial_says_what_happens() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join("docs/tutorial.md")).expect("docs/tutorial.md");
+    let port = free_port();
+    let text = text.replace(":5000", &format!(":{port}"));
+    let steps = steps(&text);
+    assert!(steps.len() > 10, "the tutorial has only {} commands", steps.len());
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let transcript = run(directory.path(), &steps, port);
+    for (step, output) in steps.iter().zip(&transcript) {
+        let expected: Vec<&str> = step.expected.iter().map(String::as_str).collect();
+        let found: Vec<&str> = output.lines().collect();
+        assert!(
+            matches(&expected, &found),
+            "docs/tutorial.md:{}: `{}`\n--- the tutorial says\n{}\n--- it printed\n{output}",
+            step.line,
+            step.command,
+            expected.join("\n"),
+        );
+    }
+    assert_eq!(transcript.len(), steps.len(), "the tutorial stopped after {} commands", transcript.len());
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// The commands of the `console` blocks: lines that begin with `$ `; lines up to the next one are output.
+fn steps(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    for (index, line) in text.lines().enumerate() {
+        match line {
+            "```console" => inside = true,
+            "```" => inside = false,
+            _ if !inside => {}
+            _ => match (line.strip_prefix("$ "), steps.last_mut()) {
+                (Some(command), _) => {
+                    steps.push(Step { line: index + 1, command: command.to_owned(), expected: Vec::new() });
+                }
+                (None, Some(step)) => step.expected.push(line.to_owned()),
+                (None, None) => panic!("docs/tutorial.md:{}: output before the first command", index + 1),
+            },
+        }
+    }
+    steps
+}
+
+/// Runs all steps in one shell, so that variables and background jobs live on, and cuts its output at marks.
+fn run(directory: &Path, steps: &[Step], port: u16) -> Vec<String> {
+    const MARK: &str = "=== end of step ===";
+    let mut script = String::from("exec 2>&1\n");
+    for step in steps {
+        script += &format!("{}\necho '{MARK}'\n", settled(&step.command, port));
+    }
+    let bin = directory.join("bin");
+    link_programs(&bin);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
+    let mut shell = Command::new("bash")
+        .args(["-s"])
+        .current_dir(directory)
+        .env("PATH", path)
+        .env("HOME", directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bash");
+    shell.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("the script");
+    let output = shell.wait_with_output().expect("the output");
+    let output = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut parts: Vec<String> = output.split(&format!("{MARK}\n")).map(str::to_owned).collect();
+    parts.pop();
+    parts
+}
+
+/// A command that starts the registry goes on in the background; the next one waits until it answers.
+fn settled(command: &str, port: u16) -> String {
+    if !command.ends_with('&') {
+        return command.to_owned();
+    }
+    let answers = format!(
+        "curl --silent --fail --output /dev/null --retry 100 --retry-connrefused --retry-delay 1 --max-time 30 http://127.0.0.1:{port}/readyz"
+    );
+    format!("{command}\n{answers}")
+}
+
+fn link_programs(bin: &PathBuf) {
+    fs::create_dir(bin).expect("a directory");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wharf"), bin.join("wharf")).expect("a link");
+    std::os::unix::fs::symlink(tools::find("oras"), bin.join("oras")).expect("a link");
+}
+
+/// Whether `found` is what `expected` says, with its `…`.
+fn matches(expected: &[&str], found: &[&str]) -> bool {
+    match (expected.split_first(), found.split_first()) {
+        (None, None) => true,
+        (None, Some(_)) => false,
+        (Some((&"…", rest)), _) => (0..=found.len()).any(|skipped| matches(rest, &found[skipped..])),
+        (Some(_), None) => false,
+        (Some((line, rest)), Some((seen, others))) => line_matches(line, seen) && matches(rest, others),
+    }
+}
+
+fn line_matches(expected: &str, found: &str) -> bool {
+    let mut parts = expected.split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = found.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
