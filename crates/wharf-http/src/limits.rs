@@ -11,8 +11,8 @@ use quick_cache::sync::Cache;
 /// Sources that a rate is kept for; the least used is forgotten, which only ever favours the client.
 const SOURCES_MAX: usize = 16_384;
 
-/// How many requests may come at once, as a multiple of the rate.
-const BURST: u64 = 10;
+/// How long a quiet source saves up for: its burst is what its rate makes of this time.
+const BURST: Duration = Duration::from_secs(10);
 
 /// Whose share it is: an address, for IPv6 its /64, which is what one customer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ impl RateLimit {
     /// How long to wait when there is none left.
     pub(crate) fn take(&self, source: Source, now: Duration) -> Result<(), Duration> {
         let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let room_ns = self.interval_ns.saturating_mul(BURST).max(1_000_000_000);
+        let room_ns = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX);
         let found = self.buckets.get_or_insert_with(&source, || Ok::<_, std::convert::Infallible>(Arc::default()));
         let Ok(bucket) = found;
         let taken = bucket.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_until_ns| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONTENT_SECURITY_POLICY, EXPECT, HeaderName, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, EXPECT, HeaderName, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -127,11 +127,26 @@ fn admit(app: &App, client: IpAddr, head: &http::request::Parts) -> Result<(), F
         let message = format!("the request's headers have more than {HEADERS_MAX_BYTES} bytes");
         return Err(Failure::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported, message));
     }
+    if !is_plainly_framed(&head.headers) {
+        let message = "the only transfer coding understood here is `chunked`, once";
+        return Err(Failure::ambiguous_framing(message));
+    }
     match &app.rate {
         Some(rate) if !is_health(head.uri.path()) => {
             rate.take(Source::of(client), app.parts.clock.monotonic()).map_err(Failure::too_many_requests)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the body's framing can be read in one way only. hyper looks at the last transfer coding and refuses a
+/// head whose last one is not `chunked`; what stands before it is looked at here.
+fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
     }
 }
 

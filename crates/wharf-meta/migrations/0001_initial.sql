@@ -113,7 +113,7 @@ create table tags (
 ) strict, without rowid;
 
 -- The tags of a manifest: its deletion, and the cascade itself.
-create index tags_by_manifest on tags (manifest_id);
+create index tags_by_manifest on tags (manifest_id, name);
 
 -- Every move and removal of a tag. `version` grows by one with each, also across a removal.
 create table tag_history (

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wharf_oci::{Code, DigestError, ErrorEntry, QueryError, RouteError, error_body};
 use wharf_policy::Denied;
@@ -14,7 +14,10 @@ use crate::reply::Reply;
 
 /// A refusal or a fault on its way to the client.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Answer>);
+
+#[derive(Debug)]
+struct Answer {
     status: StatusCode,
     entries: Vec<ErrorEntry>,
     headers: HeaderMap,
@@ -24,16 +27,21 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         let entry = ErrorEntry { code, message: message.into(), detail: None };
-        Self { status, entries: vec![entry], headers: HeaderMap::new(), cause: None }
+        Self(Box::new(Answer { status, entries: vec![entry], headers: HeaderMap::new(), cause: None }))
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.0.headers.append(name, value);
         self
     }
 
     fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
-        self.cause = Some(Box::new(cause));
+        self.0.cause = Some(Box::new(cause));
+        self
+    }
+
+    fn listing(mut self, entries: Vec<ErrorEntry>) -> Self {
+        self.0.entries = entries;
         self
     }
 
@@ -60,6 +68,12 @@ impl Failure {
     pub(crate) fn manifest_too_large(limit_bytes: u64) -> Self {
         let message = format!("a manifest may have at most {limit_bytes} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ManifestInvalid, message)
+    }
+
+    /// Framing that another reader on the way may understand differently (S-044); the connection ends with the answer.
+    pub(crate) fn ambiguous_framing(message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, message)
+            .with(CONNECTION, HeaderValue::from_static("close"))
     }
 
     /// Over the rate (P-032).
@@ -98,10 +112,11 @@ impl Failure {
     }
 
     pub(crate) fn into_reply(self) -> Reply {
-        let mut reply = Reply::json(self.status, error_body(&self.entries));
+        let Answer { status, entries, headers, cause } = *self.0;
+        let mut reply = Reply::json(status, error_body(&entries));
         reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        reply.headers.extend(self.headers);
-        reply.cause = self.cause;
+        reply.headers.extend(headers);
+        reply.cause = cause;
         reply
     }
 }
@@ -131,7 +146,7 @@ impl From<CollectError> for Failure {
     fn from(error: CollectError) -> Self {
         match error {
             CollectError::TooLarge => Self::manifest_too_large(wharf_oci::MANIFEST_MAX_BYTES),
-            CollectError::Body(error) => Self { entries: vec![broken_manifest()], ..Self::body(error) },
+            CollectError::Body(error) => Self::body(error).listing(vec![broken_manifest()]),
         }
     }
 }
@@ -167,7 +182,7 @@ impl From<Error> for Failure {
                     message: format!("{digest} is not in this repository; push it first"),
                     detail: Some(digest.to_string()),
                 });
-                Self { entries: entries.collect(), ..say(StatusCode::BAD_REQUEST, Code::ManifestBlobUnknown) }
+                say(StatusCode::BAD_REQUEST, Code::ManifestBlobUnknown).listing(entries.collect())
             }
             Error::MediaTypeConflict(_) => say(StatusCode::BAD_REQUEST, Code::ManifestInvalid),
             Error::ConditionFailed => say(StatusCode::PRECONDITION_FAILED, Code::Unsupported),

@@ -263,7 +263,7 @@ impl WriterThread {
 fn take_batch(
     first: Message,
     jobs: &mut mpsc::Receiver<Message>,
-) -> (Vec<Box<dyn Job>>, Option<oneshot::Sender<crate::Result<()>>>) {
+) -> (Vec<Box<dyn Job>>, Option<CloseReply>) {
     let mut batch = Vec::new();
     let mut next = Some(first);
     while let Some(message) = next {

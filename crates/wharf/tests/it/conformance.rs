@@ -144,7 +144,7 @@ async fn a_read_only_registry_with_content() {
         .env("OCI_RO_DATA_MANIFESTS", &format!("{} {}", image.digest(), referrer.digest()))
         .env("OCI_RO_DATA_BLOBS", &blobs.join(" "))
         .env("OCI_RO_DATA_REFERRERS", &image.digest());
-    suite.run().await.assert(&Expected::read_only());
+    suite.run_read_only().await.assert(&Expected::read_only());
 }
 
 /// Off by default (F-01), which the suite counts as a feature that is not there.
@@ -194,6 +194,17 @@ impl Suite {
         let output = failures(&ran.stdout) + &ran.stderr;
         Results::read(&file, output)
     }
+
+    /// As [`run`](Self::run), for the mode in which this version of the suite panics while it writes `results.yaml`
+    /// (its "Read Only Inputs" has no generated data to take a name from). The report on its standard output, written
+    /// before, has the same statuses. That the file is empty is asserted, so that a mended suite is noticed.
+    async fn run_read_only(self) -> Results {
+        let file = self.results.path().join("results.yaml");
+        let ran = self.tool.run().await;
+        let written = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(written, "", "this version of the suite writes results.yaml; read that instead");
+        Results::of_report(&ran.stdout, failures(&ran.stdout) + &ran.stderr)
+    }
 }
 
 /// The lines of the suite's report that tell what went wrong, each with the test it belongs to.
@@ -221,6 +232,18 @@ impl Results {
                 statuses.insert(name.as_str().unwrap().to_owned(), status.as_str().unwrap().to_owned());
             }
         }
+        Self { statuses, output }
+    }
+
+    /// The lines `  Name....: Status` of the report's two tables.
+    fn of_report(report: &str, output: String) -> Self {
+        let tables = report.split_once("\nAPI conformance:\n").map(|(_, tables)| tables);
+        let tables = tables.unwrap_or_else(|| panic!("the suite reported nothing\n{report}\n{output}"));
+        let entries = tables.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(':'));
+        let statuses = entries
+            .map(|(name, status)| (name.trim_end_matches('.').to_owned(), status.trim().to_owned()))
+            .filter(|(_, status)| status != "Unknown" && status != "Disabled")
+            .collect();
         Self { statuses, output }
     }
 

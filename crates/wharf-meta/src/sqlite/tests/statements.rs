@@ -82,9 +82,9 @@ fn the_hot_statements_use_the_index_made_for_them() {
         "blobs",
         "SIZE",
         &[
-            "SEARCH b USING INDEX sqlite_autoindex_blobs_1 (digest=?)",
             repository,
-            "SEARCH a USING PRIMARY KEY (repository_id=? AND blob_id=?)",
+            "SEARCH b USING INDEX sqlite_autoindex_blobs_1 (digest=?)",
+            "SEARCH a USING COVERING INDEX repository_blobs_by_blob (blob_id=? AND repository_id=?)",
         ],
     );
     check_plan(

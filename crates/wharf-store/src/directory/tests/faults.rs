@@ -184,7 +184,10 @@ async fn r002_after_a_failed_sync_the_staged_content_is_gone() {
         let written = writer.write(content.slice(10..)).await;
         let failed = match written {
             Ok(()) => writer.commit(&digest).await.map(drop),
-            failed => failed,
+            failed => {
+                drop(writer);
+                failed
+            }
         };
         assert!(matches!(failed, Err(Error::Sync { .. })), "{call}: {failed:?}");
 
