@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::Config;
+use crate::head_scan::HeadScan;
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI";
@@ -64,7 +65,8 @@ impl Timeouts {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protocol {
-    Unknown,
+    /// So many bytes of the preface have been seen and nothing else.
+    Unknown(usize),
     Http1,
     Http2,
 }
@@ -84,6 +86,7 @@ pub(crate) struct Connection<I> {
     in_flight: InFlight,
     timeouts: Timeouts,
     protocol: Protocol,
+    head: HeadScan,
     /// `None` while busy.
     waiting: Option<Waiting>,
     read_deadline: Pin<Box<Sleep>>,
@@ -98,7 +101,8 @@ impl<I> Connection<I> {
             io,
             in_flight,
             timeouts,
-            protocol: Protocol::Unknown,
+            protocol: Protocol::Unknown(0),
+            head: HeadScan::default(),
             waiting: Some(Waiting::Head),
             read_deadline: Box::pin(tokio::time::sleep(timeouts.head)),
             write_deadline: None,
@@ -120,15 +124,20 @@ impl<I> Connection<I> {
         Ok(())
     }
 
-    fn after_read(&mut self, bytes: &[u8]) {
-        if self.protocol == Protocol::Unknown && !bytes.is_empty() {
-            let http2 = bytes.starts_with(HTTP2_PREFACE);
-            self.protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+    fn after_read(&mut self, bytes: &mut [u8]) {
+        if let Protocol::Unknown(matched) = self.protocol {
+            self.protocol = recognise(matched, bytes);
         }
         match (self.protocol, self.waiting) {
-            (Protocol::Http1, Some(Waiting::Idle)) => self.wait_for(Waiting::Head, self.timeouts.head),
+            (Protocol::Http1, Some(Waiting::Idle)) => {
+                self.head.begin();
+                self.head.look(bytes);
+                self.wait_for(Waiting::Head, self.timeouts.head);
+            }
+            (Protocol::Http1 | Protocol::Unknown(_), Some(Waiting::Head)) => self.head.look(bytes),
+            (Protocol::Http1, None) => self.head.skip(bytes),
             (Protocol::Http2, Some(_)) => self.wait_for(Waiting::Idle, self.timeouts.keep_alive),
-            _ => {}
+            (Protocol::Http2, None) | (Protocol::Unknown(_), _) => {}
         }
     }
 
@@ -149,6 +158,18 @@ impl<I> Connection<I> {
     }
 }
 
+/// What the first bytes of a connection say, `matched` of the preface's being behind us.
+fn recognise(matched: usize, bytes: &[u8]) -> Protocol {
+    let missing = &HTTP2_PREFACE[matched..];
+    if bytes.starts_with(missing) {
+        Protocol::Http2
+    } else if missing.starts_with(bytes) {
+        Protocol::Unknown(matched + bytes.len())
+    } else {
+        Protocol::Http1
+    }
+}
+
 impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -159,7 +180,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = read {
-            self.after_read(&buffer.filled()[before..]);
+            self.after_read(&mut buffer.filled_mut()[before..]);
         }
         read
     }

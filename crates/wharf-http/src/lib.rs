@@ -7,10 +7,12 @@
 mod body;
 mod config;
 mod connection;
+mod head_scan;
 mod health;
 mod limits;
 mod listen;
 mod origin;
+mod plaintext;
 mod reply;
 mod service;
 mod tls;

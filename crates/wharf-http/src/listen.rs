@@ -20,7 +20,7 @@ use crate::limits::{Connections, Place, RateLimit};
 use crate::origin::{ExternalUrl, Origins};
 use crate::service::{self, Peer};
 use crate::tls::{Certificates, TlsError};
-use crate::{App, Config, Parts, RequestIds};
+use crate::{App, Config, Parts, RequestIds, plaintext};
 
 /// The most headers of a request; one more is answered 431.
 const HEADERS_MAX: usize = 128;
@@ -195,8 +195,15 @@ impl Acceptor {
         let Some(tls) = self.tls.clone() else {
             return self.serve(stream, Peer { address: peer.ip(), tls: false }).await;
         };
-        let handshake = tokio::time::timeout(self.app.config.tls_handshake_timeout.get(), tls.accept(stream)).await;
-        match handshake {
+        let limit = self.app.config.tls_handshake_timeout.get();
+        let handshake = tokio::time::timeout(limit, async {
+            if plaintext::is_spoken(&stream).await? {
+                plaintext::refuse(stream).await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
+            }
+            tls.accept(stream).await
+        });
+        match handshake.await {
             Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true }).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer.ip(), %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(client.address = %peer.ip(), "a TLS handshake took too long"),

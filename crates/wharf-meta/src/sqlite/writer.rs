@@ -36,8 +36,11 @@ pub(super) struct Writer {
 
 enum Message {
     Job(Box<dyn Job>),
-    Close(oneshot::Sender<crate::Result<()>>),
+    Close(CloseReply),
 }
+
+/// Whom to tell how closing went.
+type CloseReply = oneshot::Sender<crate::Result<()>>;
 
 impl Writer {
     /// Starts the writing thread, which ends when the queue is closed or dropped.
@@ -260,10 +263,7 @@ impl WriterThread {
 }
 
 /// Everything that waits, up to a bound; and who asks to close, behind whom nothing is taken.
-fn take_batch(
-    first: Message,
-    jobs: &mut mpsc::Receiver<Message>,
-) -> (Vec<Box<dyn Job>>, Option<CloseReply>) {
+fn take_batch(first: Message, jobs: &mut mpsc::Receiver<Message>) -> (Vec<Box<dyn Job>>, Option<CloseReply>) {
     let mut batch = Vec::new();
     let mut next = Some(first);
     while let Some(message) = next {

@@ -64,7 +64,7 @@ async fn b004_bad_chunk_sizes_end_the_connection() {
     let server = Wharf::start();
     let before = server.memory().resident_bytes;
     let extension = format!("5;ext={}\r\nhello\r\n0\r\n\r\n", "x".repeat(1 << 20));
-    for chunk in ["FFFFFFFFFFFFFFFF\r\nx", "-1\r\nx", "0x5\r\nhello\r\n0\r\n\r\n", &extension] {
+    for chunk in ["-1\r\nx", "0x5\r\nhello\r\n0\r\n\r\n", &extension] {
         let mut client = server.client();
         let location = client.begin_upload("t/a").await;
         let head =
@@ -76,6 +76,21 @@ async fn b004_bad_chunk_sizes_end_the_connection() {
     }
     let grown = server.memory().resident_bytes.saturating_sub(before);
     assert!(grown < 16 * crate::harness::MIB, "memory grew by {grown} bytes");
+}
+
+/// The parser takes it for a chunk that large, so what follows is its content: nothing smuggled is answered, the body
+/// never ends, and its time does.
+#[tokio::test]
+async fn b004_a_chunk_of_all_there_can_be_is_never_waited_for() {
+    let server = Wharf::builder().set("server.body_idle_timeout", "1s").start();
+    let mut client = server.client();
+    let location = client.begin_upload("t/a").await;
+    let chunk = format!("FFFFFFFFFFFFFFFF\r\nx{SMUGGLED}");
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+    let answer = exchange(&server, head).await;
+    refused("FFFFFFFFFFFFFFFF", &answer, &["400", "408", "413"]);
+    let state = client.get(&location).await.expect(204);
+    assert_eq!(state.header("range"), Some(&*format!("0-{}", SMUGGLED.len())), "{state}");
 }
 
 #[tokio::test]

@@ -23,9 +23,10 @@ async fn p022_large_heads_are_accepted() {
 #[tokio::test]
 async fn b006_heads_beyond_the_limit_are_refused() {
     let server = Wharf::start();
-    for bytes in [33 * 1024, 1 << 20] {
+    // A line that does not even fit into the reader's buffer is a head that is too large before it is a target.
+    for (bytes, status) in [(33 * 1024, 414), (1 << 20, 431)] {
         let line = format!("GET /v2/?unknown={} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(bytes));
-        assert_eq!(answer(&server, &line).await.status, 414, "a request line of {bytes} bytes");
+        assert_eq!(answer(&server, &line).await.status, status, "a request line of {bytes} bytes");
     }
     let large = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(1 << 20));
     assert_eq!(answer(&server, &large).await.status, 431, "one header of 1 MiB");
