@@ -107,8 +107,7 @@ fn the_hot_statements_use_the_index_made_for_them() {
         "PAGE",
         &[
             "SEARCH r USING COVERING INDEX sqlite_autoindex_repositories_1 (name>?)",
-            "CORRELATED SCALAR SUBQUERY 1",
-            "SEARCH m USING COVERING INDEX sqlite_autoindex_manifests_1 (repository_id=?)",
+            "SEARCH m EXISTS USING COVERING INDEX sqlite_autoindex_manifests_1 (repository_id=?)",
         ],
     );
     check_plan(
