@@ -137,9 +137,18 @@ async fn a_read_only_registry_with_content() {
     let refused = Client::new(server.address()).delete(&format!("/v2/{REPOSITORY}/manifests/{}", image.digest())).await;
     assert_eq!(refused.expect(405).code(), "UNSUPPORTED");
 
+    // The suite looks for this header on answers that it kept, and keeps none of content that it was not given, so in
+    // this mode it always says that the header is missing. Its look is turned off and this is ours.
+    for reference in ["v1", &*image.digest()] {
+        let head =
+            Client::new(server.address()).head(&format!("/v2/{REPOSITORY}/manifests/{reference}")).await.expect(200);
+        assert_eq!(head.header("docker-content-digest"), Some(&*image.digest()), "{head}");
+    }
+
     let blobs: Vec<_> = image.blobs().map(|blob| crate::harness::sha256(blob)).collect();
     let suite = Suite::new(&server, "dev")
         .env("OCI_API_PUSH", "false")
+        .env("OCI_API_MANIFESTS_DIGEST_HEADER", "false")
         .env("OCI_RO_DATA_TAGS", "v1 signature")
         .env("OCI_RO_DATA_MANIFESTS", &format!("{} {}", image.digest(), referrer.digest()))
         .env("OCI_RO_DATA_BLOBS", &blobs.join(" "))
@@ -291,18 +300,12 @@ impl Expected {
             "Manifest head by digest",
             "Manifest head by tag",
             "Ping",
+            "Read Only Inputs",
             "Referrers",
             "Tag listing",
         ];
-        let skip = [
-            "Blob delete",
-            "Blob delete atomic",
-            "Manifest delete",
-            "Manifest delete atomic",
-            "Tag delete",
-            "Tag delete atomic",
-            "Read Only Inputs",
-        ];
+        let skip =
+            ["Blob delete", "Blob delete atomic", "Manifest delete", "Manifest delete atomic", "Read Only Inputs"];
         let statuses = pass.iter().map(|name| (*name, "Pass")).chain(skip.iter().map(|name| (*name, "Skip")));
         Self(statuses.map(|(name, status)| (name.to_owned(), status)).collect())
     }
