@@ -1,7 +1,7 @@
 //! What the network sees: `/v2/`, health. This room translates between HTTP and the use cases and decides nothing.
 //!
-//! A request takes one way: connection → limits and request id ([`service`]) → route → policy → use case → answer
-//! ([`v2`]). Errors become answers in one place ([`v2::error`]), and every answer passes one door ([`service`]) where
+//! A request takes one way: connection → limits and request id (`service`) → route → policy → use case → answer
+//! (`v2`). Errors become answers in one place (`v2::error`), and every answer passes one door (`service`) where
 //! it gets the headers that all have and its line in the access log.
 
 mod body;

@@ -1,6 +1,6 @@
 //! The whole configuration: one struct made of the rooms' own structs.
 //!
-//! Four sources, the later wins: defaults, file, environment, flags. Each source is read into [`Setting`]s, a value with
+//! Four sources, the later wins: defaults, file, environment, flags. Each source is read into `Setting`s, a value with
 //! the place it comes from. Every setting is tried on its own before they are put together, so that a complaint names the
 //! line, variable or flag that is wrong, and all complaints come at once. What keys there are is read from the JSON schema
 //! of the struct (`keys`), so a new key in a room's struct needs nothing here.
