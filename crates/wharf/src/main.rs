@@ -6,11 +6,6 @@ use clap::Parser;
 use wharf::cli::Cli;
 use wharf::commands;
 
-/// Faster than the system's under many threads, and gives memory back after a burst of uploads.
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

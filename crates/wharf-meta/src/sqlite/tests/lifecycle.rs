@@ -56,10 +56,10 @@ fn r011_every_connection_has_its_settings() {
     }
 }
 
-#[test]
-fn a_setting_that_does_not_hold_refuses_the_connection() {
+#[tokio::test]
+async fn a_setting_that_does_not_hold_refuses_the_connection() {
     let place = Place::new();
-    place.open();
+    place.open().close().await.unwrap();
     place.look().pragma_update(None, "journal_mode", "delete").unwrap();
     let error = place.try_open().unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
