@@ -1,7 +1,12 @@
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::Bench;
-use crate::harness::Tool;
+use crate::harness::{Stripes, Tool};
 
 #[tokio::test]
 async fn push_attach_discover_copy_pull_delete() {
@@ -39,6 +44,46 @@ async fn push_attach_discover_copy_pull_delete() {
     assert!(referrers(&bench, &format!("{copy}:v1")).await.is_empty());
     oras(&format!("manifest delete --plain-http --force {copy}@{}", bench.multi_digest)).ok().await;
     assert_eq!(bench.digest("oras/copy", "v1").await, None);
+}
+
+/// oras hashes the file before it pushes and what it gets while it pulls; the last look is ours.
+#[tokio::test]
+async fn a_layer_of_1_gib_goes_up_and_comes_down() {
+    let bench = Bench::new();
+    let oras = |args: &str| Tool::new("oras").args(args).inside(bench.directory());
+    let layer = Stripes::new(7, 1 << 30);
+    write_stripes(&bench.path("layer.bin"), &layer);
+    let reference = format!("{}:v1", bench.at("oras/large"));
+    oras(&format!("push --plain-http --no-tty {reference} layer.bin")).ok().await;
+    let manifest = oras(&format!("manifest fetch --plain-http {reference}")).ok().await;
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["layers"][0]["digest"], layer.digest());
+    assert_eq!(manifest["layers"][0]["size"], 1 << 30);
+    std::fs::remove_file(bench.path("layer.bin")).unwrap();
+    oras(&format!("pull --plain-http --no-tty -o large {reference}")).ok().await;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(bench.path("large/layer.bin")).unwrap(), &mut HashWriter(&mut hash)).unwrap();
+    assert_eq!(format!("sha256:{}", hex::encode(hash.finalize())), layer.digest());
+}
+
+fn write_stripes(path: &Path, layer: &Stripes) {
+    let mut file = File::create(path).unwrap();
+    for number in 0..layer.count() {
+        file.write_all(&layer.stripe(number)).unwrap();
+    }
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn referrers(bench: &Bench, reference: &str) -> Vec<Value> {
