@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 const SOURCES_MAX: usize = 16_384;
 
 /// How long a quiet source saves up for: its burst is what its rate makes of this time.
-const BURST: Duration = Duration::from_secs(10);
+const BURST_NS: u64 = 10_000_000_000;
 
 /// Whose share it is: an address, for IPv6 its /64, which is what one customer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,15 +51,14 @@ impl RateLimit {
     /// How long to wait when there is none left.
     pub(crate) fn take(&self, source: Source, now: Duration) -> Result<(), Duration> {
         let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let room_ns = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX);
         let found = self.buckets.get_or_insert_with(&source, || Ok::<_, std::convert::Infallible>(Arc::default()));
         let Ok(bucket) = found;
         let taken = bucket.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_until_ns| {
             let next = full_until_ns.max(now_ns).saturating_add(self.interval_ns);
-            (next - now_ns <= room_ns).then_some(next)
+            (next - now_ns <= BURST_NS).then_some(next)
         });
         taken.map(drop).map_err(|full_until_ns| {
-            Duration::from_nanos((full_until_ns.saturating_add(self.interval_ns) - now_ns).saturating_sub(room_ns))
+            Duration::from_nanos((full_until_ns.saturating_add(self.interval_ns) - now_ns).saturating_sub(BURST_NS))
         })
     }
 }

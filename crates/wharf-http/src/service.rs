@@ -130,8 +130,7 @@ fn admit(app: &App, client: IpAddr, head: &http::request::Parts) -> Result<(), F
         return Err(Failure::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported, message));
     }
     if !is_plainly_framed(&head.headers) {
-        let message = "the only transfer coding understood here is `chunked`, once";
-        return Err(Failure::ambiguous_framing(message));
+        return Err(Failure::ambiguous_framing());
     }
     match &app.rate {
         Some(rate) if !is_health(head.uri.path()) => {

@@ -14,10 +14,10 @@ use crate::reply::Reply;
 
 /// A refusal or a fault on its way to the client.
 #[derive(Debug)]
-pub(crate) struct Failure(Box<Answer>);
+pub(crate) struct Failure(Box<Refusal>);
 
 #[derive(Debug)]
-struct Answer {
+struct Refusal {
     status: StatusCode,
     entries: Vec<ErrorEntry>,
     headers: HeaderMap,
@@ -27,7 +27,7 @@ struct Answer {
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         let entry = ErrorEntry { code, message: message.into(), detail: None };
-        Self(Box::new(Answer { status, entries: vec![entry], headers: HeaderMap::new(), cause: None }))
+        Self(Box::new(Refusal { status, entries: vec![entry], headers: HeaderMap::new(), cause: None }))
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -71,7 +71,8 @@ impl Failure {
     }
 
     /// Framing that another reader on the way may understand differently (S-044); the connection ends with the answer.
-    pub(crate) fn ambiguous_framing(message: &str) -> Self {
+    pub(crate) fn ambiguous_framing() -> Self {
+        let message = "the only transfer coding understood here is `chunked`, once";
         Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, message)
             .with(CONNECTION, HeaderValue::from_static("close"))
     }
@@ -112,7 +113,7 @@ impl Failure {
     }
 
     pub(crate) fn into_reply(self) -> Reply {
-        let Answer { status, entries, headers, cause } = *self.0;
+        let Refusal { status, entries, headers, cause } = *self.0;
         let mut reply = Reply::json(status, error_body(&entries));
         reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         reply.headers.extend(headers);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_yaml_ng::Value;
 
-use crate::harness::{Authority, Client, Image, OCI_MANIFEST, Tool, Wharf};
+use crate::harness::{Authority, Image, OCI_MANIFEST, Tool, Wharf};
 
 /// Every entry of `apis:` and its status when everything is supported and tried.
 const APIS: [&str; 28] = [
@@ -134,14 +134,14 @@ async fn a_read_only_registry_with_content() {
     referrer.push(&mut client, REPOSITORY, "signature").await;
 
     server.restart_with(|builder| builder.set("registry.read_only", "true"));
-    let refused = Client::new(server.address()).delete(&format!("/v2/{REPOSITORY}/manifests/{}", image.digest())).await;
+    let mut client = server.client();
+    let refused = client.delete(&format!("/v2/{REPOSITORY}/manifests/{}", image.digest())).await;
     assert_eq!(refused.expect(405).code(), "UNSUPPORTED");
 
     // The suite looks for this header on answers that it kept, and keeps none of content that it was not given, so in
     // this mode it always says that the header is missing. Its look is turned off and this is ours.
     for reference in ["v1", &*image.digest()] {
-        let head =
-            Client::new(server.address()).head(&format!("/v2/{REPOSITORY}/manifests/{reference}")).await.expect(200);
+        let head = client.head(&format!("/v2/{REPOSITORY}/manifests/{reference}")).await.expect(200);
         assert_eq!(head.header("docker-content-digest"), Some(&*image.digest()), "{head}");
     }
 

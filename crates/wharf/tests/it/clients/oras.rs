@@ -1,9 +1,8 @@
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::Bench;
 use crate::harness::{Stripes, Tool};
@@ -46,7 +45,7 @@ async fn push_attach_discover_copy_pull_delete() {
     assert_eq!(bench.digest("oras/copy", "v1").await, None);
 }
 
-/// oras hashes the file before it pushes and what it gets while it pulls; the last look is ours.
+/// oras hashes the file before it pushes and what it gets while it pulls; the last look, byte by byte, is ours.
 #[tokio::test]
 async fn a_layer_of_1_gib_goes_up_and_comes_down() {
     let bench = Bench::new();
@@ -61,28 +60,19 @@ async fn a_layer_of_1_gib_goes_up_and_comes_down() {
     assert_eq!(manifest["layers"][0]["size"], 1 << 30);
     std::fs::remove_file(bench.path("layer.bin")).unwrap();
     oras(&format!("pull --plain-http --no-tty -o large {reference}")).ok().await;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut File::open(bench.path("large/layer.bin")).unwrap(), &mut HashWriter(&mut hash)).unwrap();
-    assert_eq!(format!("sha256:{}", hex::encode(hash.finalize())), layer.digest());
+    let mut pulled = File::open(bench.path("large/layer.bin")).unwrap();
+    assert_eq!(pulled.metadata().unwrap().len(), layer.size_bytes());
+    let mut found = vec![0; Stripes::STRIPE_BYTES];
+    for number in 0..layer.count() {
+        pulled.read_exact(&mut found).unwrap();
+        assert!(found == layer.stripe(number), "MiB {number} came back as it went up");
+    }
 }
 
 fn write_stripes(path: &Path, layer: &Stripes) {
     let mut file = File::create(path).unwrap();
     for number in 0..layer.count() {
         file.write_all(&layer.stripe(number)).unwrap();
-    }
-}
-
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
