@@ -58,8 +58,13 @@ pub(crate) struct Certificates {
     certificate: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
+    /// Taken before the first read: a change that comes right after it is then one that `keep_fresh` sees.
+    loaded: Stamps,
     current: ArcSwap<CertifiedKey>,
 }
+
+/// By what a change of the two files is noticed.
+type Stamps = [Option<(SystemTime, u64)>; 2];
 
 impl std::fmt::Debug for Certificates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,11 +79,13 @@ impl Certificates {
     /// Reads both files.
     pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let loaded = stamps(certificate, key);
         let current = read_pair(certificate, key, &provider)?;
         Ok(Arc::new(Self {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
             provider,
+            loaded,
             current: ArcSwap::from_pointee(current),
         }))
     }
@@ -97,10 +104,14 @@ impl Certificates {
     /// Reads the files again whenever one of them changes. A pair that cannot be used is reported and the old one
     /// stays in use (S-084).
     pub(crate) async fn keep_fresh(self: Arc<Self>, shutdown: Shutdown) {
-        let mut seen = self.stamps();
+        let mut seen = self.loaded;
         while tokio::time::timeout(LOOK_EVERY, shutdown.started()).await.is_err() {
             let certificates = Arc::clone(&self);
-            let Ok(found) = tokio::task::spawn_blocking(move || certificates.stamps()).await else { continue };
+            let Ok(found) =
+                tokio::task::spawn_blocking(move || stamps(&certificates.certificate, &certificates.key)).await
+            else {
+                continue;
+            };
             if found != seen {
                 seen = found;
                 self.reload();
@@ -122,14 +133,6 @@ impl Certificates {
         }
     }
 
-    fn stamps(&self) -> [Option<(SystemTime, u64)>; 2] {
-        let stamp = |path: &Path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        [stamp(&self.certificate), stamp(&self.key)]
-    }
-
     fn pair_error(&self, source: rustls::Error) -> TlsError {
         TlsError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), source }
     }
@@ -139,6 +142,14 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.load_full())
     }
+}
+
+fn stamps(certificate: &Path, key: &Path) -> Stamps {
+    let stamp = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    [stamp(certificate), stamp(key)]
 }
 
 fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
