@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +47,21 @@ impl fmt::Display for Timestamp {
             Some(time) => f.write_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
             None => write!(f, "{} µs since 1970", self.0),
         }
+    }
+}
+
+/// The text is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time such as 2027-01-31T12:00:00Z")]
+pub struct ParseTimeError;
+
+/// RFC 3339, in any offset.
+impl FromStr for Timestamp {
+    type Err = ParseTimeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTimeError> {
+        let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| ParseTimeError)?;
+        Ok(Self(time.timestamp_micros()))
     }
 }
 

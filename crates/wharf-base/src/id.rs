@@ -57,4 +57,10 @@ id! {
     UploadId;
     /// The identity of a blob store; the metadata database holds the same one (B-138).
     StoreId;
+    /// A local account, human or robot.
+    AccountId;
+    /// An API token or a refresh token, as shown by `wharf token ls`; not a secret.
+    TokenId;
+    /// A policy rule, as shown by `wharf policy ls`.
+    RuleId;
 }

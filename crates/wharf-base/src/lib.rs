@@ -8,13 +8,15 @@ mod clock;
 mod duration;
 mod id;
 mod rng;
+mod secret;
 mod size;
 mod spawn;
 
-pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, ManualClock, ParseTimeError, SystemClock, Timestamp};
 pub use duration::HumanDuration;
-pub use id::{ParseIdError, StoreId, UploadId};
+pub use id::{AccountId, ParseIdError, RuleId, StoreId, TokenId, UploadId};
 pub use rng::{Rng, SeededRng, SystemRng};
+pub use secret::Secret;
 pub use size::ByteSize;
 pub use spawn::{Shutdown, Spawner};
 

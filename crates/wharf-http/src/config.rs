@@ -77,6 +77,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The host of `external_url`, with its port if it names one.
+    pub fn external_host(&self) -> Option<String> {
+        let url = self.external_url.as_deref()?;
+        crate::origin::ExternalUrl::parse(url).ok().map(|url| url.host().to_owned())
+    }
+
     /// Relations between keys that cannot hold; empty when all is well.
     pub fn check(&self) -> Vec<String> {
         let mut complaints = Vec::new();

@@ -1,9 +1,11 @@
-//! What the network sees: `/v2/`, health. This room translates between HTTP and the use cases and decides nothing.
+//! What the network sees: `/v2/`, `/api/v1/`, health. This room translates between HTTP and the use cases and decides nothing.
 //!
-//! A request takes one way: connection → limits and request id (`service`) → route → policy → use case → answer
-//! (`v2`). Errors become answers in one place (`v2::error`), and every answer passes one door (`service`) where
+//! A request takes one way: connection → limits and request id (`service`) → route → who and whether (`auth`) →
+//! use case → answer (`v2`, `api`). Errors become answers in one place (`v2::error`), and every answer passes one door (`service`) where
 //! it gets the headers that all have and its line in the access log.
 
+mod api;
+mod auth;
 mod body;
 mod config;
 mod connection;
@@ -14,6 +16,7 @@ mod listen;
 mod origin;
 mod plaintext;
 mod reply;
+mod routes;
 mod service;
 mod tls;
 mod v2;
@@ -22,11 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wharf_base::{Clock, Rng, Shutdown};
+use wharf_identity::Identity;
 use wharf_policy::Engine;
 use wharf_registry::Registry;
 
 pub use config::Config;
 pub use listen::{Server, StartError};
+pub use routes::{RouteInfo, routes};
 pub use tls::TlsError;
 
 /// What the server hands requests to.
@@ -36,6 +41,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Asked before each of them.
     pub policy: Arc<Engine>,
+    /// Who asks; `None` where everybody may do everything, so that nobody needs to say who they are.
+    pub identity: Option<Arc<Identity>>,
     /// Time for limits and log lines.
     pub clock: Arc<dyn Clock>,
     /// Randomness for request ids.
@@ -66,8 +73,8 @@ impl RequestIds {
         Self { process: u64::from_ne_bytes(process), next: AtomicU64::new(1) }
     }
 
-    fn take(&self) -> String {
-        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    fn take(&self) -> Arc<str> {
+        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed)).into()
     }
 }
 

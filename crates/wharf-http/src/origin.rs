@@ -41,6 +41,11 @@ impl ExternalUrl {
         }
         Ok(Self { origin: Origin { scheme, host: host.to_owned() }, prefix: prefix.to_owned() })
     }
+
+    /// Host, with its port if there is one.
+    pub(crate) fn host(&self) -> &str {
+        &self.origin.host
+    }
 }
 
 /// How the client spoke to us.
@@ -106,6 +111,12 @@ impl Origins {
             Some(origin) => format!("{origin}{prefix}"),
             None => prefix.to_owned(),
         }
+    }
+
+    /// The absolute URL of `path`; the path alone when nothing names a valid host.
+    pub(crate) fn absolute(&self, asked: Asked<'_>, path: &str) -> String {
+        let origin = self.origin(asked).map_or_else(String::new, |origin| origin.to_string());
+        format!("{origin}{}{path}", self.prefix())
     }
 
     /// The path without the configured prefix, for proxies that leave it on (P-028).

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use http::header::{
     CONTENT_SECURITY_POLICY, EXPECT, HeaderName, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -23,10 +24,10 @@ use wharf_oci::Code;
 use crate::body::{Pace, RequestBody};
 use crate::connection::Busy;
 use crate::limits::Source;
-use crate::origin::Asked;
+use crate::origin::{Asked, Origins};
 use crate::reply::{Payload, Reply, header_value};
 use crate::v2::Failure;
-use crate::{App, health, v2};
+use crate::{App, api, health, v2};
 
 /// The longest request target, in bytes (P-022).
 const TARGET_MAX_BYTES: usize = 32 << 10;
@@ -50,6 +51,28 @@ pub(crate) struct Inbound {
     pub(crate) headers: HeaderMap,
     /// What stands in front of `/v2/…` in `Location` and `Link`.
     pub(crate) base: String,
+    /// Whose request it is (S-079).
+    pub(crate) client: IpAddr,
+    pub(crate) request_id: Arc<str>,
+    pub(crate) peer: Peer,
+    /// Host and port from the request line, as HTTP/2 sends them.
+    authority: Option<Authority>,
+}
+
+impl Inbound {
+    /// The absolute URL of `path` under the address that the client used, for what may not be relative: the realm of a
+    /// challenge (P-027, P-068). Without any valid host it is the path alone.
+    pub(crate) fn absolute(&self, origins: &Origins, path: &str) -> String {
+        origins.absolute(
+            Asked {
+                peer: self.peer.address,
+                tls: self.peer.tls,
+                headers: &self.headers,
+                authority: self.authority.as_ref().map(Authority::as_str),
+            },
+            path,
+        )
+    }
 }
 
 /// Where a connection comes from.
@@ -69,7 +92,7 @@ pub(crate) async fn serve(
     let (head, incoming) = request.into_parts();
     let client = app.origins.client(peer.address, &head.headers);
     let record = Record::begin(&app, &head, client);
-    let span = tracing::info_span!("request", request.id = record.id);
+    let span = tracing::info_span!("request", request.id = &*record.id);
     let is_head = head.method == Method::HEAD;
     let in_v2 = is_v2(app.origins.strip(head.uri.path()));
 
@@ -105,15 +128,22 @@ async fn answer(
         peer: peer.address,
         tls: peer.tls,
         headers: &head.headers,
-        authority: head.uri.authority().map(http::uri::Authority::as_str),
+        authority: head.uri.authority().map(Authority::as_str),
     };
     let inbound = Inbound {
         base: app.origins.base(asked),
         path: app.origins.strip(head.uri.path()).to_owned(),
         query: head.uri.query().map(str::to_owned),
+        client,
+        request_id: Arc::clone(&record.id),
+        peer,
+        authority: head.uri.authority().cloned(),
         method: head.method,
         headers: head.headers,
     };
+    if api::is_below(&inbound.path) {
+        return api::answer(app, inbound, body).await;
+    }
     v2::answer(app, inbound, body).await
 }
 
@@ -231,7 +261,7 @@ impl http_body::Body for ReplyBody {
 
 /// What the access log says of one request.
 struct Record {
-    id: String,
+    id: Arc<str>,
     clock: Arc<dyn wharf_base::Clock>,
     began: Duration,
     method: Method,
@@ -261,7 +291,7 @@ impl Record {
     }
 
     fn broke(&self, error: &std::io::Error) {
-        tracing::error!(request.id = self.id, error = error as &dyn std::error::Error, "an answer broke off");
+        tracing::error!(request.id = &*self.id, error = error as &dyn std::error::Error, "an answer broke off");
     }
 }
 
@@ -272,7 +302,7 @@ impl Drop for Record {
         tracing::info!(
             target: "wharf::access",
             {
-                request.id = self.id,
+                request.id = &*self.id,
                 client.address = %self.client,
                 http.method = %self.method,
                 http.path = path,

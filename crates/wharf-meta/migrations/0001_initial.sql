@@ -199,17 +199,30 @@ create table gc_holds (
 
 -- Rules and identities ------------------------------------------------------------------------------------------------
 
+-- How often each kind of thing has changed: what a replica has in memory is as new as the number it was read at.
+create table changes (
+    kind     text    primary key check (kind in ('rules', 'identities', 'keys')),
+    version  integer not null
+) strict, without rowid;
+
+insert into changes (kind, version) values ('rules', 0), ('identities', 0), ('keys', 0);
+
+-- `rule_json` is checked when it is written. A row that has been damaged since then stays readable, so that it can be
+-- reported (S-003).
 create table policy_rules (
     id             text    primary key,
     priority       integer not null,
     enabled        integer not null default 1 check (enabled in (0, 1)),
-    rule_json      text    not null check (json_valid(rule_json)),
+    rule_json      text    not null,
     description    text    not null default '',
+    version        integer not null default 1 check (version > 0),
     created_at_us  integer not null,
     created_by     text    not null,
     updated_at_us  integer not null,
     updated_by     text    not null
 ) strict, without rowid;
+
+create index policy_rules_in_order on policy_rules (priority, id);
 
 -- `settings_json`: immutability, retention, quota, signature requirement, proxy upstream.
 create table repository_settings (
@@ -231,19 +244,26 @@ create table accounts (
     updated_at_us  integer not null
 ) strict, without rowid;
 
--- `secret_sha256` is all that is kept of a token.
+-- Who can administer: there is always somebody.
+create index accounts_admins on accounts (name) where enabled = 1 and instr(roles, '"admin"') > 0;
+
+-- `secret_sha256` is all that is kept of a token. `refresh` tokens are those that `docker login` keeps.
 create table api_tokens (
     id               text    primary key,
     account_id       text    not null references accounts (id) on delete cascade,
+    kind             text    not null check (kind in ('api', 'refresh')),
     secret_sha256    blob    not null unique check (length(secret_sha256) = 32),
     description      text    not null default '',
     scopes           text    not null default '[]' check (json_valid(scopes)),
+    networks         text    not null default '[]' check (json_valid(networks)),
     created_at_us    integer not null,
-    expires_at_us    integer,
+    created_by       text    not null,
+    expires_at_us    integer not null,
     last_used_at_us  integer
 ) strict, without rowid;
 
-create index api_tokens_by_account on api_tokens (account_id);
+create index api_tokens_by_account on api_tokens (account_id, kind, id);
+create index api_tokens_by_end on api_tokens (expires_at_us);
 
 create table signing_keys (
     id             text    primary key,
@@ -259,7 +279,7 @@ create table signing_keys (
 
 create table audit_log (
     sequence      integer primary key autoincrement,
-    request_id    text    not null unique,
+    request_id    text    not null,
     at_us         integer not null,
     principal     text    not null,
     account_type  text    not null,
@@ -269,14 +289,20 @@ create table audit_log (
     target        text,
     outcome       text    not null,
     rule_id       text,
-    detail        text    check (json_valid(detail))
+    detail        text,
+    sha256        blob    check (length(sha256) = 32)
 ) strict;
 
--- A seal covers the records up to `last_sequence` and every seal before it.
+create index audit_by_principal on audit_log (principal, sequence);
+create index audit_by_repository on audit_log (repository, sequence) where repository is not null;
+
+-- A seal covers the records up to `last_sequence` that the one before it does not. `sha256` of the last record is that
+-- of the seal, so the records and the seals are one chain (S-078).
 create table audit_seals (
     last_sequence    integer primary key,
-    sha256           text    not null,
-    previous_sha256  text    not null,
+    records          integer not null check (records > 0),
+    sha256           blob    not null check (length(sha256) = 32),
+    previous_sha256  blob    not null check (length(previous_sha256) = 32),
     sealed_at_us     integer not null
 ) strict;
 

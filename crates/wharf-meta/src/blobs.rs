@@ -5,7 +5,9 @@
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::{Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
+use wharf_policy::Attribution;
 
+use crate::audit::{self, AuditRecord};
 use crate::repositories;
 use crate::reviews::{self, Kind};
 use crate::sql::{Contradiction, Count, Key, Micros, parsed, statements};
@@ -22,8 +24,8 @@ pub struct BlobRecord {
     pub size_bytes: u64,
     /// The session that brought it, finished by this; `None` if there was none.
     pub upload: Option<UploadId>,
-    /// The subject of the principal that pushed it.
-    pub by: String,
+    /// Who pushed it.
+    pub by: Attribution,
     /// When.
     pub now: Timestamp,
     /// When the collector may first look whether anything references it: now, grace and slack.
@@ -50,8 +52,8 @@ pub struct BlobMount {
     pub to: RepositoryName,
     /// Its digest.
     pub digest: Digest,
-    /// The subject of the principal that asks.
-    pub by: String,
+    /// Who asks.
+    pub by: Attribution,
     /// When.
     pub now: Timestamp,
     /// When the collector may first look whether anything references it there.
@@ -120,6 +122,9 @@ pub(crate) fn record(tx: &Connection, record: &BlobRecord) -> Result<RecordBlob>
     reviews::add(tx, repository, Kind::Blob, &record.digest, record.review_at)?;
     let blob = place(tx, &record.digest, record.size_bytes, record.now)?;
     associate(tx, repository, blob, record.now, &record.by)?;
+    let detail = serde_json::json!({ "size_bytes": record.size_bytes });
+    let audited = AuditRecord::done(&record.by, record.now, "blob.push").on(&record.repository).to(record.digest);
+    audit::append(tx, &audited.with(detail))?;
     if let Some(upload) = record.upload {
         uploads::finish(tx, upload, &record.digest, record.remember_until)?;
     }
@@ -167,8 +172,8 @@ fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str
     tx.prepare_cached(INSERT)?.insert(params![digest.to_string(), size_bytes.map(Count), state, Micros(now)])
 }
 
-fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &str) -> Result<()> {
-    tx.prepare_cached(ASSOCIATE)?.execute(params![repository, blob, Micros(now), by])?;
+fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {
+    tx.prepare_cached(ASSOCIATE)?.execute(params![repository, blob, Micros(now), by.principal.name()])?;
     Ok(())
 }
 
@@ -179,6 +184,9 @@ pub(crate) fn mount(tx: &Connection, mount: &BlobMount) -> Result<bool> {
     let to = repositories::find_or_create(tx, &mount.to, mount.now)?;
     reviews::add(tx, to, Kind::Blob, &mount.digest, mount.review_at)?;
     associate(tx, to, blob, mount.now, &mount.by)?;
+    let detail = serde_json::json!({ "from": mount.from.as_str() });
+    let audited = AuditRecord::done(&mount.by, mount.now, "blob.mount").on(&mount.to).to(mount.digest);
+    audit::append(tx, &audited.with(detail))?;
     Ok(true)
 }
 
@@ -189,11 +197,13 @@ pub(crate) fn repositories_with(tx: &Connection, digest: &Digest, limit: u32) ->
 /// Ends this repository's association only (F-03); a manifest that references the blob goes on holding its content.
 pub(crate) fn delete(
     tx: &Connection,
-    repository: &RepositoryName,
+    name: &RepositoryName,
     digest: &Digest,
+    by: &Attribution,
+    now: Timestamp,
     review_at: Timestamp,
 ) -> Result<bool> {
-    let Some(repository) = repositories::find(tx, repository)? else { return Ok(false) };
+    let Some(repository) = repositories::find(tx, name)? else { return Ok(false) };
     let blob: Option<Key> = tx
         .prepare_cached(ASSOCIATED)?
         .query_row(params![repository, digest.to_string()], |row| row.get(0))
@@ -201,5 +211,6 @@ pub(crate) fn delete(
     let Some(blob) = blob else { return Ok(false) };
     reviews::add(tx, repository, Kind::Blob, digest, review_at)?;
     tx.prepare_cached(DISSOCIATE)?.execute([repository, blob])?;
+    audit::append(tx, &AuditRecord::done(by, now, "blob.delete").on(name).to(digest))?;
     Ok(true)
 }

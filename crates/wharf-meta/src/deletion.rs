@@ -6,7 +6,9 @@
 use rusqlite::{Connection, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
+use wharf_policy::Attribution;
 
+use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
 use crate::sql::{Key, Micros, json_list, parsed, statements};
 use crate::tags::{self, Change};
@@ -48,13 +50,13 @@ statements! {
 
 pub(crate) fn delete(
     tx: &Connection,
-    repository: &RepositoryName,
+    name: &RepositoryName,
     digest: &Digest,
-    by: &str,
+    by: &Attribution,
     now: Timestamp,
     review_at: Timestamp,
 ) -> Result<Option<DeletedManifest>> {
-    let Some(repository) = repositories::find(tx, repository)? else { return Ok(None) };
+    let Some(repository) = repositories::find(tx, name)? else { return Ok(None) };
     let Some((manifest, _)) = manifests::key(tx, repository, digest)? else { return Ok(None) };
 
     for blob in digests(tx, BLOBS, manifest)? {
@@ -63,9 +65,12 @@ pub(crate) fn delete(
     for child in digests(tx, CHILDREN, manifest)? {
         reviews::add(tx, repository, Kind::Manifest, &child, review_at)?;
     }
-    let tags = tags::note_removal(tx, &Change { repository, by, now, review_at }, manifest, digest)?;
-    tx.prepare_cached(KEEP_ASIDE)?.execute(params![json_list(&tags), Micros(now), by, Micros(review_at), manifest])?;
+    let tags = tags::note_removal(tx, &Change { repository, name, by, now, review_at }, manifest, digest)?;
+    let kept = params![json_list(&tags), Micros(now), by.principal.name(), Micros(review_at), manifest];
+    tx.prepare_cached(KEEP_ASIDE)?.execute(kept)?;
     tx.prepare_cached(DELETE)?.execute([manifest])?;
+    let detail = serde_json::json!({ "tags": tags.iter().map(Tag::as_str).collect::<Vec<_>>() });
+    audit::append(tx, &AuditRecord::done(by, now, "manifest.delete").on(name).to(digest).with(detail))?;
     Ok(Some(DeletedManifest { tags, parents: parents(tx, repository, digest)? }))
 }
 

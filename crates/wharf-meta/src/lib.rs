@@ -17,11 +17,17 @@
 //! deadlock. The one exception is the review of a manifest that a moved tag displaces, known only once the tag's row
 //! has been read.
 
+mod accounts;
+mod audit;
+mod audit_chain;
 mod blobs;
+mod changes;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod deletion;
 mod error;
+mod identities;
+mod keys;
 mod life;
 mod manifests;
 mod metadata;
@@ -29,17 +35,27 @@ mod push;
 mod referrers;
 mod repositories;
 mod reviews;
+mod rules;
 mod sql;
 mod sqlite;
 mod tags;
+mod tokens;
 mod uploads;
 
+pub use accounts::{Account, AccountChange, ChangeAccount, CreateAccount};
+pub use audit::{AuditEntry, AuditFilter, AuditRecord, Outcome, Seal};
+pub use audit_chain::{BrokenChain, ChainVerifier, Hash, IntactChain};
 pub use blobs::{BlobMount, BlobRecord, RecordBlob};
+pub use changes::Versions;
 pub use deletion::DeletedManifest;
 pub use error::{Error, Result};
+pub use identities::{AuditLog, Identities, Rules};
+pub use keys::SigningKey;
 pub use manifests::{ManifestHead, StoredManifest};
 pub use metadata::Metadata;
 pub use push::{Condition, ManifestRecord, Missing, RecordManifest};
 pub use referrers::{Referrer, ReferrerCursor};
+pub use rules::{PolicyRule, RuleText, WriteRule};
 pub use sqlite::{SqliteConfig, SqliteMetadata};
+pub use tokens::{ApiToken, CreateToken, NewApiToken, TokenKind};
 pub use uploads::{Advance, BeginUpload, NewUpload, Upload, UploadLimits, UploadState};

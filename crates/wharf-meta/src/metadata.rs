@@ -3,10 +3,12 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
+use wharf_policy::Attribution;
 
 use crate::{
-    Advance, BeginUpload, BlobMount, BlobRecord, DeletedManifest, ManifestHead, ManifestRecord, NewUpload, RecordBlob,
-    RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest, Upload, UploadLimits,
+    Advance, AuditLog, BeginUpload, BlobMount, BlobRecord, DeletedManifest, Identities, ManifestHead, ManifestRecord,
+    NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules, StoredManifest, Upload,
+    UploadLimits,
 };
 
 /// Everything that must last besides blob content.
@@ -22,7 +24,7 @@ use crate::{
 /// [`Error::Corrupt`](crate::Error::Corrupt) when what it holds contradicts itself,
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
-pub trait Metadata: Send + Sync + Debug + 'static {
+pub trait Metadata: Identities + Rules + AuditLog + Send + Sync + Debug + 'static {
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;
 
@@ -75,6 +77,7 @@ pub trait Metadata: Send + Sync + Debug + 'static {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        by: &Attribution,
         now: Timestamp,
         review_at: Timestamp,
     ) -> Result<bool>;
@@ -95,7 +98,7 @@ pub trait Metadata: Send + Sync + Debug + 'static {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        by: &str,
+        by: &Attribution,
         now: Timestamp,
         review_at: Timestamp,
     ) -> Result<Option<DeletedManifest>>;
@@ -105,7 +108,7 @@ pub trait Metadata: Send + Sync + Debug + 'static {
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        by: &str,
+        by: &Attribution,
         now: Timestamp,
         review_at: Timestamp,
     ) -> Result<bool>;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{AnyDigest, Digest, RepositoryName, Tag};
+use wharf_policy::Attribution;
 
+use crate::audit::{self, AuditRecord};
 use crate::sql::{Key, Micros, statements};
 use crate::tags::{self, Change};
 use crate::{blobs, manifests, repositories};
@@ -43,8 +45,8 @@ pub struct ManifestRecord {
     pub tags: Vec<Tag>,
     /// What must hold for each of `tags` before.
     pub condition: Condition,
-    /// The subject of the principal that pushes.
-    pub by: String,
+    /// Who pushes.
+    pub by: Attribution,
     /// When.
     pub now: Timestamp,
     /// When the collector may first look at manifests whose tags move away.
@@ -131,7 +133,11 @@ pub(crate) fn record(tx: &Connection, record: &ManifestRecord) -> Result<RecordM
     };
     // Also when the manifest was there: a child that was a manifest then may be a blob by now, and must be held.
     references.write(tx, repository, manifest, record.now)?;
-    let change = Change { repository, by: &record.by, now: record.now, review_at: record.review_at };
+    let audited = AuditRecord::done(&record.by, record.now, "manifest.push").on(&record.repository).to(record.digest);
+    let detail = serde_json::json!({ "media_type": record.media_type, "created": created });
+    audit::append(tx, &audited.with(detail))?;
+    let change =
+        Change { repository, name: &record.repository, by: &record.by, now: record.now, review_at: record.review_at };
     for tag in sorted(&record.tags) {
         tags::point(tx, &change, tag, manifest, &record.digest)?;
     }
@@ -263,7 +269,7 @@ fn insert(tx: &Connection, repository: Key, record: &ManifestRecord) -> Result<K
         record.config.map(|config| config.to_string()),
         annotations,
         Micros(record.now),
-        record.by,
+        record.by.principal.name(),
         record.body.as_ref(),
     ])
 }

@@ -92,5 +92,16 @@ pub(crate) fn json_list<T: ToString>(items: impl IntoIterator<Item = T>) -> Stri
     serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
 }
 
+/// A list of texts as a JSON array, for a column that is read back whole.
+pub(crate) fn texts(texts: &[String]) -> String {
+    serde_json::Value::from(texts.to_vec()).to_string()
+}
+
+/// The list that [`texts`] wrote.
+pub(crate) fn text_list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| Contradiction(format!("not a list of texts: {error}")).into())
+}
+
 /// The key of a row; never leaves this crate.
 pub(crate) type Key = i64;

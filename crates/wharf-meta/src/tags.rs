@@ -5,7 +5,9 @@
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
+use wharf_policy::Attribution;
 
+use crate::audit::{self, AuditRecord};
 use crate::repositories;
 use crate::reviews::{self, Kind};
 use crate::sql::{Key, Micros, parsed, statements};
@@ -45,7 +47,9 @@ statements! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change<'a> {
     pub(crate) repository: Key,
-    pub(crate) by: &'a str,
+    /// The repository's name, for records.
+    pub(crate) name: &'a RepositoryName,
+    pub(crate) by: &'a Attribution,
     pub(crate) now: Timestamp,
     pub(crate) review_at: Timestamp,
 }
@@ -68,8 +72,9 @@ pub(crate) fn point(tx: &Connection, change: &Change<'_>, tag: &Tag, manifest: K
         manifest,
         version,
         Micros(change.now),
-        change.by,
+        change.by.principal.name(),
     ])?;
+    record(tx, change, if from.is_some() { "tag.move" } else { "tag.create" }, tag, from.as_ref(), Some(digest))?;
     match from {
         Some(displaced) => reviews::add(tx, change.repository, Kind::Manifest, &displaced, change.review_at),
         None => Ok(()),
@@ -82,6 +87,7 @@ pub(crate) fn delete(tx: &Connection, change: &Change<'_>, tag: &Tag) -> Result<
     note(tx, change, tag, Some(&digest), None)?;
     reviews::add(tx, change.repository, Kind::Manifest, &digest, change.review_at)?;
     tx.prepare_cached(DELETE)?.execute(params![change.repository, tag.as_str()])?;
+    record(tx, change, "tag.delete", tag, Some(&digest), None)?;
     Ok(true)
 }
 
@@ -91,6 +97,7 @@ pub(crate) fn note_removal(tx: &Connection, change: &Change<'_>, manifest: Key, 
         tx.prepare_cached(OF_MANIFEST)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
     for tag in &tags {
         note(tx, change, tag, Some(digest), None)?;
+        record(tx, change, "tag.delete", tag, Some(digest), None)?;
     }
     Ok(tags)
 }
@@ -105,9 +112,21 @@ fn note(tx: &Connection, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, 
         from.map(Digest::to_string),
         to.map(Digest::to_string),
         Micros(change.now),
-        change.by,
+        change.by.principal.name(),
     ])?;
     Ok(version)
+}
+
+fn record(
+    tx: &Connection,
+    change: &Change<'_>,
+    action: &'static str,
+    tag: &Tag,
+    from: Option<&Digest>,
+    to: Option<&Digest>,
+) -> Result<()> {
+    let detail = serde_json::json!({ "from": from.map(Digest::to_string), "to": to.map(Digest::to_string) });
+    audit::append(tx, &AuditRecord::done(change.by, change.now, action).on(change.name).to(tag).with(detail))
 }
 
 /// Tags strictly after `after` in byte order; `None` for an unknown repository (P-256, P-257, P-261).

@@ -12,6 +12,7 @@
 
 mod annotations;
 mod any_digest;
+mod challenge;
 mod code;
 mod content_range;
 mod descriptor;
@@ -34,10 +35,12 @@ mod range;
 mod reference;
 mod referrers;
 mod route;
+mod scope;
 mod tag;
 mod text;
 
 pub use any_digest::AnyDigest;
+pub use challenge::{Challenge, ChallengeError};
 pub use code::Code;
 pub use content_range::{ContentRange, ContentRangeError};
 pub use descriptor::Descriptor;
@@ -58,6 +61,7 @@ pub use range::{ByteRange, RangeRequest, RangeSpec, Selection};
 pub use reference::{Reference, ReferenceError};
 pub use referrers::{ReferrerDescriptor, referrers_index};
 pub use route::{Route, RouteError};
+pub use scope::{Scope, ScopeAction, ScopeError, ScopeResource, parse_scopes};
 pub use tag::{Tag, TagError};
 
 #[cfg(test)]

@@ -61,3 +61,8 @@ pub const ERROR_BODY_MAX_BYTES: usize = 65_536;
 /// Longest message or detail in an error body. Escaping makes six bytes of one at worst, so that a body always has room
 /// for one entry.
 pub const ERROR_TEXT_MAX_BYTES: usize = 2_048;
+
+/// Most scopes that one request for a token may name (security requirements, §3.1).
+pub const SCOPES_MAX: usize = 16;
+/// Longest text of all scopes of one request for a token.
+pub const SCOPE_MAX_BYTES: usize = 8_192;

@@ -39,6 +39,8 @@ const IN_SEGMENT: &AsciiSet = &CONTROLS
 pub enum Route {
     /// `/v2/`: is this a registry, and am I let in (end-1).
     Base,
+    /// `/v2/token`: the token service. No repository can be of that path, because none is without an endpoint.
+    Token,
     /// `/v2/_catalog`.
     Catalog,
     /// `/v2/_oci/ext/discover` and `/v2/<name>/_oci/ext/discover` (P-287).
@@ -113,6 +115,7 @@ impl Route {
         let rest = path.strip_prefix("/v2").ok_or(RouteError::NotFound)?;
         match rest {
             "" | "/" => Ok(Self::Base),
+            "/token" => Ok(Self::Token),
             "/_catalog" => Ok(Self::Catalog),
             "/_oci/ext/discover" => Ok(Self::ExtensionDiscovery),
             _ => Self::of_repository(rest.strip_prefix('/').ok_or(RouteError::NotFound)?),
@@ -153,6 +156,7 @@ impl Route {
             Self::Base | Self::Catalog | Self::ExtensionDiscovery | Self::Tags { .. } | Self::Referrers { .. } => {
                 &["GET", "HEAD"]
             }
+            Self::Token => &["GET", "HEAD", "POST"],
             Self::Blob { .. } => &["GET", "HEAD", "DELETE"],
             Self::Uploads { .. } => &["POST"],
             Self::Upload { .. } => &["GET", "HEAD", "PATCH", "PUT", "DELETE"],
@@ -164,7 +168,7 @@ impl Route {
     #[must_use]
     pub fn name(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog | Self::ExtensionDiscovery => None,
+            Self::Base | Self::Token | Self::Catalog | Self::ExtensionDiscovery => None,
             Self::Blob { name, .. }
             | Self::Uploads { name }
             | Self::Upload { name, .. }
@@ -180,6 +184,7 @@ impl fmt::Display for Route {
         let segment = |text| utf8_percent_encode(text, IN_SEGMENT);
         match self {
             Self::Base => f.write_str("/v2/"),
+            Self::Token => f.write_str("/v2/token"),
             Self::Catalog => f.write_str("/v2/_catalog"),
             Self::ExtensionDiscovery => f.write_str("/v2/_oci/ext/discover"),
             Self::Blob { name, digest } => write!(f, "/v2/{name}/blobs/{}", segment(digest)),

@@ -19,6 +19,7 @@ mod query;
 mod range;
 mod referrers;
 mod route;
+mod scope;
 mod tag;
 
 /// sha256 of `{}`, fixture J of the checklist.

@@ -1,32 +1,67 @@
 use std::fmt;
+use std::str::FromStr;
 
 use wharf_oci::RepositoryName;
 
-/// Everything that policy can be asked about. One list, shared by routes, rules and explanations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// `GET /v2/`.
-    VersionCheck,
-    /// Read blobs, manifests, tags and referrers of a repository.
-    Pull,
-    /// Write blobs, manifests and tags of a repository.
-    Push,
-    /// Remove blobs, manifests and tags of a repository.
-    Delete,
-    /// List the repositories.
-    Catalog,
+/// Declares the actions: one list, shared by routes, rules and explanations.
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)+) => {
+        /// Everything that policy can be asked about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Action {$(
+            $(#[$doc])*
+            $name,
+        )+}
+
+        impl Action {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The name that rules use.
+            pub const fn as_str(self) -> &'static str {
+                match self {$(
+                    Self::$name => $text,
+                )+}
+            }
+        }
+    };
 }
 
-impl Action {
-    /// The name that rules use.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::VersionCheck => "registry:version_check",
-            Self::Pull => "registry:pull",
-            Self::Push => "registry:push",
-            Self::Delete => "registry:delete",
-            Self::Catalog => "registry:catalog",
-        }
+actions! {
+    /// `GET /v2/`.
+    VersionCheck = "registry:version_check";
+    /// Read blobs, manifests, tags and referrers of a repository.
+    Pull = "registry:pull";
+    /// Write blobs, manifests and tags of a repository.
+    Push = "registry:push";
+    /// Remove blobs, manifests and tags of a repository.
+    Delete = "registry:delete";
+    /// List the repositories.
+    Catalog = "registry:catalog";
+    /// Read and change the rules, ask for explanations and simulations.
+    PolicyManage = "policy:manage";
+    /// Read and change accounts and robots, and the API tokens of all of them; rotate signing keys.
+    AccountManage = "account:manage";
+    /// Read one's own account; change one's own password and API tokens.
+    AccountSelf = "account:self";
+    /// Read, verify and export the audit log.
+    AuditRead = "audit:read";
+}
+
+/// No action has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{:?} is not an action; the actions are {}", .0, names())]
+pub struct UnknownAction(pub String);
+
+fn names() -> String {
+    Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for Action {
+    type Err = UnknownAction;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAction> {
+        Self::ALL.iter().copied().find(|action| action.as_str() == text).ok_or_else(|| UnknownAction(text.to_owned()))
     }
 }
 
@@ -41,7 +76,25 @@ pub trait Permission: Send + Sync + 'static {
     /// The action itself.
     const ACTION: Action;
     /// What it is done to: a repository, or `()` for the registry as a whole.
-    type Target: Clone + fmt::Debug + Send + Sync;
+    type Target: Target;
+}
+
+/// What an action is done to.
+pub trait Target: Clone + fmt::Debug + Send + Sync + 'static {
+    /// The repository, if it is one.
+    fn repository(&self) -> Option<&RepositoryName>;
+}
+
+impl Target for RepositoryName {
+    fn repository(&self) -> Option<&RepositoryName> {
+        Some(self)
+    }
+}
+
+impl Target for () {
+    fn repository(&self) -> Option<&RepositoryName> {
+        None
+    }
 }
 
 macro_rules! permission {
@@ -68,4 +121,12 @@ permission! {
     Delete: RepositoryName;
     /// [`Action::Catalog`].
     Catalog: ();
+    /// [`Action::PolicyManage`].
+    PolicyManage: ();
+    /// [`Action::AccountManage`].
+    AccountManage: ();
+    /// [`Action::AccountSelf`].
+    AccountSelf: ();
+    /// [`Action::AuditRead`].
+    AuditRead: ();
 }

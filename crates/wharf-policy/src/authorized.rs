@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use wharf_oci::RepositoryName;
 
-use crate::{Action, Permission, Principal};
+use crate::{Action, Asker, Attribution, Permission, Principal};
 
 /// Proof that policy allowed action `A` on one target for the request at hand.
 ///
@@ -8,23 +10,40 @@ use crate::{Action, Permission, Principal};
 /// `&Authorized<Push>` cannot be reached without the question having been asked.
 #[derive(Clone, Debug)]
 pub struct Authorized<A: Permission> {
-    principal: Principal,
+    asker: Asker,
     target: A::Target,
+    rule: Arc<str>,
 }
 
 impl<A: Permission> Authorized<A> {
-    pub(crate) fn new(principal: Principal, target: A::Target) -> Self {
-        Self { principal, target }
+    pub(crate) fn new(asker: Asker, target: A::Target, rule: Arc<str>) -> Self {
+        Self { asker, target, rule }
     }
 
     /// Who was allowed.
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        &self.asker.principal
+    }
+
+    /// Who was allowed, with credentials and request: to ask about something else on the same behalf.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     /// What was allowed.
     pub fn action(&self) -> Action {
         A::ACTION
+    }
+
+    /// Whom records name for what comes of it.
+    pub fn attribution(&self) -> Attribution {
+        Attribution {
+            principal: self.asker.principal.clone(),
+            source: self.asker.source,
+            request_id: Arc::clone(&self.asker.request_id),
+            action: A::ACTION,
+            rule: Arc::clone(&self.rule),
+        }
     }
 }
 

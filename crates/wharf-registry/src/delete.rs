@@ -22,7 +22,7 @@ impl Registry {
             return Err(Error::DeletionDisabled("manifests"));
         }
         let now = self.now();
-        let by = ok.principal().subject();
+        let by = &ok.attribution();
         let deleted = self.parts.meta.delete_manifest(ok.repository(), digest, by, now, now.plus(REVIEW_AFTER)).await;
         let deleted = deleted.map_err(Error::meta("deleting a manifest"))?;
         let deleted = deleted.ok_or(Error::ManifestUnknown(Reference::Digest(*digest)))?;
@@ -47,7 +47,7 @@ impl Registry {
     pub async fn delete_tag(&self, ok: &Authorized<Delete>, tag: &Tag) -> Result<(), Error> {
         self.may_delete_tags()?;
         let now = self.now();
-        let by = ok.principal().subject();
+        let by = &ok.attribution();
         let deleted = self.parts.meta.delete_tag(ok.repository(), tag, by, now, now.plus(REVIEW_AFTER)).await;
         if deleted.map_err(Error::meta("deleting a tag"))? {
             Ok(())
@@ -67,7 +67,8 @@ impl Registry {
             return Err(Error::DeletionDisabled("blobs"));
         }
         let now = self.now();
-        let deleted = self.parts.meta.delete_blob(ok.repository(), digest, now, now.plus(REVIEW_AFTER)).await;
+        let deleted =
+            self.parts.meta.delete_blob(ok.repository(), digest, &ok.attribution(), now, now.plus(REVIEW_AFTER)).await;
         if deleted.map_err(Error::meta("deleting a blob"))? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
     }
 }

@@ -17,6 +17,9 @@ pub enum Error {
     /// No such upload session for this principal in this repository, or it has ended.
     #[error("this upload session does not exist or has ended; begin another one")]
     UploadUnknown,
+    /// The bearer token does not mention the repository to mount from; another one may (P-154).
+    #[error("the token does not cover the repository to mount from; fetch one with the scope named")]
+    SourceScope,
     /// The chunk does not continue the session; nothing was written.
     #[error("the chunk must begin at byte {offset_bytes}; go on from there")]
     OutOfOrder {

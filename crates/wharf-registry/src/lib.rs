@@ -6,6 +6,7 @@
 //! answer is given after the commit. A change that has begun to commit runs in a task of its own, so a client that
 //! hangs up cannot stop it half-way.
 
+mod audit;
 mod blobs;
 mod body;
 mod config;
@@ -16,6 +17,7 @@ mod lists;
 mod manifests;
 mod mount;
 mod plan;
+mod rules;
 mod sessions;
 mod uploads;
 
@@ -37,7 +39,10 @@ pub use lists::{Page, ReferrerCursor, ReferrersPage};
 pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, PushedManifest};
 pub use mount::Mounted;
 pub use plan::Condition;
+pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
 pub use uploads::{FinishedBlob, UploadStatus};
+/// What of the metadata crosses this room's interface.
+pub use wharf_meta::{AuditEntry, AuditFilter, PolicyRule};
 
 /// How long an association without a reference stays before the collector may look at it, with the slack that keeps
 /// repeated probes from writing each time (`gc.grace` + `gc.grace`/24 at its default).

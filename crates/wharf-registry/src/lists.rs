@@ -3,12 +3,15 @@ use std::str::FromStr;
 
 use wharf_base::Timestamp;
 use wharf_oci::{AnyDigest, Digest, ReferrerDescriptor, RepositoryName, Tag};
-use wharf_policy::{Authorized, Catalog, Pull};
+use wharf_policy::{Action, Authorized, Catalog, Pull};
 
 use crate::{Error, Registry};
 
 /// The most referrers on one page; with the limits on annotations the page is cut earlier by its bytes.
 const REFERRERS_PAGE_MAX: u32 = 1_000;
+
+/// How many names of the catalog are read at a time.
+const CATALOG_PORTION: u32 = 1_000;
 
 /// The most bytes of one page of referrers: clients read no more than 4 MiB (P-277).
 const REFERRERS_PAGE_BYTES: usize = 4 << 20;
@@ -78,7 +81,9 @@ impl Registry {
         Ok(page(found.ok_or_else(|| Error::RepositoryUnknown(ok.repository().clone()))?, length))
     }
 
-    /// The repositories after `after` that have a manifest, at most `length` of them.
+    /// The repositories after `after` that have a manifest and that the principal may pull, at most `length` of them
+    /// (S-018). A page goes on behind the last name it shows, so it never tells a name that is not for this principal;
+    /// names between them are read and left out, in portions of 1,000.
     ///
     /// # Errors
     ///
@@ -89,13 +94,28 @@ impl Registry {
     /// Protocol checklist §18.
     pub async fn catalog(
         &self,
-        _ok: &Authorized<Catalog>,
+        ok: &Authorized<Catalog>,
         after: Option<&str>,
         length: Option<u32>,
     ) -> Result<Page<RepositoryName>, Error> {
         let length = length.unwrap_or(self.config.catalog_page).min(self.config.catalog_page_max);
-        let found = self.parts.meta.repositories(after, length.saturating_add(1)).await;
-        Ok(page(found.map_err(Error::meta("listing repositories"))?, length))
+        // The token of this request is for the catalog alone; what may be pulled is a question about the principal.
+        let mut asker = ok.asker().clone();
+        asker.limits.bearer = None;
+        let mut shown = Vec::new();
+        let mut last = after.map(str::to_owned);
+        while length > 0 {
+            let found = self.parts.meta.repositories(last.as_deref(), CATALOG_PORTION).await;
+            let found = found.map_err(Error::meta("listing repositories"))?;
+            let is_end = found.len() < CATALOG_PORTION as usize;
+            last = found.last().map(RepositoryName::to_string);
+            let may_pull = |name: &RepositoryName| self.parts.policy.permits(&asker, Action::Pull, Some(name)).is_ok();
+            shown.extend(found.into_iter().filter(may_pull).take(length as usize + 1 - shown.len()));
+            if is_end || shown.len() > length as usize {
+                break;
+            }
+        }
+        Ok(page(shown, length))
     }
 
     /// What refers to `subject` in this repository, of any of `artifact_types` if there are some (end-12a, end-12b).

@@ -117,7 +117,7 @@ impl Registry {
         self.writable()?;
         let at = plan::Circumstances {
             repository: ok.repository(),
-            by: ok.principal().subject(),
+            by: ok.attribution(),
             now: self.now(),
             config: &self.config,
         };

@@ -1,6 +1,6 @@
 use wharf_meta::BlobMount;
 use wharf_oci::{Algorithm, Digest, RepositoryName};
-use wharf_policy::{Authorized, Pull, Push};
+use wharf_policy::{Access, Asker, Authorized, Denied, Pull, Push, Reason};
 
 use crate::{Error, REVIEW_AFTER, Registry, UploadStatus};
 
@@ -22,7 +22,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Those of [`begin_upload`](Self::begin_upload).
+    /// Those of [`begin_upload`](Self::begin_upload); [`Error::SourceScope`].
     ///
     /// # Source
     ///
@@ -38,8 +38,14 @@ impl Registry {
             Some(source) => vec![source.clone()],
             None => self.sources(ok, &digest).await?,
         };
-        for source in sources {
-            let Ok(may_pull) = self.parts.policy.authorize::<Pull>(ok.principal(), source) else { continue };
+        for candidate in sources {
+            let may_pull = match self.parts.policy.authorize::<Pull>(ok.asker(), candidate) {
+                Ok(may_pull) => may_pull,
+                Err(denied) if source.is_some() && never_asked(ok.asker(), &denied) => {
+                    return Err(Error::SourceScope);
+                }
+                Err(_) => continue,
+            };
             if self.mount_from(ok, &may_pull, digest).await? {
                 return Ok(Mounted::Blob(digest));
             }
@@ -65,10 +71,17 @@ impl Registry {
             from: source.repository().clone(),
             to: ok.repository().clone(),
             digest,
-            by: ok.principal().subject().to_owned(),
+            by: ok.attribution(),
             now,
             review_at: now.plus(REVIEW_AFTER),
         };
         self.parts.meta.mount_blob(&mount).await.map_err(Error::meta("mounting a blob"))
     }
+}
+
+/// Whether the token does not even mention the source: then another token may do (P-154). One that was asked for it and
+/// refused mentions it with no actions.
+fn never_asked(asker: &Asker, denied: &Denied) -> bool {
+    let mentions = |access: &[Access]| access.iter().any(|line| line.is_about(denied.repository.as_ref()));
+    denied.reason == Reason::BearerScope && !asker.limits.bearer.as_deref().is_some_and(mentions)
 }

@@ -3,6 +3,7 @@
 use wharf_base::Timestamp;
 use wharf_meta::{ManifestRecord, Missing};
 use wharf_oci::{Algorithm, Digest, Manifest, Tag};
+use wharf_policy::Attribution;
 
 use crate::{Config, Error, ManifestTarget, PushManifest, REVIEW_AFTER};
 
@@ -21,7 +22,7 @@ pub enum Condition {
 /// Who pushes, where to, and when.
 pub(crate) struct Circumstances<'a> {
     pub(crate) repository: &'a wharf_oci::RepositoryName,
-    pub(crate) by: &'a str,
+    pub(crate) by: Attribution,
     pub(crate) now: Timestamp,
     pub(crate) config: &'a Config,
 }
@@ -56,7 +57,7 @@ pub(crate) fn push(request: &PushManifest<'_>, at: &Circumstances<'_>) -> Result
             Condition::TagAbsent => wharf_meta::Condition::TagAbsent,
         },
         body: request.body.clone(),
-        by: at.by.to_owned(),
+        by: at.by.clone(),
         now: at.now,
         review_at: at.now.plus(REVIEW_AFTER),
     })

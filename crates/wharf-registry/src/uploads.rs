@@ -64,7 +64,7 @@ impl Registry {
         let new = NewUpload {
             id,
             repository: ok.repository().clone(),
-            owner: ok.principal().subject().to_owned(),
+            owner: ok.principal().name().to_owned(),
             algorithm,
             now,
             expires_at: now.plus(self.config.upload_idle.get().min(self.config.upload_life.get())),
@@ -190,7 +190,7 @@ impl Registry {
     /// [`Error::UploadUnknown`]: no such open session.
     pub async fn cancel_upload(&self, ok: &Authorized<Push>, id: UploadId) -> Result<(), Error> {
         self.writable()?;
-        let ended = self.parts.meta.end_upload(id, ok.repository(), ok.principal().subject()).await;
+        let ended = self.parts.meta.end_upload(id, ok.repository(), ok.principal().name()).await;
         if !ended.map_err(Error::meta("ending an upload session"))? {
             return Err(Error::UploadUnknown);
         }
@@ -199,7 +199,7 @@ impl Registry {
     }
 
     async fn find_upload(&self, ok: &Authorized<Push>, id: UploadId) -> Result<Upload, Error> {
-        let found = self.parts.meta.upload(id, ok.repository(), ok.principal().subject(), self.now()).await;
+        let found = self.parts.meta.upload(id, ok.repository(), ok.principal().name(), self.now()).await;
         found.map_err(Error::meta("looking up an upload session"))?.ok_or(Error::UploadUnknown)
     }
 
@@ -359,7 +359,7 @@ impl Registry {
             digest,
             size_bytes: placed.size_bytes(),
             upload: Some(claimed.upload.id),
-            by: claimed.ok.principal().subject().to_owned(),
+            by: claimed.ok.attribution(),
             now,
             review_at: now.plus(REVIEW_AFTER),
             remember_until: now.plus(REMEMBER_FINISHED),
@@ -377,7 +377,7 @@ impl Registry {
     /// Ends a session whose outcome is decided already. Failing here costs space until the session expires, nothing
     /// else, so it is only logged.
     async fn drop_session(&self, ok: &Authorized<Push>, id: UploadId) {
-        if let Err(error) = self.parts.meta.end_upload(id, ok.repository(), ok.principal().subject()).await {
+        if let Err(error) = self.parts.meta.end_upload(id, ok.repository(), ok.principal().name()).await {
             tracing::warn!(upload.id = %id, error = %error, "upload {id} stays until it expires: its session could not be ended");
             return;
         }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf_base::{Clock, Rng, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
+use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
 use wharf_http::{Server, StartError};
+use wharf_identity::Identity;
 use wharf_meta::{Metadata, SqliteMetadata};
 use wharf_policy::Engine;
 use wharf_registry::Registry;
@@ -19,6 +20,22 @@ const DATABASE: &str = "wharf.db";
 
 /// How long changes that have begun to commit may take after the last request.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
+
+/// How often the rules and accounts are looked at for changes that another replica made; at most 2 s may pass until they
+/// are in force (S-009).
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Who is let in.
+#[derive(Debug)]
+pub enum Access {
+    /// Everybody, to everything: `--open`.
+    Open,
+    /// Whoever has credentials, to what policy allows.
+    Accounts {
+        /// The password of `admin`, should it have to be created (S-080).
+        admin_password: Option<Secret<String>>,
+    },
+}
 
 /// Why the registry cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +72,12 @@ pub enum AppError {
         /// What `wharf.id` says.
         content: StoreId,
     },
+    /// Who people are cannot be found out: a first account that cannot be made, a certificate that cannot be read.
+    #[error("setting up accounts and single sign-on")]
+    Identity(#[from] wharf_identity::StartError),
+    /// The rules cannot be loaded; without them nothing is decided (S-003).
+    #[error("loading the policy's rules")]
+    Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server cannot listen.
     #[error(transparent)]
     Server(#[from] StartError),
@@ -65,6 +88,9 @@ pub struct App {
     server: Server,
     registry: Arc<Registry>,
     meta: Arc<dyn Metadata>,
+    policy: Arc<Engine>,
+    identity: Option<Arc<Identity>>,
+    first_password: Option<Secret<String>>,
     spawner: Spawner,
     shutdown: Shutdown,
 }
@@ -75,13 +101,30 @@ impl App {
     /// # Errors
     ///
     /// [`AppError`]; nothing listens then, and nothing that was stored has been touched.
-    pub async fn start(config: &Config, policy: Engine, shutdown: Shutdown) -> Result<Self, AppError> {
+    pub async fn start(config: &Config, access: Access, shutdown: Shutdown) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let store = open_store(config, &clock, &rng).await?;
-        let meta = open_meta(config, store.store_id()).await?;
-        let policy = Arc::new(policy);
+        let store_id = store.store_id();
+        let meta = open_meta(config, store_id).await?;
         let spawner = Spawner::new();
+        let (policy, identity, first_password) = match access {
+            Access::Open => (Engine::open(), None, None),
+            Access::Accounts { admin_password } => {
+                let created = wharf_identity::ensure_admin(&*meta, admin_password, &*clock, &*rng).await?;
+                let parts = wharf_identity::Parts {
+                    meta: Arc::clone(&meta),
+                    clock: Arc::clone(&clock),
+                    rng: Arc::clone(&rng),
+                    store_id,
+                    default_service: config.server.external_host().unwrap_or_else(|| "wharf".to_owned()),
+                };
+                let identity = Identity::start(config.identity(), parts).await?;
+                (Engine::with_defaults(), Some(identity), created)
+            }
+        };
+        let policy = Arc::new(policy);
+        reload_rules(&policy, &*meta).await.map_err(AppError::Rules)?;
         let parts = wharf_registry::Parts {
             meta: Arc::clone(&meta),
             store,
@@ -91,9 +134,15 @@ impl App {
             spawner: spawner.clone(),
         };
         let registry = Registry::new(parts, config.registry.clone());
-        let parts = wharf_http::Parts { registry: Arc::clone(&registry), policy, clock, rng };
+        let parts = wharf_http::Parts {
+            registry: Arc::clone(&registry),
+            policy: Arc::clone(&policy),
+            identity: identity.clone(),
+            clock,
+            rng,
+        };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
-        Ok(Self { server, registry, meta, spawner, shutdown })
+        Ok(Self { server, registry, meta, policy, identity, first_password, spawner, shutdown })
     }
 
     /// The addresses that are listened on.
@@ -101,10 +150,25 @@ impl App {
         self.server.addresses()
     }
 
+    /// The password of `admin`, if this start has made both; to be shown once, and not in the log (S-080).
+    pub fn take_first_password(&mut self) -> Option<Secret<String>> {
+        self.first_password.take()
+    }
+
     /// Serves until shutdown, then ends in order: requests, changes that have begun to commit, the database.
     /// Says whether all of it ended by itself.
     pub async fn run(self) -> bool {
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
+        if let Some(identity) = &self.identity {
+            identity.spawn_background(&self.spawner, &self.shutdown);
+            let refreshing = keep_fresh(
+                Arc::clone(&self.policy),
+                Arc::clone(identity),
+                Arc::clone(&self.meta),
+                self.shutdown.clone(),
+            );
+            self.spawner.spawn("refresh rules and accounts", refreshing);
+        }
         let requests_ended = self.server.run().await;
         let changes_ended = self.spawner.drain(COMMIT_GRACE).await;
         let closed = self.meta.close().await;
@@ -137,4 +201,55 @@ async fn open_meta(config: &Config, store_id: StoreId) -> Result<Arc<dyn Metadat
         Some(database) => return Err(AppError::ForeignStore { database, content: store_id }),
     }
     Ok(Arc::new(meta))
+}
+
+/// Puts the stored rules in force, and says which rows are none (S-003).
+async fn reload_rules(policy: &Engine, meta: &dyn Metadata) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    policy.reload(&Rules(meta)).await?;
+    for broken in policy.rules().broken() {
+        tracing::error!(
+            rule.id = broken.id,
+            "policy rule {} is not in force: {}; mend or delete it with `wharf policy`",
+            broken.id,
+            broken.problem
+        );
+    }
+    Ok(())
+}
+
+/// The metadata database as the policy knows it.
+struct Rules<'m>(&'m dyn Metadata);
+
+#[async_trait::async_trait]
+impl wharf_policy::RuleStore for Rules<'_> {
+    async fn load_enabled_policy_rules(
+        &self,
+    ) -> Result<Vec<wharf_policy::StoredRule>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.load_enabled_policy_rules().await?)
+    }
+}
+
+/// Brings what other replicas have changed into force. When the database does not answer, what was in force stays.
+async fn keep_fresh(policy: Arc<Engine>, identity: Arc<Identity>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
+    let mut seen = None;
+    loop {
+        tokio::select! {
+            () = shutdown.started() => return,
+            () = tokio::time::sleep(REFRESH_EVERY) => {}
+        }
+        let versions = match meta.versions().await {
+            Ok(versions) => versions,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "rules and accounts could not be looked at");
+                continue;
+            }
+        };
+        if seen != Some(versions.rules) {
+            match reload_rules(&policy, &*meta).await {
+                Ok(()) => seen = Some(versions.rules),
+                Err(error) => tracing::error!(error = &*error, "the rules could not be loaded; those in force stay"),
+            }
+        }
+        identity.refresh(&versions).await;
+    }
 }

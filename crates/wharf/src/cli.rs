@@ -56,8 +56,8 @@ Examples:
 pub struct ServeArgs {
     /// Let everybody who reaches the registry pull, push and delete
     ///
-    /// This version has no accounts, so it serves only with this flag, and only on this machine's loopback addresses.
-    /// Give the flag twice to listen on other addresses too.
+    /// For local experiments: nobody needs an account, and no rule is asked. Only on this machine's loopback addresses;
+    /// give the flag twice to listen on other addresses too.
     #[arg(long, action = ArgAction::Count)]
     pub open: u8,
     /// Where the configuration comes from.

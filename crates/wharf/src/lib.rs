@@ -1,6 +1,7 @@
 //! The binary `wharf` as a library: configuration, wiring and commands. The only room that reads arguments, the
 //! environment and configuration files.
 
+mod admin_password;
 pub mod app;
 pub mod cli;
 pub mod commands;

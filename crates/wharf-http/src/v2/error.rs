@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use wharf_identity::AuthError;
 use wharf_oci::{Code, DigestError, ErrorEntry, QueryError, RouteError, error_body};
 use wharf_policy::Denied;
 use wharf_registry::{BodyError, Error};
@@ -21,17 +22,31 @@ struct Refusal {
     status: StatusCode,
     entries: Vec<ErrorEntry>,
     headers: HeaderMap,
+    /// Members that stand beside `errors`, for readers of another form.
+    members: Vec<(&'static str, String)>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         let entry = ErrorEntry { code, message: message.into(), detail: None };
-        Self(Box::new(Refusal { status, entries: vec![entry], headers: HeaderMap::new(), cause: None }))
+        Self(Box::new(Refusal {
+            status,
+            entries: vec![entry],
+            headers: HeaderMap::new(),
+            members: Vec::new(),
+            cause: None,
+        }))
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.append(name, value);
+        self
+    }
+
+    /// More members of the body, beside `errors`.
+    pub(crate) fn with_members(mut self, members: &[(&'static str, &str)]) -> Self {
+        self.0.members = members.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self
     }
 
@@ -113,13 +128,23 @@ impl Failure {
     }
 
     pub(crate) fn into_reply(self) -> Reply {
-        let Refusal { status, entries, headers, cause } = *self.0;
-        let mut reply = Reply::json(status, error_body(&entries));
+        let Refusal { status, entries, headers, members, cause } = *self.0;
+        let mut reply = Reply::json(status, with_members(error_body(&entries), members));
         reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         reply.headers.extend(headers);
         reply.cause = cause;
         reply
     }
+}
+
+/// `body`, an object, with `members` put in.
+fn with_members(body: Vec<u8>, members: Vec<(&'static str, String)>) -> Vec<u8> {
+    if members.is_empty() {
+        return body;
+    }
+    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body).unwrap_or_default();
+    object.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+    serde_json::to_vec(&object).unwrap_or(body)
 }
 
 impl From<RouteError> for Failure {
@@ -140,6 +165,29 @@ impl From<QueryError> for Failure {
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, denied.to_string())
+    }
+}
+
+/// A 401 gets its challenge from [`Demand`](crate::auth::Demand), which knows the request.
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        let later = |status, code, wait: Duration| {
+            Self::new(status, code, error.to_string()).with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+        };
+        match &error {
+            AuthError::InvalidToken | AuthError::WrongCredentials => {
+                Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, error.to_string())
+            }
+            AuthError::TooManyAttempts { retry_after } | AuthError::Busy { retry_after } => {
+                later(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, *retry_after)
+            }
+            AuthError::Unavailable { retry_after, .. } => {
+                later(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, *retry_after).because(error)
+            }
+            AuthError::Meta(_) => {
+                Self::unavailable("the registry cannot look up who you are; try again").because(error)
+            }
+        }
     }
 }
 
@@ -165,6 +213,8 @@ impl From<Error> for Failure {
             Error::BlobUnknown(_) => say(StatusCode::NOT_FOUND, Code::BlobUnknown),
             Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
             Error::RepositoryUnknown(_) => say(StatusCode::NOT_FOUND, Code::NameUnknown),
+            // The challenge comes from the handler, which knows the request (P-154).
+            Error::SourceScope => say(StatusCode::UNAUTHORIZED, Code::Unauthorized),
             Error::UploadUnknown => say(StatusCode::NOT_FOUND, Code::BlobUploadUnknown),
             Error::OutOfOrder { .. } | Error::UploadBusy { .. } => {
                 say(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid)

@@ -10,6 +10,8 @@ pub(crate) mod error;
 mod lists;
 mod manifests;
 mod ranges;
+pub(crate) mod table;
+mod token;
 mod uploads;
 
 use std::sync::Arc;
@@ -17,10 +19,12 @@ use std::time::Duration;
 
 use http::header::ALLOW;
 use http::{Method, StatusCode};
+use wharf_identity::Place;
 use wharf_oci::{Code, Query, RepositoryName, Route};
-use wharf_policy::{Authorized, Permission, Principal, VersionCheck};
+use wharf_policy::{Action, Asker, Authorized, Permission, VersionCheck};
 
 use crate::App;
+use crate::auth::{self, Demand};
 use crate::body::RequestBody;
 use crate::reply::{Reply, header_value};
 use crate::service::Inbound;
@@ -35,6 +39,10 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) inbound: Inbound,
     pub(crate) query: Query,
+    /// Who asks.
+    pub(crate) asker: Asker,
+    /// What the table says this request needs.
+    action: Option<Action>,
 }
 
 impl Call {
@@ -53,21 +61,28 @@ impl Call {
         self.header(&http::header::CONTENT_LENGTH).and_then(|value| value.parse().ok())
     }
 
+    /// What the client is told if it has to prove more for this request.
+    pub(crate) fn demand(&self) -> Demand<'_> {
+        Demand { app: &self.app, inbound: &self.inbound }
+    }
+
     fn authorize<A: Permission>(&self, target: A::Target) -> Result<Authorized<A>, Failure> {
-        Ok(self.app.parts.policy.authorize(&Principal::anonymous(), target)?)
+        debug_assert_eq!(Some(A::ACTION), self.action, "the table and the handler name the same action");
+        auth::require_policy(&self.app, &self.asker, target).map_err(|denied| self.demand().denied(&self.asker, denied))
     }
 }
 
 /// Answers a request; every failure is an answer in the form of the specification.
 pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
-    let answer = match prepare(app, inbound) {
-        Ok((route, call)) => within_time(route, call, body).await,
+    let answer = match read(&inbound) {
+        Ok((Route::Token, query)) => token::answer(app, &inbound, &query, body).await,
+        Ok((route, query)) => guarded(app, inbound, route, query, body).await,
         Err(failure) => Err(failure),
     };
     answer.unwrap_or_else(Failure::into_reply)
 }
 
-fn prepare(app: &Arc<App>, inbound: Inbound) -> Result<(Route, Call), Failure> {
+fn read(inbound: &Inbound) -> Result<(Route, Query), Failure> {
     let route = Route::parse(&inbound.path)?;
     let allowed = route.methods();
     if !allowed.contains(&inbound.method.as_str()) {
@@ -76,7 +91,21 @@ fn prepare(app: &Arc<App>, inbound: Inbound) -> Result<(Route, Call), Failure> {
         return Err(failure.with(ALLOW, header_value(&allowed.join(", "))));
     }
     let query = Query::parse(inbound.query.as_deref())?;
-    Ok((route, Call { app: Arc::clone(app), inbound, query }))
+    Ok((route, query))
+}
+
+/// The way of every request but those for tokens: who asks, then what.
+async fn guarded(app: &Arc<App>, inbound: Inbound, route: Route, query: Query, body: RequestBody) -> Answer {
+    let action = table::action(&route, &inbound.method);
+    let asker = auth::require_auth(app, &inbound, Place::Registry).await;
+    let asker = asker.map_err(|refused| Demand { app, inbound: &inbound }.refused(refused))?;
+    // Clients read from this answer alone that there is a token to fetch, so it is asked for also where anonymous may
+    // pull (P-061).
+    let must_log_in = route == Route::Base && app.parts.identity.is_some() && !inbound.has_credentials();
+    if must_log_in {
+        return Err(Demand { app, inbound: &inbound }.credentials());
+    }
+    within_time(route, Call { app: Arc::clone(app), inbound, query, asker, action }, body).await
 }
 
 /// Requests that carry no blob have a time limit; transfers have only the limits of their bodies (P-023).
@@ -91,6 +120,7 @@ async fn within_time(route: Route, call: Call, body: RequestBody) -> Answer {
 }
 
 /// The table of contents: what is asked, which permission it needs, who answers.
+/// Tokens are answered before this: whoever asks for one has none yet.
 async fn dispatch(route: Route, call: Call, body: RequestBody) -> Answer {
     match (route, call.inbound.method.clone()) {
         (Route::Base, _) => lists::version_check(&call.authorize::<VersionCheck>(())?),
@@ -125,7 +155,11 @@ async fn dispatch(route: Route, call: Call, body: RequestBody) -> Answer {
         }
         (Route::Manifest { name, reference }, _) => manifests::get(&call.authorize(name)?, &call, &reference).await,
 
-        (Route::ExtensionDiscovery, _) => Err(Failure::not_found()),
+        (Route::ExtensionDiscovery, _) => {
+            call.authorize::<VersionCheck>(())?;
+            Err(Failure::not_found())
+        }
+        (Route::Token, _) => Err(Failure::not_found()),
     }
 }
 

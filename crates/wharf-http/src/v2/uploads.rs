@@ -43,6 +43,10 @@ async fn mount(ok: &Authorized<Push>, call: &Call, digest: Digest) -> Answer {
         None => registry.mount(ok, digest, None).await,
         Some(Err(_)) => registry.begin_upload(ok, Algorithm::Sha256).await.map(Mounted::Upload),
     };
+    let mounted = mounted.map_err(|error| match error {
+        Error::SourceScope => call.demand().scope_missing(),
+        error => error.into(),
+    });
     match mounted? {
         Mounted::Blob(digest) => Ok(created(call, ok.repository(), &digest)),
         Mounted::Upload(status) => Ok(session(StatusCode::ACCEPTED, call, ok.repository(), status)),

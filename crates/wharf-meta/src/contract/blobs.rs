@@ -10,7 +10,7 @@ use crate::{BlobMount, BlobRecord, ManifestRecord, Metadata, RecordBlob, RecordM
 type Subject = Arc<dyn Metadata>;
 
 fn mount_of(from: &str, to: &str, digest: Digest) -> BlobMount {
-    BlobMount { from: name(from), to: name(to), digest, by: "alice".to_owned(), now: at(1), review_at: at(86_400) }
+    BlobMount { from: name(from), to: name(to), digest, by: by("alice"), now: at(1), review_at: at(86_400) }
 }
 
 /// A digest that exists elsewhere is answered like one that exists nowhere.
@@ -73,7 +73,7 @@ pub async fn s012_a_mount_needs_the_source(metadata: Subject) {
 pub async fn p160_a_mount_outlives_its_source(metadata: Subject) {
     let blob = have_blob(&*metadata, "a", "blob").await;
     assert!(metadata.mount_blob(&mount_of("a", "b", blob)).await.unwrap());
-    assert!(metadata.delete_blob(&name("a"), &blob, at(2), at(86_400)).await.unwrap());
+    assert!(metadata.delete_blob(&name("a"), &blob, &by("alice"), at(2), at(86_400)).await.unwrap());
     assert_eq!(metadata.blob(&name("b"), &blob).await.unwrap(), Some(BLOB_BYTES));
     assert!(!metadata.mount_blob(&mount_of("a", "c", blob)).await.unwrap());
     assert!(metadata.mount_blob(&mount_of("b", "c", blob)).await.unwrap());
@@ -87,7 +87,7 @@ pub async fn p155_repositories_with_a_blob(metadata: Subject) {
         have_blob(&*metadata, repository, "blob").await;
         have_blob(&*metadata, repository, "other").await;
     }
-    assert!(metadata.delete_blob(&name("b"), &blob, at(2), at(86_400)).await.unwrap());
+    assert!(metadata.delete_blob(&name("b"), &blob, &by("alice"), at(2), at(86_400)).await.unwrap());
     let mut found = metadata.repositories_with_blob(&blob, 10).await.unwrap();
     found.sort();
     assert_eq!(found, [name("a"), name("c")]);
@@ -98,8 +98,9 @@ pub async fn p155_repositories_with_a_blob(metadata: Subject) {
 pub async fn f03_deleting_a_blob_ends_one_association(metadata: Subject) {
     let blob = have_blob(&*metadata, "a", "blob").await;
     have_blob(&*metadata, "b", "blob").await;
-    let delete =
-        async |repository: &str| metadata.delete_blob(&name(repository), &blob, at(2), at(86_400)).await.unwrap();
+    let delete = async |repository: &str| {
+        metadata.delete_blob(&name(repository), &blob, &by("alice"), at(2), at(86_400)).await.unwrap()
+    };
     assert!(!delete("nowhere").await);
     assert!(delete("a").await);
     assert!(!delete("a").await);
@@ -117,7 +118,7 @@ pub async fn p135_a_referenced_blob_is_deletable_and_comes_back(metadata: Subjec
     let image = ManifestRecord { blobs: vec![blob], ..manifest("a", "image") };
     push(&*metadata, image.clone()).await;
 
-    assert!(metadata.delete_blob(&name("a"), &blob, at(20), at(86_400)).await.unwrap());
+    assert!(metadata.delete_blob(&name("a"), &blob, &by("alice"), at(20), at(86_400)).await.unwrap());
     assert!(has_manifest(&*metadata, "a", image.digest).await);
     assert_eq!(metadata.blob(&name("a"), &blob).await.unwrap(), None);
     let missing = RecordManifest::Missing { blobs: vec![blob], children: vec![] };

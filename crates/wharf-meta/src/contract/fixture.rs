@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wharf_base::{ManualClock, SeededRng, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
+use wharf_policy::{AccountType, Action, Attribution, Principal, Provider};
 
 use crate::{
     BeginUpload, BlobRecord, Condition, ManifestRecord, Metadata, Missing, NewUpload, RecordBlob, RecordManifest,
@@ -30,6 +31,17 @@ pub(crate) fn tag(text: &str) -> Tag {
 
 pub(crate) fn by_tag(text: &str) -> Reference {
     Reference::Tag(tag(text))
+}
+
+/// A person of that name, in some request.
+pub(crate) fn by(subject: &str) -> Attribution {
+    Attribution {
+        principal: Principal::new(Provider::Local, subject, AccountType::Human, Vec::new()),
+        source: Some([192, 0, 2, 1].into()),
+        request_id: "r-1".into(),
+        action: Action::Push,
+        rule: "builtin:human".into(),
+    }
 }
 
 /// The digest of some content.
@@ -66,7 +78,7 @@ pub(crate) fn blob_record(repository: &str, content: &str) -> BlobRecord {
         digest: digest(content),
         size_bytes: BLOB_BYTES,
         upload: None,
-        by: "alice".to_owned(),
+        by: by("alice"),
         now: at(1),
         review_at: at(86_400),
         remember_until: at(3600),
@@ -96,7 +108,7 @@ pub(crate) fn manifest(repository: &str, body: &str) -> ManifestRecord {
         missing_children: Missing::Refuse,
         tags: Vec::new(),
         condition: Condition::None,
-        by: "alice".to_owned(),
+        by: by("alice"),
         now: at(10),
         review_at: at(86_400),
     }

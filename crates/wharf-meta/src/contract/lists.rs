@@ -68,7 +68,7 @@ pub async fn p283_the_catalog_lists_repositories_with_a_manifest(metadata: Subje
     assert_eq!(page(None, 0).await, [""; 0]);
 
     let image = digest("image");
-    metadata.delete_manifest(&name("a-b"), &image, "alice", at(20), at(30)).await.unwrap().unwrap();
+    metadata.delete_manifest(&name("a-b"), &image, &by("alice"), at(20), at(30)).await.unwrap().unwrap();
     assert_eq!(page(None, 100).await, ["a", "a/b", "b", "c/d/e"]);
     assert_eq!(metadata.tags(&name("a-b"), None, 1).await.unwrap(), Some(vec![]));
 }
@@ -191,9 +191,9 @@ pub async fn p247_a_deleted_referrer_is_not_listed_and_a_deleted_subject_changes
     let subject = AnyDigest::from(image);
     let one = push(&*metadata, referring("a", "one", &subject, 11)).await;
     let two = push(&*metadata, referring("a", "two", &subject, 12)).await;
-    metadata.delete_manifest(&name("a"), &one, "alice", at(20), at(30)).await.unwrap().unwrap();
+    metadata.delete_manifest(&name("a"), &one, &by("alice"), at(20), at(30)).await.unwrap().unwrap();
     assert_eq!(digests(&referrers(&metadata, &subject, &[], None, 10).await), [two]);
-    metadata.delete_manifest(&name("a"), &image, "alice", at(20), at(30)).await.unwrap().unwrap();
+    metadata.delete_manifest(&name("a"), &image, &by("alice"), at(20), at(30)).await.unwrap().unwrap();
     assert_eq!(digests(&referrers(&metadata, &subject, &[], None, 10).await), [two]);
     assert!(has_manifest(&*metadata, "a", two).await);
 }

@@ -11,7 +11,7 @@ use crate::{DeletedManifest, ManifestRecord, Metadata};
 type Subject = Arc<dyn Metadata>;
 
 async fn delete(metadata: &Subject, repository: &str, digest: Digest) -> Option<DeletedManifest> {
-    metadata.delete_manifest(&name(repository), &digest, "alice", at(20), at(86_400)).await.unwrap()
+    metadata.delete_manifest(&name(repository), &digest, &by("alice"), at(20), at(86_400)).await.unwrap()
 }
 
 /// By tag and by digest.
@@ -129,7 +129,7 @@ pub async fn p250_deleting_a_tag_leaves_the_manifest(metadata: Subject) {
     let image = push(&*metadata, tagged("a", "image", &["v1", "v2"])).await;
     push(&*metadata, tagged("b", "image", &["v1"])).await;
     let delete_tag = async |repository: &str, text: &str| {
-        metadata.delete_tag(&name(repository), &tag(text), "alice", at(20), at(86_400)).await.unwrap()
+        metadata.delete_tag(&name(repository), &tag(text), &by("alice"), at(20), at(86_400)).await.unwrap()
     };
     assert!(!delete_tag("nowhere", "v1").await);
     assert!(!delete_tag("a", "v3").await);

@@ -104,7 +104,7 @@ pub async fn p226_missing_references_may_be_allowed(metadata: Subject) {
     have_blob(&*metadata, "a", "blob").await;
     have_blob(&*metadata, "a", "child").await;
     assert_eq!(answer(Refuse, Refuse).await, REPEATED);
-    let deleted = metadata.delete_manifest(&name("a"), &strict.digest, "alice", at(20), at(30)).await.unwrap();
+    let deleted = metadata.delete_manifest(&name("a"), &strict.digest, &by("alice"), at(20), at(30)).await.unwrap();
     assert!(deleted.is_some());
     assert_eq!(metadata.blob(&name("a"), &blob).await.unwrap(), Some(BLOB_BYTES));
 }
@@ -115,7 +115,7 @@ pub async fn p232_a_repeated_push_changes_nothing(metadata: Subject) {
     let record = ManifestRecord { subject: Some(subject.into()), ..tagged("a", "image", &["v1"]) };
     assert_eq!(metadata.record_manifest(&record).await.unwrap(), CREATED);
     let before = metadata.referrers(&name("a"), &subject.into(), &[], None, 10).await.unwrap();
-    let again = ManifestRecord { now: at(50), by: "bob".to_owned(), ..record };
+    let again = ManifestRecord { now: at(50), by: by("bob"), ..record };
     assert_eq!(metadata.record_manifest(&again).await.unwrap(), REPEATED);
     assert_eq!(metadata.referrers(&name("a"), &subject.into(), &[], None, 10).await.unwrap(), before);
     assert_eq!(resolve(&*metadata, "a", "v1").await, Some(again.digest));

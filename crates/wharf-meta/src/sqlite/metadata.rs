@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
+use wharf_policy::Attribution;
 
 use super::SqliteMetadata;
 use crate::tags::Change;
@@ -79,11 +80,14 @@ impl Metadata for SqliteMetadata {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        _now: Timestamp,
+        by: &Attribution,
+        now: Timestamp,
         review_at: Timestamp,
     ) -> Result<bool> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.writer.write("deleting a blob", move |tx| blobs::delete(tx, &repository, &digest, review_at)).await
+        let (repository, digest, by) = (repository.clone(), *digest, by.clone());
+        self.writer
+            .write("deleting a blob", move |tx| blobs::delete(tx, &repository, &digest, &by, now, review_at))
+            .await
     }
 
     async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
@@ -103,11 +107,11 @@ impl Metadata for SqliteMetadata {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        by: &str,
+        by: &Attribution,
         now: Timestamp,
         review_at: Timestamp,
     ) -> Result<Option<DeletedManifest>> {
-        let (repository, digest, by) = (repository.clone(), *digest, by.to_owned());
+        let (repository, digest, by) = (repository.clone(), *digest, by.clone());
         self.writer
             .write("deleting a manifest", move |tx| deletion::delete(tx, &repository, &digest, &by, now, review_at))
             .await
@@ -117,15 +121,15 @@ impl Metadata for SqliteMetadata {
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        by: &str,
+        by: &Attribution,
         now: Timestamp,
         review_at: Timestamp,
     ) -> Result<bool> {
-        let (repository, tag, by) = (repository.clone(), tag.clone(), by.to_owned());
+        let (name, tag, by) = (repository.clone(), tag.clone(), by.clone());
         self.writer
             .write("deleting a tag", move |tx| {
-                let Some(repository) = repositories::find(tx, &repository)? else { return Ok(false) };
-                tags::delete(tx, &Change { repository, by: &by, now, review_at }, &tag)
+                let Some(repository) = repositories::find(tx, &name)? else { return Ok(false) };
+                tags::delete(tx, &Change { repository, name: &name, by: &by, now, review_at }, &tag)
             })
             .await
     }

@@ -12,6 +12,7 @@ mod checkpoint;
 mod config;
 mod connection;
 mod file;
+mod identities;
 mod metadata;
 mod readers;
 mod schema;

@@ -6,6 +6,7 @@ use crate::{NameError, Route, RouteError};
 fn read(path: &str) -> String {
     match Route::parse(path) {
         Ok(Route::Base) => "base".into(),
+        Ok(Route::Token) => "token".into(),
         Ok(Route::Catalog) => "catalog".into(),
         Ok(Route::ExtensionDiscovery) => "extensions".into(),
         Ok(Route::Blob { name, digest }) => format!("blob {name} {digest}"),
@@ -31,6 +32,7 @@ fn every_endpoint_has_its_path() {
     check(&[
         ("/v2/", "base"),
         ("/v2", "base"),
+        ("/v2/token", "token"),
         ("/v2/_catalog", "catalog"),
         ("/v2/_oci/ext/discover", "extensions"),
         ("/v2/a/b/_oci/ext/discover", "extensions"),
@@ -159,6 +161,7 @@ fn p009_escapes_are_decoded_exactly_once() {
 fn p013_methods() {
     for (path, methods) in [
         ("/v2/", "GET HEAD"),
+        ("/v2/token", "GET HEAD POST"),
         ("/v2/_catalog", "GET HEAD"),
         ("/v2/a/blobs/d", "GET HEAD DELETE"),
         ("/v2/a/blobs/uploads/", "POST"),

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::process;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wharf_base::Shutdown;
-use wharf_policy::Engine;
+use wharf_base::{Secret, Shutdown};
 
-use crate::app::{App, AppError};
+use crate::admin_password;
+use crate::app::{Access, App, AppError};
 use crate::cli::OpenMode;
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
@@ -21,7 +21,7 @@ const BLOCKING_THREADS_MAX: usize = 128;
 ///
 /// [`CommandError`] when the registry cannot start, or was cut off while stopping.
 pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
-    check_openness(config, open)?;
+    let access = access(config, open)?;
     restrict_new_files();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -29,20 +29,21 @@ pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(|error| CommandError::unexpected("starting the runtime", error))?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, access))
 }
 
-async fn serve(config: &Config) -> Result<(), CommandError> {
+async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
     let shutdown = Shutdown::new();
     let signals = Signals::listen().map_err(|error| CommandError::unexpected("listening for signals", error))?;
-    let app = App::start(config, Engine::open(), shutdown.clone()).await?;
+    let is_open = matches!(access, Access::Open);
+    let mut app = App::start(config, access, shutdown.clone()).await?;
     let addresses = app.addresses();
     for address in &addresses {
         tracing::info!(server.address = %address, "listening on {address}");
     }
     warn_of_plain_text(config);
     if let Some(address) = addresses.first() {
-        greet(config, *address);
+        greet(config, *address, is_open, app.take_first_password());
     }
     tokio::spawn(signals.handle(shutdown));
     if app.run().await {
@@ -53,16 +54,11 @@ async fn serve(config: &Config) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Until there are accounts, everybody may do everything: so only when asked for, and only on this machine unless
-/// asked for twice (S-080).
-fn check_openness(config: &Config, open: OpenMode) -> Result<(), CommandError> {
+/// Who is let in. Everybody only when asked for, and only on this machine unless asked for twice (S-080).
+fn access(config: &Config, open: OpenMode) -> Result<Access, CommandError> {
     let beyond = config.server.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
     match (open, beyond) {
-        (OpenMode::Closed, _) => Err(CommandError::new(
-            Exit::Usage,
-            "this version has no accounts yet, so it can only serve everybody, and only when told to",
-        )
-        .with_hint("run `wharf serve --open` to let everybody who reaches 127.0.0.1 pull, push and delete")),
+        (OpenMode::Closed, _) => Ok(Access::Accounts { admin_password: admin_password::take()? }),
         (OpenMode::Loopback, Some(address)) => Err(CommandError::new(
             Exit::Usage,
             format!("{address} can be reached from other machines, and everybody could pull, push and delete"),
@@ -70,9 +66,9 @@ fn check_openness(config: &Config, open: OpenMode) -> Result<(), CommandError> {
         .with_hint("listen on 127.0.0.1, or say `--open --open` if that is really what you want")),
         (OpenMode::Everywhere, Some(address)) => {
             tracing::warn!(server.address = %address, "everybody who reaches {address} may pull, push and delete");
-            Ok(())
+            Ok(Access::Open)
         }
-        _ => Ok(()),
+        (OpenMode::Loopback | OpenMode::Everywhere, None) => Ok(Access::Open),
     }
 }
 
@@ -89,19 +85,27 @@ fn warn_of_plain_text(config: &Config) {
     }
 }
 
-/// The next commands to type.
-fn greet(config: &Config, address: SocketAddr) {
+/// The next commands to type; on a first start also the password, which is shown here and nowhere else.
+fn greet(config: &Config, address: SocketAddr, is_open: bool, password: Option<Secret<String>>) {
     let scheme = if config.server.tls_certificate.is_some() { "https" } else { "http" };
     let reached =
         if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
-    anstream::println!(
-        "Wharf is ready on {scheme}://{address}, open to everybody who reaches it.\n\
-         Data is kept in {}.\n\n\
-         Push something:\n\n    \
-             docker tag alpine {reached}/alpine\n    \
-             docker push {reached}/alpine\n",
-        config.storage.data.display(),
+    let to_whom = if is_open { ", open to everybody who reaches it" } else { "" };
+    let mut text = format!(
+        "Wharf is ready on {scheme}://{address}{to_whom}.\nData is kept in {}.\n\n",
+        config.storage.data.display()
     );
+    if let Some(password) = &password {
+        text += &format!(
+            "This is its first start. The account `admin` may do everything; its password, shown this once:\n\n    {}\n\n",
+            password.expose()
+        );
+    }
+    let log_in = if is_open { String::new() } else { format!("    docker login {reached} --username admin\n") };
+    text += &format!(
+        "Push something:\n\n{log_in}    docker tag alpine {reached}/alpine\n    docker push {reached}/alpine\n"
+    );
+    anstream::println!("{text}");
 }
 
 /// Everything Wharf creates is for its own account only (S-083).
@@ -182,6 +186,11 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                 "nothing was changed; bring the database and the content that belong together into one directory"
                     .into(),
             ),
+        ),
+        AppError::Identity(_) => (Exit::Usage, None),
+        AppError::Rules(_) => (
+            Exit::WrongStore,
+            Some("nothing was changed; restore the database from a backup, or try again if it was busy".into()),
         ),
         AppError::Server(StartError::Listen { address, .. }) => {
             (Exit::Usage, Some(format!("see what uses port {}, or choose another with --listen", address.port())))

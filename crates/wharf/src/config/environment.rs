@@ -12,6 +12,16 @@ const PREFIX: &str = "WHARF_";
 /// Names the configuration file.
 const CONFIG: &str = "WHARF_CONFIG";
 
+/// Secrets that are no part of the configuration, and what the command line's other commands read: read elsewhere.
+const ELSEWHERE: [&str; 6] = [
+    "WHARF_ADMIN_PASSWORD",
+    "WHARF_ADMIN_PASSWORD_FILE",
+    "WHARF_SERVER",
+    "WHARF_TOKEN",
+    "WHARF_CREDENTIALS",
+    "WHARF_CA_CERTIFICATE",
+];
+
 /// What the environment says.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
@@ -27,7 +37,11 @@ pub(super) fn read(keys: &Keys, mut variables: Vec<(OsString, OsString)>) -> Env
     for (name, value) in variables {
         let name = name.to_string_lossy();
         let canonical = name.to_ascii_uppercase();
-        if !canonical.starts_with(PREFIX) || value.is_empty() || is_service_link(&canonical, &value) {
+        if !canonical.starts_with(PREFIX)
+            || value.is_empty()
+            || ELSEWHERE.contains(&&*canonical)
+            || is_service_link(&canonical, &value)
+        {
             continue;
         }
         if canonical == CONFIG {

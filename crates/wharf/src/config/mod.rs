@@ -37,6 +37,14 @@ pub struct Config {
     pub server: wharf_http::Config,
     /// What the registry accepts, keeps and lists.
     pub registry: wharf_registry::Config,
+    /// Who is let in, and how long what they are given lives.
+    pub auth: wharf_identity::Config,
+    /// Single sign-on.
+    pub mcias: wharf_identity::mcias::Config,
+    /// Workload identity: programs that push with a token of their own platform and no stored secret.
+    pub oidc: wharf_identity::oidc::Config,
+    /// The record of what happened.
+    pub audit: wharf_identity::AuditConfig,
     /// The embedded database.
     pub metadata: wharf_meta::SqliteConfig,
     /// Where everything is kept.
@@ -62,8 +70,26 @@ impl Default for Storage {
 impl Config {
     /// Relations between keys that cannot hold; empty when all is well.
     pub fn check(&self) -> Vec<Complaint> {
-        let rooms = [self.server.check(), self.registry.check(), self.storage.check()];
+        let rooms = [
+            self.server.check(),
+            self.registry.check(),
+            self.auth.check(),
+            self.mcias.check(),
+            self.oidc.check(),
+            self.audit.check(),
+            self.storage.check(),
+        ];
         rooms.into_iter().flatten().map(Complaint::of_all).collect()
+    }
+
+    /// What decides who people are.
+    pub fn identity(&self) -> wharf_identity::Configs {
+        wharf_identity::Configs {
+            auth: self.auth.clone(),
+            mcias: self.mcias.clone(),
+            oidc: self.oidc.clone(),
+            audit: self.audit.clone(),
+        }
     }
 }
 

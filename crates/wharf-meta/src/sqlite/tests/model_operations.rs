@@ -215,15 +215,15 @@ impl Pair {
                 agree!(model.record_blob(&record), real.record_blob(&record));
             }
             Operation::Mount { from, to, blob } => {
-                let (from, to, by) = (name(from), name(to), "alice".to_owned());
-                let mount = BlobMount { from, to, digest: digest(blob), by, now, review_at: at(86_400) };
+                let (from, to) = (name(from), name(to));
+                let mount = BlobMount { from, to, digest: digest(blob), by: by("alice"), now, review_at: at(86_400) };
                 agree!(model.mount_blob(&mount), real.mount_blob(&mount));
             }
             Operation::DeleteBlob { repository, blob } => {
                 let (repository, digest) = (name(repository), digest(blob));
                 agree!(
                     model.delete_blob(&repository, &digest),
-                    real.delete_blob(&repository, &digest, now, at(86_400))
+                    real.delete_blob(&repository, &digest, &by("alice"), now, at(86_400))
                 );
             }
             Operation::Push { repository, manifest, tags, condition, sparse, index } => {
@@ -246,14 +246,14 @@ impl Pair {
                 let (repository, digest) = (name(repository), manifest_digest(manifest));
                 agree!(
                     model.delete_manifest(&repository, &digest),
-                    real.delete_manifest(&repository, &digest, "alice", now, at(86_400))
+                    real.delete_manifest(&repository, &digest, &by("alice"), now, at(86_400))
                 );
             }
             Operation::DeleteTag { repository, tag: text } => {
                 let (repository, tag) = (name(repository), tag(text));
                 agree!(
                     model.delete_tag(&repository, &tag),
-                    real.delete_tag(&repository, &tag, "alice", now, at(86_400))
+                    real.delete_tag(&repository, &tag, &by("alice"), now, at(86_400))
                 );
             }
             Operation::Tags { repository, after, limit } => {

@@ -63,19 +63,13 @@ fn history(look: &Connection) -> Vec<String> {
 async fn placing_and_releasing_content_asks_for_a_review() {
     let (_place, metadata, look) = start();
     let blob = have_blob(&metadata, "a", "blob").await;
-    let mount = BlobMount {
-        from: name("a"),
-        to: name("b"),
-        digest: blob,
-        by: "alice".to_owned(),
-        now: at(1),
-        review_at: at(50),
-    };
+    let mount =
+        BlobMount { from: name("a"), to: name("b"), digest: blob, by: by("alice"), now: at(1), review_at: at(50) };
     metadata.mount_blob(&mount).await.unwrap();
     assert_eq!(reviews(&look), [review("a", "blob", blob, 86_400), review("b", "blob", blob, 50)]);
 
-    metadata.delete_blob(&name("b"), &blob, at(2), at(60)).await.unwrap();
-    metadata.delete_blob(&name("b"), &blob, at(2), at(70)).await.unwrap();
+    metadata.delete_blob(&name("b"), &blob, &by("alice"), at(2), at(60)).await.unwrap();
+    metadata.delete_blob(&name("b"), &blob, &by("alice"), at(2), at(70)).await.unwrap();
     assert_eq!(reviews(&look)[1], review("b", "blob", blob, 60), "and one that found nothing does not");
 
     metadata.mount_blob(&BlobMount { review_at: at(10), ..mount }).await.unwrap();
@@ -90,12 +84,11 @@ async fn a_tags_moves_are_history_and_the_displaced_are_reviewed() {
     assert_eq!(history(&look), [format!("v1 1 - {one} 10 alice")], "pointing where it points is no move");
     assert_eq!(reviews(&look), [""; 0]);
 
-    let two =
-        push(&metadata, ManifestRecord { by: "bob".to_owned(), now: at(11), ..tagged("a", "two", &["v1"]) }).await;
+    let two = push(&metadata, ManifestRecord { by: by("bob"), now: at(11), ..tagged("a", "two", &["v1"]) }).await;
     assert_eq!(reviews(&look), [review("a", "manifest", one, 86_400)]);
-    metadata.delete_tag(&name("a"), &tag("v1"), "carol", at(12), at(100_000)).await.unwrap();
+    metadata.delete_tag(&name("a"), &tag("v1"), &by("carol"), at(12), at(100_000)).await.unwrap();
     push(&metadata, ManifestRecord { now: at(13), ..tagged("a", "one", &["v1"]) }).await;
-    metadata.delete_manifest(&name("a"), &one, "dave", at(14), at(100_000)).await.unwrap();
+    metadata.delete_manifest(&name("a"), &one, &by("dave"), at(14), at(100_000)).await.unwrap();
     assert_eq!(
         history(&look),
         [
@@ -124,7 +117,7 @@ async fn f02_a_deleted_manifest_is_kept_aside_and_what_it_listed_is_reviewed() {
         ..tagged("a", "parent", &["v1", "v2"])
     };
     let parent = push(&metadata, record).await;
-    metadata.delete_manifest(&name("a"), &parent, "bob", at(20), at(30)).await.unwrap().unwrap();
+    metadata.delete_manifest(&name("a"), &parent, &by("bob"), at(20), at(30)).await.unwrap().unwrap();
 
     let mut expected = vec![
         review("a", "blob", layer, 30),
@@ -208,14 +201,8 @@ async fn only_live_content_is_answered_and_placing_it_makes_it_live() {
         look.execute_batch(&format!("update blobs set state = '{state}', delete_after_us = {delete_after}")).unwrap();
         assert_eq!(metadata.blob(&name("a"), &blob).await.unwrap(), None);
         assert_eq!(metadata.repositories_with_blob(&blob, 10).await.unwrap(), []);
-        let mount = BlobMount {
-            from: name("a"),
-            to: name("b"),
-            digest: blob,
-            by: "alice".to_owned(),
-            now: at(1),
-            review_at: at(2),
-        };
+        let mount =
+            BlobMount { from: name("a"), to: name("b"), digest: blob, by: by("alice"), now: at(1), review_at: at(2) };
         assert!(!metadata.mount_blob(&mount).await.unwrap());
         let image = ManifestRecord { blobs: vec![blob], ..manifest("a", "image") };
         assert!(matches!(metadata.record_manifest(&image).await.unwrap(), crate::RecordManifest::Missing { .. }));
@@ -244,7 +231,7 @@ async fn content_that_a_manifest_holds_cannot_lose_its_row() {
     let (place, metadata, look) = start();
     let blob = have_blob(&metadata, "a", "blob").await;
     push(&metadata, ManifestRecord { blobs: vec![blob], ..manifest("a", "image") }).await;
-    metadata.delete_blob(&name("a"), &blob, at(2), at(3)).await.unwrap();
+    metadata.delete_blob(&name("a"), &blob, &by("alice"), at(2), at(3)).await.unwrap();
     look.pragma_update(None, "foreign_keys", true).unwrap();
     assert!(look.execute("delete from blobs", []).is_err());
     drop(place);

@@ -4,19 +4,28 @@
 use rusqlite::Connection;
 
 use super::super::schema;
-use crate::{blobs, deletion, life, manifests, push, referrers, repositories, reviews, tags, uploads};
+use crate::{
+    accounts, audit, blobs, changes, deletion, keys, life, manifests, push, referrers, repositories, reviews, rules,
+    tags, tokens, uploads,
+};
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 10] = [
+    let files: [(&str, &[(&str, &str)]); 16] = [
+        ("accounts", accounts::STATEMENTS),
+        ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
+        ("changes", changes::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
+        ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
         ("manifests", manifests::STATEMENTS),
         ("push", push::STATEMENTS),
         ("referrers", referrers::STATEMENTS),
         ("repositories", repositories::STATEMENTS),
         ("reviews", reviews::STATEMENTS),
+        ("rules", rules::STATEMENTS),
         ("tags", tags::STATEMENTS),
+        ("tokens", tokens::STATEMENTS),
         ("uploads", uploads::STATEMENTS),
     ];
     files.into_iter().flat_map(|(file, list)| list.iter().map(move |(name, sql)| (file, *name, *sql))).collect()

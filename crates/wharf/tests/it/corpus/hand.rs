@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::play::Player;
 use super::rules;
-use crate::harness::{Fixture, PATIENCE, Request};
+use crate::harness::{Admin, Fixture, Forge, PATIENCE, Request, basic, bearer_payload};
 
 /// Plays the case that the table calls `function`.
 pub async fn play(function: &str, player: &mut Player<'_>) -> Result<(), String> {
@@ -19,6 +19,51 @@ pub async fn play(function: &str, player: &mut Player<'_>) -> Result<(), String>
         "more_requests_than_the_limit" => more_requests_than_the_limit(player).await,
         unknown => Err(format!("no function is called `{unknown}`")),
     }
+}
+
+/// The password of `u`.
+const PASSWORD: &str = "canary-password-of-u";
+
+/// Account `u` may pull and push t/a and nothing on t/s, anonymous may pull pub/*; and tokens, good and bad.
+pub async fn accounts(player: &mut Player<'_>) {
+    let mut admin = Admin::of(player.server);
+    admin.human("u", PASSWORD).await;
+    admin.deny("u", &["t/s"]).await;
+    let public = serde_json::json!({
+        "effect": "allow", "account_types": ["anonymous"], "actions": ["registry:pull"], "repositories": ["pub/*"],
+    });
+    admin.rule(public).await;
+
+    let mut client = player.server.client().authorized(basic("u", PASSWORD));
+    let scopeless = client.fetch_token(&[]).await;
+    let for_t_a = client.fetch_token(&["repository:t/a:pull,push"]).await;
+    let forge = Forge::of(player.server);
+    let claims = bearer_payload(&scopeless);
+    let changed = |member: &str, value: serde_json::Value| {
+        let mut claims = claims.clone();
+        claims[member] = value;
+        claims
+    };
+    let past = claims["exp"].as_i64().expect("a time") - 1_000;
+    let mut expired = changed("exp", past.into());
+    for member in ["iat", "nbf"] {
+        expired[member] = (past - 300).into();
+    }
+    for (name, value) in [
+        ("service", claims["aud"].as_str().expect("an audience")),
+        ("host", &player.server.address().to_string()),
+        ("p", PASSWORD),
+        ("token without scope", &scopeless),
+        ("token for t", &for_t_a),
+        ("expired token", &forge.sign(&expired)),
+        ("token of another audience", &forge.sign(&changed("aud", "elsewhere".into()))),
+        ("space", " "),
+    ] {
+        player.world.set(name, value);
+    }
+    player.world.set("password of u", basic("u", PASSWORD));
+    player.world.set("wrong password of u", basic("u", "not-the-password"));
+    player.probe = format!("Authorization: Bearer {scopeless}\r\n");
 }
 
 /// C-029. What the session says afterwards must be true: an upload that goes on from there ends with the right digest.

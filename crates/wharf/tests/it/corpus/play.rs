@@ -7,16 +7,19 @@ use serde_json::Value;
 use super::table::{Block, Case, Exchange, Expected, RequestBody, Step};
 use super::world::World;
 use super::{hand, rules};
-use crate::harness::{Connection, Reply, Wharf, hex_sha256};
+use crate::harness::{Connection, Reply, Wharf, bearer_payload, hex_sha256};
 
-/// Plays every case that can be played today; panics with all failures at the end.
+/// Plays every case; panics with all failures at the end.
 pub async fn play(text: &str) {
     let block = Block::parse(text);
     let server = block.settings.iter().fold(Wharf::builder(), |builder, setting| builder.arg("--set").arg(setting));
-    let server = server.start();
-    let mut player = Player { server: &server, connection: None, world: World::new() };
+    let server = if block.accounts { server.accounts().start() } else { server.start() };
+    let mut player = Player { server: &server, connection: None, world: World::new(), probe: String::new() };
+    if block.accounts {
+        hand::accounts(&mut player).await;
+    }
     let mut failures = String::new();
-    for case in block.cases.iter().filter(|case| case.needs.is_none()) {
+    for case in &block.cases {
         if let Err(why) = player.case(case).await {
             let _ = writeln!(failures, "{} {}: {why}", case.id, case.title);
         }
@@ -29,6 +32,8 @@ pub struct Player<'a> {
     pub server: &'a Wharf,
     connection: Option<Connection>,
     pub world: World,
+    /// Headers of the request that shows that a reply without a body has none.
+    pub probe: String,
 }
 
 impl Player<'_> {
@@ -119,7 +124,7 @@ impl Player<'_> {
         if self.connection.is_none() {
             return Ok(());
         }
-        let probe = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n\r\n", self.server.address());
+        let probe = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n{}\r\n", self.server.address(), self.probe);
         let reply = self.on_the_wire("GET", probe.as_bytes(), &[]).await;
         match reply {
             Ok(reply) if reply.body == b"{}" => Ok(()),
@@ -196,6 +201,7 @@ impl Player<'_> {
                 expected.sort_unstable();
                 equal("the error details", &found, &expected.iter().map(String::as_str).collect())
             }
+            Expected::Token { anonymous, refresh, access } => self.token(reply, *anonymous, *refresh, access),
             Expected::Parts { fixture, ranges } => parts(&self.world.bytes(fixture)?, ranges, reply),
         }
     }
@@ -210,6 +216,36 @@ impl Player<'_> {
         let found = found.filter(|id| is_uuid(id)).ok_or(format!("{name} is not `{before}` and a UUID"))?;
         rules::once(reply, name, &format!("{before}{found}"))?;
         equal("the session id", &found, &session.get_or_insert(found.to_owned()).as_str())
+    }
+
+    /// P-092, P-098, P-101: the members that clients read, and what the token inside says.
+    fn token(&mut self, reply: &Reply, anonymous: bool, refresh: bool, access: &[String]) -> Result<(), String> {
+        let body = reply.json();
+        let token = body["token"].as_str().ok_or("no token")?;
+        equal("access_token", &body["access_token"].as_str(), &Some(token))?;
+        if !body["expires_in"].as_u64().is_some_and(|seconds| seconds >= 60) {
+            return Err("expires_in is not a whole number of at least 60 seconds".into());
+        }
+        let issued_at = body["issued_at"].as_str().unwrap_or_default();
+        if issued_at.len() < 20 || &issued_at[10..11] != "T" || !issued_at.ends_with('Z') {
+            return Err(format!("issued_at is `{issued_at}`"));
+        }
+        equal("a refresh token", &body["refresh_token"].is_string(), &refresh)?;
+        if let Some(refresh_token) = body["refresh_token"].as_str() {
+            self.world.set("refresh_token", refresh_token);
+        }
+        let claims = bearer_payload(token);
+        equal("the subject is empty", &(claims["sub"] == ""), &anonymous)?;
+        let lines = claims["access"].as_array().ok_or("no access")?.iter().map(|line| {
+            let mut actions: Vec<_> =
+                line["actions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            actions.sort_unstable();
+            let text = |member: &str| line[member].as_str().unwrap_or("?").to_owned();
+            format!("{}:{}:{}", text("type"), text("name"), actions.join(","))
+        });
+        equal("the access", &lines.collect::<Vec<_>>(), &access.to_vec())?;
+        self.world.set("token", token);
+        Ok(())
     }
 
     fn link(&mut self, expected: &str, reply: &Reply) -> Result<(), String> {

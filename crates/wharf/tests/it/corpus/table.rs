@@ -3,7 +3,7 @@
 //! ```text
 //! C-030 the first chunk                     a case; `setup …` is one without an id
 //! for name in a b                           repeats the case with {name} = a, then b
-//! needs Accounts                            kept as text, not played
+//! accounts                                  the block's server has accounts: those of `hand::accounts`
 //! by hand two_writers                       played by the function of that name in `hand`
 //! let S = {L}                               a variable
 //! > PATCH {S}                               a request; the lines below belong to it
@@ -19,6 +19,7 @@
 //! < json {…}                                  this JSON value
 //! < errors A B                                these error codes, in this order
 //! < details a b                               these error details, in any order
+//! < token anonymous repository:a:pull,push    a token of this access; `refresh`: and one to refresh it with
 //! < parts K 0-9 100-109                       a multipart body of these ranges of K
 //! ```
 //!
@@ -30,6 +31,8 @@
 pub struct Block {
     /// `SECTION.KEY=VALUE` of the configuration.
     pub settings: Vec<String>,
+    /// Whether the server has accounts.
+    pub accounts: bool,
     pub cases: Vec<Case>,
 }
 
@@ -39,8 +42,6 @@ pub struct Case {
     /// `C-nnn`; with `/part` if it is half of one; `setup`.
     pub id: String,
     pub title: String,
-    /// What the product must have before the case can be played.
-    pub needs: Option<String>,
     /// Variable and values that the case is repeated with.
     pub repeat: Option<(String, Vec<String>)>,
     pub steps: Vec<Step>,
@@ -82,6 +83,7 @@ pub enum Expected {
     Errors(Vec<String>),
     Details(Vec<String>),
     Parts { fixture: String, ranges: Vec<String> },
+    Token { anonymous: bool, refresh: bool, access: Vec<String> },
 }
 
 impl Block {
@@ -106,6 +108,10 @@ impl Block {
             self.settings.push(setting.to_owned());
             return Some(());
         }
+        if line == "accounts" {
+            self.accounts = true;
+            return Some(());
+        }
         if line.starts_with("C-") || line.starts_with("setup ") {
             let (id, title) = line.split_once(' ')?;
             self.cases.push(Case { id: id.to_owned(), title: title.to_owned(), ..Case::default() });
@@ -117,13 +123,7 @@ impl Block {
 
 impl Case {
     fn line(&mut self, line: &str) -> Option<()> {
-        if self.needs.is_some() {
-            // The product cannot be asked yet; the text says what will be.
-            return Some(());
-        }
-        if let Some(capability) = line.strip_prefix("needs ") {
-            self.needs = Some(capability.to_owned());
-        } else if let Some(repeat) = line.strip_prefix("for ") {
+        if let Some(repeat) = line.strip_prefix("for ") {
             let (name, values) = repeat.split_once(" in ")?;
             self.repeat = Some((name.to_owned(), words(values)));
         } else if let Some(binding) = line.strip_prefix("let ") {
@@ -182,6 +182,11 @@ impl Expected {
             "parts" => {
                 let (fixture, ranges) = rest.split_once(' ')?;
                 Self::Parts { fixture: fixture.to_owned(), ranges: words(ranges) }
+            }
+            "token" => {
+                let (words, access): (Vec<_>, Vec<_>) = words(rest).into_iter().partition(|word| !word.contains(':'));
+                let says = |wanted: &str| words.iter().any(|word| word == wanted);
+                Self::Token { anonymous: says("anonymous"), refresh: says("refresh"), access }
             }
             status if status.starts_with(|c: char| c.is_ascii_digit()) => {
                 Self::Status(status.split('|').map(str::parse).collect::<Result<_, _>>().ok()?)

@@ -82,22 +82,29 @@ pub struct Client {
     address: SocketAddr,
     tls: Option<TlsConnector>,
     connection: Option<Connection>,
+    authorization: Option<String>,
 }
 
 impl Client {
     /// A client of the server at `address`; connects with the first request.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, tls: None, connection: None }
+        Self { address, tls: None, connection: None, authorization: None }
     }
 
     /// The same over TLS.
     pub fn tls(address: SocketAddr, connector: TlsConnector) -> Self {
-        Self { address, tls: Some(connector), connection: None }
+        Self { address, tls: Some(connector), connection: None, authorization: None }
     }
 
     /// A client of the same server on a connection of its own.
     pub fn another(&self) -> Self {
-        Self { address: self.address, tls: self.tls.clone(), connection: None }
+        Self { tls: self.tls.clone(), authorization: self.authorization.clone(), connection: None, ..*self }
+    }
+
+    /// The same client, which sends `Authorization: {authorization}` with every request.
+    pub fn authorized(mut self, authorization: impl Into<String>) -> Self {
+        self.authorization = Some(authorization.into());
+        self
     }
 
     /// Sends `request` and gives its reply.
@@ -118,6 +125,10 @@ impl Client {
             None => self.connect().await?,
         };
         // One write for the small ones: two would be two packets and a delay on some systems.
+        let request = &match &self.authorization {
+            Some(authorization) => request.clone().header("Authorization", authorization),
+            None => request.clone(),
+        };
         let mut head = request.head(&self.host()).into_bytes();
         let body = request.framed_body();
         if body.len() <= 64 * 1024 {

@@ -18,6 +18,9 @@ use super::{Client, Memory};
 /// How long a server may take to say that it listens, or to end after it was asked to.
 const LIFE_LIMIT: Duration = Duration::from_secs(60);
 
+/// The password of `admin` on servers with accounts.
+pub const ADMIN_PASSWORD: &str = "canary-admin-correct-horse";
+
 /// How many of the newest log lines are kept for the failure output.
 const LOG_LINES: usize = 4_000;
 
@@ -25,6 +28,7 @@ const LOG_LINES: usize = 4_000;
 #[derive(Clone)]
 pub struct Builder {
     args: Vec<OsString>,
+    accounts: bool,
     data: Arc<TempDir>,
 }
 
@@ -38,6 +42,12 @@ impl Builder {
     /// One configuration key, as `--set SECTION.KEY=VALUE`.
     pub fn set(self, key: &str, value: &str) -> Self {
         self.arg("--set").arg(format!("{key}={value}"))
+    }
+
+    /// With accounts: `admin` has [`ADMIN_PASSWORD`], and nobody else is let in.
+    pub fn accounts(mut self) -> Self {
+        self.accounts = true;
+        self
     }
 
     /// Serves TLS with the files of `directory` (`Identity::write`).
@@ -65,7 +75,17 @@ pub struct Wharf {
 impl Wharf {
     /// A server on an empty data directory that is removed with the last value that knows it.
     pub fn builder() -> Builder {
-        Builder { args: Vec::new(), data: Arc::new(tempfile::tempdir().expect("a directory for the server's data")) }
+        Builder {
+            args: Vec::new(),
+            accounts: false,
+            data: Arc::new(tempfile::tempdir().expect("a directory for the server's data")),
+        }
+    }
+
+    /// A server with accounts, of which there is `admin`.
+    #[track_caller]
+    pub fn with_accounts() -> Self {
+        Self::builder().accounts().start()
     }
 
     /// A server with the defaults.
@@ -111,6 +131,11 @@ impl Wharf {
         assert!(log.wait_for(text, LIFE_LIMIT), "the log never said `{text}`");
     }
 
+    /// Everything the server has said so far, from the beginning of this life on.
+    pub fn log_text(&self) -> String {
+        self.running().log.text()
+    }
+
     /// Ends the process as a power cut would, as far as the process can tell.
     pub fn kill9(&mut self) {
         let mut running = self.running.take().expect("a running server");
@@ -154,7 +179,7 @@ impl Wharf {
     /// Like `restart`, with other settings.
     #[track_caller]
     pub fn restart_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
-        self.builder = change(Builder { args: Vec::new(), data: Arc::clone(&self.builder.data) });
+        self.builder = change(Builder { args: Vec::new(), ..self.builder.clone() });
         self.restart();
     }
 
@@ -179,7 +204,7 @@ impl Drop for Wharf {
 /// Runs `wharf serve` on `data`, where it must refuse to start; what it said and how it ended.
 #[track_caller]
 pub fn serve_expecting_failure(data: &Path) -> Output {
-    let mut child = command(data, &[]).stderr(Stdio::piped()).spawn().expect("starting wharf");
+    let mut child = command(data, &[], false).stderr(Stdio::piped()).spawn().expect("starting wharf");
     let (lines, ended) = channel();
     let stderr = child.stderr.take().expect("a piped stderr");
     std::thread::spawn(move || {
@@ -208,8 +233,10 @@ impl Running {
     #[track_caller]
     fn start(builder: &Builder) -> Self {
         let started_at = Instant::now();
-        let mut child =
-            command(builder.data.path(), &builder.args).stderr(Stdio::piped()).spawn().expect("starting wharf");
+        let mut child = command(builder.data.path(), &builder.args, builder.accounts)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starting wharf");
         let log = Log::default();
         let (listening, addresses) = channel();
         let (end, ended) = channel();
@@ -247,11 +274,18 @@ impl Running {
     }
 }
 
-fn command(data: &Path, args: &[OsString]) -> Command {
+fn command(data: &Path, args: &[OsString], accounts: bool) -> Command {
     let mut command = Command::new(binary());
-    command.args(["serve", "--open", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(args);
+    command.arg("serve");
+    if !accounts {
+        command.arg("--open");
+    }
+    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).args(args);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
         command.env_remove(name);
+    }
+    if accounts {
+        command.env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD);
     }
     command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
     command

@@ -1,0 +1,216 @@
+//! `/api/v1/`: administration. JSON in and out, problem details for errors (RFC 9457).
+//!
+//! The routes are a table ([`routes`]): each line names its permission, and the handler gets the proof of it as its
+//! first argument, so a route without a permission cannot be written down (S-001, S-002). Cookies mean nothing here, and
+//! a browser that was sent by another site is turned away, because it would bring along the Basic credentials that a
+//! person once typed (S-039).
+
+mod accounts;
+mod audit;
+mod document;
+mod keys;
+mod me;
+mod policy;
+mod problem;
+mod routes;
+mod tokens;
+mod types;
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wharf_identity::{Identity, Place};
+use wharf_oci::Query;
+use wharf_policy::{Asker, Authorized, Permission};
+
+use crate::App;
+use crate::auth::{self, Refused};
+use crate::body::{CollectError, RequestBody};
+use crate::reply::{Reply, header_value};
+use crate::service::Inbound;
+
+pub(crate) use problem::Problem;
+pub(crate) use routes::{ROUTES, Route};
+
+/// The longest JSON body that is read, in bytes (security requirements, §3.1).
+const BODY_MAX_BYTES: u64 = 64 << 10;
+
+/// How many items a page has that asks for no length, and at most.
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 1_000;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What a handler answers.
+pub(crate) type Answer = Result<Reply, Problem>;
+
+/// A request on its way to a handler.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) inbound: Inbound,
+    pub(crate) query: Query,
+    pub(crate) asker: Asker,
+    /// What stands in the path where the table has braces, decoded.
+    pub(crate) parameters: Vec<String>,
+    body: Option<RequestBody>,
+}
+
+impl Call {
+    /// Asks policy about the registry as a whole.
+    pub(crate) fn authorize<A: Permission<Target = ()>>(&self) -> Result<Authorized<A>, Problem> {
+        auth::require_policy(&self.app, &self.asker, ()).map_err(|denied| {
+            if self.asker.principal.is_anonymous() {
+                Problem::unauthorized("log in: this needs an account")
+            } else {
+                denied.into()
+            }
+        })
+    }
+
+    /// Who people are; a registry that is open to everybody knows nobody.
+    pub(crate) fn identity(&self) -> Result<&Arc<Identity>, Problem> {
+        self.app.parts.identity.as_ref().ok_or_else(Problem::open)
+    }
+
+    /// What stands in the path at the `index`-th brace.
+    pub(crate) fn parameter(&self, index: usize) -> &str {
+        self.parameters.get(index).map_or("", String::as_str)
+    }
+
+    /// The body as `T`. Unknown and repeated members are refused by name (B-104).
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let is_json =
+            self.inbound.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+                value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+            });
+        if !is_json {
+            let message = "send JSON: Content-Type: application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
+        let Some(body) = self.body.take() else { return Err(Problem::invalid("the body is missing")) };
+        let bytes = body.collect(BODY_MAX_BYTES).await.map_err(|error| match error {
+            CollectError::TooLarge => {
+                let message = format!("a body may have at most {BODY_MAX_BYTES} bytes here");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+            }
+            CollectError::Body(_) => Problem::invalid("the body did not arrive as a whole"),
+        })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::invalid(format!("the body is not what is expected here: {error}")))
+    }
+
+    /// How many items the page shall have: `limit`, 1 to 1,000, 100 if it is not said.
+    pub(crate) fn limit(&self) -> Result<u32, Problem> {
+        let Some(text) = self.query.first("limit") else { return Ok(PAGE) };
+        match text.parse::<u32>() {
+            Ok(limit @ 1..=PAGE_MAX) => Ok(limit),
+            _ => Err(Problem::field("limit", format!("must be a number from 1 to {PAGE_MAX}"))),
+        }
+    }
+
+    /// Where the page begins: `after`, as the page before gave it out.
+    pub(crate) fn after<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
+        let Some(text) = self.query.first("after").filter(|text| !text.is_empty()) else { return Ok(None) };
+        let parsed = text.parse().map(Some);
+        parsed.map_err(|_| Problem::field("after", "is not a cursor that this registry gave out"))
+    }
+}
+
+/// Whether the path is one of this room's.
+pub(crate) fn is_below(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
+}
+
+/// Answers a request.
+pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
+    let request_id = Arc::clone(&inbound.request_id);
+    let limit = app.config.request_timeout.get();
+    let answering = tokio::time::timeout(limit, dispatch(app, inbound, body)).await;
+    let reply = answer_or_problem(answering.unwrap_or_else(|_| Err(Problem::timed_out())), &request_id);
+    reply.with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+fn answer_or_problem(answer: Answer, request_id: &str) -> Reply {
+    answer.unwrap_or_else(|problem| problem.into_reply(request_id))
+}
+
+async fn dispatch(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Answer {
+    let (route, parameters) = find(&inbound)?;
+    let query = Query::parse(inbound.query.as_deref()).map_err(|error| Problem::invalid(error.to_string()))?;
+    check_site(&inbound)?;
+    let asker = auth::require_auth(app, &inbound, Place::Api).await.map_err(|refused| match refused {
+        Refused::Unreadable(error) => Problem::unauthorized(error.to_string()),
+        Refused::Auth(error) => error.into(),
+    })?;
+    let call = Call { app: Arc::clone(app), inbound, query, asker, parameters, body: Some(body) };
+    (route.run)(call).await
+}
+
+/// The line of the table, and what stands in its braces.
+fn find(inbound: &Inbound) -> Result<(&'static Route, Vec<String>), Problem> {
+    let mut allowed = Vec::new();
+    for route in ROUTES {
+        let Some(parameters) = matches(route.path, &inbound.path) else { continue };
+        if route.method == inbound.method || (inbound.method == Method::HEAD && route.method == Method::GET) {
+            return Ok((route, parameters));
+        }
+        allowed.push(route.method.as_str());
+    }
+    if allowed.is_empty() {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
+    }
+    let message = format!("{} cannot be used here, only {}", inbound.method, allowed.join(", "));
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, message).with(ALLOW, header_value(&allowed.join(", "))))
+}
+
+/// What stands in the braces of `pattern`, if `path` has its form.
+fn matches(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let mut parameters = Vec::new();
+    let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return Some(parameters),
+            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {
+                let decoded = percent_encoding::percent_decode_str(found).decode_utf8().ok()?;
+                if decoded.chars().any(|c| c.is_control() || c == '/') {
+                    return None;
+                }
+                parameters.push(decoded.into_owned());
+            }
+            (Some(wanted), Some(found)) if wanted == found => {}
+            _ => return None,
+        }
+    }
+}
+
+/// A browser says where a request comes from; from elsewhere nothing may be changed with credentials that it has kept.
+fn check_site(inbound: &Inbound) -> Result<(), Problem> {
+    let is_safe = matches!(inbound.method, Method::GET | Method::HEAD);
+    match inbound.headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
+        Some(b"same-origin" | b"none") | None => Ok(()),
+        Some(_) if is_safe => Ok(()),
+        Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "this request comes from another site")),
+    }
+}
+
+/// 200 with `body`.
+pub(crate) fn ok<T: Serialize>(body: &T) -> Answer {
+    json(StatusCode::OK, body)
+}
+
+/// `status` with `body`.
+pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
+    let bytes = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
+    Ok(Reply::json(status, bytes))
+}
+
+/// 204.
+pub(crate) fn done() -> Answer {
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The one place where failures of the administration API become answers (RFC 9457).
+
+use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+use wharf_identity::{AdminError, AuthError};
+use wharf_oci::Challenge;
+use wharf_policy::Denied;
+use wharf_registry::RulesError;
+
+use crate::reply::{Payload, Reply, header_value};
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A refusal or a fault on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: StatusCode,
+    detail: String,
+    field: Option<String>,
+    headers: HeaderMap,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Problem details (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemDetails<'p> {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    r#type: &'static str,
+    /// The status in words.
+    title: &'p str,
+    /// The HTTP status.
+    status: u16,
+    /// What was wrong, and what to do about it.
+    detail: &'p str,
+    /// The member, parameter or part of the path that was wrong, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'p str>,
+    /// The id under which the log knows the request.
+    request_id: &'p str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let inner = Inner { status, detail: detail.into(), field: None, headers: HeaderMap::new(), cause: None };
+        Self(Box::new(inner))
+    }
+
+    /// 400 that is about the request as a whole.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400 that is about one field; `problem` continues a sentence that begins with its name.
+    pub(crate) fn field(name: impl Into<String>, problem: impl AsRef<str>) -> Self {
+        let name = name.into();
+        let mut invalid = Self::invalid(format!("{name} {}", problem.as_ref()));
+        invalid.0.field = Some(name);
+        invalid
+    }
+
+    /// 404; also for what the asker may not see (S-010).
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
+    }
+
+    /// 409.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// 401. Browsers that fetch from scripts ask the person for a password when they see the scheme Basic; programs
+    /// need to be told which one to use, and cannot be told otherwise.
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
+        let challenge = Challenge::Basic { realm: "wharf".into() };
+        Self::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, header_value(&challenge.to_string()))
+    }
+
+    /// There are no accounts.
+    pub(crate) fn open() -> Self {
+        Self::conflict("this registry runs with --open, so it has no accounts; start it without --open to have some")
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::unavailable("the request took too long")
+    }
+
+    /// A bug of ours.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the registry failed; the log has the reason under the request's id",
+        )
+    }
+
+    fn unavailable(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.append(name, value);
+        self
+    }
+
+    fn because(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.cause = Some(Box::new(cause));
+        self
+    }
+
+    pub(crate) fn into_reply(self, request_id: &str) -> Reply {
+        let Inner { status, detail, field, headers, cause } = *self.0;
+        let details = ProblemDetails {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("error"),
+            status: status.as_u16(),
+            detail: &detail,
+            field: field.as_deref(),
+            request_id,
+        };
+        let body = serde_json::to_vec(&details).unwrap_or_default();
+        let mut reply = Reply::of(status, PROBLEM, Payload::Bytes(body.into()));
+        reply.headers.extend(headers);
+        reply.cause = cause;
+        reply
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("{denied}; ask an administrator"))
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let later = |status, wait: std::time::Duration| {
+            Self::new(status, error.to_string()).with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+        };
+        match &error {
+            AuthError::InvalidToken | AuthError::WrongCredentials => Self::unauthorized(error.to_string()),
+            AuthError::TooManyAttempts { retry_after } | AuthError::Busy { retry_after } => {
+                later(StatusCode::TOO_MANY_REQUESTS, *retry_after)
+            }
+            AuthError::Unavailable { retry_after, .. } => {
+                later(StatusCode::SERVICE_UNAVAILABLE, *retry_after).because(error)
+            }
+            AuthError::Meta(_) => {
+                Self::unavailable("the registry cannot look up who you are; try again").because(error)
+            }
+        }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        let text = error.to_string();
+        match error {
+            AdminError::Invalid { field, problem } => Self::field(field, problem),
+            AdminError::AccountUnknown(_) | AdminError::TokenUnknown => Self::new(StatusCode::NOT_FOUND, text),
+            AdminError::NameTaken(_)
+            | AdminError::LastAdmin(_)
+            | AdminError::TooManyTokens { .. }
+            | AdminError::NotLocal(_) => Self::conflict(text),
+            AdminError::BeyondGranter(_) => Self::new(StatusCode::FORBIDDEN, text),
+            AdminError::WrongPassword => Self::field("current", "is not the password in force"),
+            AdminError::Auth(error) => error.into(),
+            AdminError::Meta(_) => Self::unavailable("the registry cannot do this right now; try again").because(error),
+        }
+    }
+}
+
+impl From<RulesError> for Problem {
+    fn from(error: RulesError) -> Self {
+        let text = error.to_string();
+        match error {
+            RulesError::Invalid(error) => Self::field(error.field, error.problem),
+            RulesError::MatchesEverything => Self::invalid(text),
+            RulesError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, text),
+            RulesError::Builtin(_) | RulesError::TooMany | RulesError::LocksOut => Self::conflict(text),
+            RulesError::Conflict => Self::new(StatusCode::PRECONDITION_FAILED, text),
+            RulesError::BeyondGranter => Self::new(StatusCode::FORBIDDEN, text),
+            RulesError::Meta(_) => Self::unavailable("the registry cannot do this right now; try again").because(error),
+            RulesError::Reload(_) => Self::unavailable(&text).because(error),
+        }
+    }
+}
+
+/// Of the registry's own use cases only those that read the audit log are asked from here.
+impl From<wharf_registry::Error> for Problem {
+    fn from(error: wharf_registry::Error) -> Self {
+        Self::unavailable("the registry cannot do this right now; try again").because(error)
+    }
+}

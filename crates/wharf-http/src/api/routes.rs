@@ -1,0 +1,69 @@
+//! The table of contents of the administration API.
+
+use futures_util::future::BoxFuture;
+use http::Method;
+use wharf_policy::{AccountManage, AccountSelf, Action, AuditRead, Permission, PolicyManage, VersionCheck};
+
+use super::{Answer, Call, accounts, audit, document, keys, me, policy, tokens};
+
+/// One line: what is asked, which permission it needs, who answers.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// With braces where a parameter stands.
+    pub(crate) path: &'static str,
+    pub(crate) action: Action,
+    pub(super) run: fn(Call) -> BoxFuture<'static, Answer>,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $permission:ident $handler:path;)+) => {
+        /// Every route there is.
+        pub(crate) static ROUTES: &[Route] = &[$(
+            Route {
+                method: Method::$method,
+                path: $path,
+                action: <$permission as Permission>::ACTION,
+                run: |call| Box::pin(async move {
+                    let ok = call.authorize::<$permission>()?;
+                    $handler(ok, call).await
+                }),
+            }
+        ),+];
+    };
+}
+
+routes! {
+    GET    "/api/v1/openapi.json"                        VersionCheck   document::get;
+
+    GET    "/api/v1/me"                                  VersionCheck   me::get;
+    PUT    "/api/v1/me/password"                         AccountSelf    me::set_password;
+    GET    "/api/v1/me/tokens"                           AccountSelf    me::list_tokens;
+    POST   "/api/v1/me/tokens"                           AccountSelf    me::create_token;
+    DELETE "/api/v1/me/tokens/{id}"                      AccountSelf    me::delete_token;
+
+    GET    "/api/v1/accounts"                            AccountManage  accounts::list;
+    POST   "/api/v1/accounts"                            AccountManage  accounts::create;
+    GET    "/api/v1/accounts/{name}"                     AccountManage  accounts::get;
+    PATCH  "/api/v1/accounts/{name}"                     AccountManage  accounts::change;
+    DELETE "/api/v1/accounts/{name}"                     AccountManage  accounts::delete;
+    PUT    "/api/v1/accounts/{name}/password"            AccountManage  accounts::set_password;
+    POST   "/api/v1/accounts/{name}/tokens"              AccountManage  tokens::create;
+
+    GET    "/api/v1/tokens"                              AccountManage  tokens::list;
+    DELETE "/api/v1/tokens/{id}"                         AccountManage  tokens::delete;
+
+    GET    "/api/v1/keys"                                AccountManage  keys::list;
+    POST   "/api/v1/keys/rotate"                         AccountManage  keys::rotate;
+
+    GET    "/api/v1/policy/rules"                        PolicyManage   policy::list;
+    POST   "/api/v1/policy/rules"                        PolicyManage   policy::create;
+    GET    "/api/v1/policy/rules/{id}"                   PolicyManage   policy::get;
+    PUT    "/api/v1/policy/rules/{id}"                   PolicyManage   policy::replace;
+    DELETE "/api/v1/policy/rules/{id}"                   PolicyManage   policy::delete;
+    POST   "/api/v1/policy/explain"                      PolicyManage   policy::explain;
+    POST   "/api/v1/policy/simulate"                     PolicyManage   policy::simulate;
+
+    GET    "/api/v1/audit"                               AuditRead      audit::list;
+    GET    "/api/v1/audit/verify"                        AuditRead      audit::verify;
+    GET    "/api/v1/audit/export"                        AuditRead      audit::export;
+}

@@ -1,0 +1,84 @@
+//! The keys that sign bearer tokens. All replicas sign and verify with these.
+
+use rusqlite::{Connection, Result, params};
+use wharf_base::{Secret, Timestamp};
+use wharf_policy::Attribution;
+
+use crate::audit::{self, AuditRecord};
+use crate::changes::{self, Kind};
+use crate::sql::{Micros, statements};
+
+/// A key pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The `kid` of what it signs.
+    pub id: String,
+    /// What it signs with.
+    pub algorithm: String,
+    /// Both halves, in PKCS #8.
+    pub private_key: Secret<Vec<u8>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it signs: by then every replica knows it.
+    pub signs_from: Timestamp,
+    /// When it stopped signing.
+    pub retired_at: Option<Timestamp>,
+}
+
+statements! {
+    ALL =
+        "select id, algorithm, private_key, created_at_us, signs_from_us, retired_at_us
+           from signing_keys
+          where id > ''
+          order by id";
+    COUNT = "select count(*) from signing_keys where id > ''";
+    INSERT =
+        "insert into signing_keys (id, algorithm, private_key, created_at_us, signs_from_us)
+         values ($1, $2, $3, $4, $5)";
+    RETIRE = "update signing_keys set retired_at_us = $1 where id > '' and retired_at_us is null";
+    REMOVE = "delete from signing_keys where id > '' and retired_at_us < $1";
+}
+
+pub(crate) fn all(tx: &Connection) -> Result<Vec<SigningKey>> {
+    tx.prepare_cached(ALL)?
+        .query_map([], |row| {
+            Ok(SigningKey {
+                id: row.get(0)?,
+                algorithm: row.get(1)?,
+                private_key: Secret::new(row.get(2)?),
+                created_at: row.get::<_, Micros>(3)?.0,
+                signs_from: row.get::<_, Micros>(4)?.0,
+                retired_at: row.get::<_, Option<Micros>>(5)?.map(|at| at.0),
+            })
+        })?
+        .collect()
+}
+
+/// Adds a key, and retires those before it when it begins to sign. `only_first`: nothing happens if there is one already,
+/// because two replicas that start at once need one key between them. Whether it was added.
+pub(crate) fn add(tx: &Connection, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
+    let count: i64 = tx.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+    if only_first && count > 0 {
+        return Ok(false);
+    }
+    tx.prepare_cached(RETIRE)?.execute([Micros(key.signs_from)])?;
+    tx.prepare_cached(INSERT)?.execute(params![
+        key.id,
+        key.algorithm,
+        key.private_key.expose(),
+        Micros(key.created_at),
+        Micros(key.signs_from),
+    ])?;
+    audit::append(tx, &AuditRecord::done(by, key.created_at, "key.rotate").to(&key.id))?;
+    changes::note(tx, Kind::Keys)?;
+    Ok(true)
+}
+
+/// Forgets keys that were retired before `before`. How many.
+pub(crate) fn remove_retired(tx: &Connection, before: Timestamp) -> Result<u64> {
+    let removed = tx.prepare_cached(REMOVE)?.execute([Micros(before)])?;
+    if removed > 0 {
+        changes::note(tx, Kind::Keys)?;
+    }
+    Ok(removed as u64)
+}

@@ -1,0 +1,1 @@
+//! Stand-ins for the neighbours of a registry.
