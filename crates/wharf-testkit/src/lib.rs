@@ -1,1 +1,13 @@
-//! Stand-ins for the neighbours of a registry.
+//! Stand-ins for the neighbours of a registry: real HTTPS servers in the process of the test, with an authority of their own
+//! and the real wire formats, that count what they are asked and misbehave when told to. For tests only.
+#![allow(clippy::unwrap_used, reason = "a stand-in that cannot do its part ends the test")]
+
+mod fault;
+mod https;
+mod mcias;
+mod oidc;
+
+pub use fault::Fault;
+pub use https::{Authority, Tls};
+pub use mcias::FakeMcias;
+pub use oidc::{FakeOidc, SigningKind, forge};

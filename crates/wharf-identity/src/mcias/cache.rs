@@ -1,6 +1,7 @@
 //! What was said about tokens lately. The key is the token's SHA-256; the token itself is never kept (F-12).
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ const NO_FOR: Duration = Duration::from_secs(5);
 /// How many tokens are remembered; the least used are forgotten.
 const TOKENS_MAX: usize = 10_000;
 
+/// What those are told who waited for an answer that did not come.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// By token.
 pub(super) struct Cache {
     slots: quick_cache::sync::Cache<[u8; 32], Arc<Slot>>,
@@ -26,13 +30,9 @@ pub(super) struct Cache {
 #[derive(Default)]
 struct Slot {
     known: Mutex<Option<Known>>,
-    asking: tokio::sync::Mutex<Asked>,
-}
-
-/// When the last question about a token was given up; those who waited for it need not ask again.
-#[derive(Default)]
-struct Asked {
-    failed_at: Option<(Duration, Duration)>,
+    asking: tokio::sync::Mutex<()>,
+    /// How many questions were given up: whoever waited for one that was need not ask again.
+    failures: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -71,22 +71,20 @@ impl Cache {
         if let Some(known) = slot.fresh(clock) {
             return Ok(known.answer);
         }
-        let began = clock.monotonic();
-        let mut asked = slot.asking.lock().await;
+        let failures = slot.failures.load(Ordering::Acquire);
+        let _asking = slot.asking.lock().await;
         if let Some(known) = slot.fresh(clock) {
             return Ok(known.answer);
         }
-        if let Some((began_then, retry_after)) = asked.failed_at
-            && began_then >= began
-        {
-            return Err(super::unavailable(retry_after, super::wire::Problem::Open));
+        if slot.failures.load(Ordering::Acquire) != failures {
+            return Err(super::unavailable(RETRY_AFTER, super::wire::Problem::Open));
         }
         // An answer is as old as its question: what happens while it is on its way is not in it.
         let since = clock.monotonic();
         let answer = match ask().await {
             Ok(answer) => answer,
             Err(error) => {
-                asked.failed_at = Some((clock.monotonic(), error.retry_after));
+                slot.failures.fetch_add(1, Ordering::AcqRel);
                 return Err(error);
             }
         };

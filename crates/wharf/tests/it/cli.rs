@@ -111,14 +111,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn s080_serving_needs_to_be_told_that_everybody_may() {
-    check(
-        &["serve", "--data", "/nowhere/wharf-data", "--log-level", "off"],
-        "error: this version has no accounts yet, so it can only serve everybody, and only when told to
-hint: run `wharf serve --open` to let everybody who reaches 127.0.0.1 pull, push and delete
-[exit 2]
-",
-    );
+fn s080_serving_everybody_beyond_this_machine_needs_to_be_said_twice() {
     check(
         &["serve", "--data", "/nowhere/wharf-data", "--log-level", "off", "--open", "--listen", "0.0.0.0:0"],
         "error: 0.0.0.0:0 can be reached from other machines, and everybody could pull, push and delete

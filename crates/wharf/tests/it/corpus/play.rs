@@ -73,6 +73,12 @@ impl Player<'_> {
                 let body = self.body(term)?;
                 self.send(method, &format!("{head}Content-Length: {}\r\n", body.len()), &body).await?
             }
+            Some(RequestBody::Withheld(term)) => {
+                let length = self.body(term)?.len();
+                let reply = self.unasked(&format!("{head}Content-Length: {length}\r\n\r\n")).await?;
+                self.connection = None;
+                reply
+            }
             Some(RequestBody::Chunked(term)) => {
                 let body = self.body(term)?;
                 let framed = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
@@ -131,6 +137,21 @@ impl Player<'_> {
             Ok(reply) => Err(format!("P-003: the reply after it is not the next one\n{reply}")),
             Err(why) => Err(format!("P-003: bytes follow a reply without a body: {why}")),
         }
+    }
+
+    /// The reply to a head whose body is held back; it has to come without a `100 Continue`.
+    async fn unasked(&mut self, head: &str) -> Result<Reply, String> {
+        let mut connection = Connection::open(self.server.address()).await.map_err(|error| error.to_string())?;
+        connection.send(head.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut reply = connection.head().await.map_err(|error| error.to_string())?;
+        if reply.status == 100 {
+            return Err("the body was asked for".to_owned());
+        }
+        let length = reply.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        while reply.body.len() < length {
+            reply.body.extend(connection.some(length - reply.body.len()).await.map_err(|error| error.to_string())?);
+        }
+        Ok(reply)
     }
 
     async fn on_the_wire(&mut self, method: &str, head: &[u8], body: &[u8]) -> Result<Reply, String> {

@@ -65,7 +65,8 @@ pub fn errors(reply: &Reply) -> Result<Vec<Value>, String> {
     }
     let body: Value = serde_json::from_slice(&reply.body).map_err(|error| format!("the body is not JSON: {error}"))?;
     let members: Vec<_> = body.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    if members != ["errors"] {
+    // Beside them the token service says the same in the words of OAuth2 (P-104).
+    if members != ["errors"] && members != ["error", "error_description", "errors"] {
         return Err(format!("the members of the body are {members:?}"));
     }
     let errors = body["errors"].as_array().filter(|errors| !errors.is_empty()).ok_or("no list of errors")?;

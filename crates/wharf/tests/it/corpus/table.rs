@@ -8,7 +8,7 @@
 //! let S = {L}                               a variable
 //! > PATCH {S}                               a request; the lines below belong to it
 //! > Content-Range: 0-1023                     a header
-//! > body K[0..1024]                           a body with its length (`chunked …`: without)
+//! > body K[0..1024]                           a body with its length (`chunked …`: without; `withheld …`: never sent)
 //! < 202                                     the status, or several joined by `|`
 //! < Range: 0-1023                             this header once, with this value
 //! < has Allow                                 this header, whatever its value
@@ -68,6 +68,7 @@ pub struct Exchange {
 pub enum RequestBody {
     Sized(String),
     Chunked(String),
+    Withheld(String),
 }
 
 #[derive(Debug)]
@@ -150,6 +151,7 @@ impl Case {
         let exchange = self.exchange()?;
         match first {
             "body" => exchange.body = Some(RequestBody::Sized(rest.to_owned())),
+            "withheld" => exchange.body = Some(RequestBody::Withheld(rest.to_owned())),
             "chunked" => exchange.body = Some(RequestBody::Chunked(rest.to_owned())),
             name => exchange.headers.push((name.strip_suffix(':')?.to_owned(), rest.to_owned())),
         }
