@@ -210,6 +210,7 @@ statements! {
     LAST_SEAL =
         "select last_sequence, records, sha256, previous_sha256, sealed_at_us
            from audit_seals
+          where last_sequence > $1
           order by last_sequence desc
           limit 1";
     SEALS =
@@ -227,7 +228,7 @@ statements! {
         "select s.last_sequence
            from audit_seals s
            join audit_log l on l.sequence = s.last_sequence
-          where l.at_us < $1
+          where s.last_sequence > $1 and l.at_us < $2
           order by s.last_sequence desc
           limit 1";
     TRIM_RECORDS = "delete from audit_log where sequence <= $1";
@@ -289,7 +290,7 @@ pub(crate) fn seals(tx: &Connection, after: i64, limit: u32) -> Result<Vec<Seal>
 }
 
 pub(crate) fn last_seal(tx: &Connection) -> Result<Option<Seal>> {
-    tx.prepare_cached(LAST_SEAL)?.query_row([], seal_of).optional()
+    tx.prepare_cached(LAST_SEAL)?.query_row([i64::MIN], seal_of).optional()
 }
 
 /// Gives the records since the last seal their hashes; `None` if there are none.
@@ -322,7 +323,8 @@ pub(crate) fn seal(tx: &Connection, now: Timestamp) -> Result<Option<Seal>> {
 /// Forgets whole segments that ended before `before`; the seal of the last of them stays, and a record says so, so that
 /// the chain still has a beginning that nobody can choose. How many records went.
 pub(crate) fn trim(tx: &Connection, before: Timestamp, now: Timestamp) -> Result<u64> {
-    let last: Option<i64> = tx.prepare_cached(TRIMMABLE)?.query_row([Micros(before)], |row| row.get(0)).optional()?;
+    let last: Option<i64> =
+        tx.prepare_cached(TRIMMABLE)?.query_row(params![i64::MIN, Micros(before)], |row| row.get(0)).optional()?;
     let Some(last) = last else { return Ok(0) };
     let removed = tx.prepare_cached(TRIM_RECORDS)?.execute([last])?;
     tx.prepare_cached(TRIM_SEALS)?.execute([last])?;

@@ -9,6 +9,7 @@
 
 pub mod blobs;
 pub(crate) mod fixture;
+pub mod identities;
 pub mod life;
 pub mod lists;
 pub mod manifests;
@@ -76,6 +77,18 @@ macro_rules! metadata_contract {
             p274_referrers_are_filtered_by_artifact_type,
             p271_a_referrer_shows_its_descriptor,
             p247_a_deleted_referrer_is_not_listed_and_a_deleted_subject_changes_nothing,
+        );
+        $crate::metadata_contract!(@file $fresh, identities:
+            an_account_is_kept_as_it_was_made,
+            an_account_changes_only_where_it_is_told_to,
+            the_last_administrator_stays,
+            s036_a_token_is_found_by_the_hash_of_its_secret,
+            an_account_has_so_many_tokens_of_a_kind,
+            s010_a_token_is_deleted_by_its_own_account_or_for_all,
+            there_is_one_first_key_and_new_ones_retire_the_old,
+            f08_enabled_rules_are_loaded_in_priority_order,
+            a_rule_changes_only_from_the_version_that_was_read,
+            s009_every_change_is_counted,
         );
         $crate::metadata_contract!(@file $fresh, life:
             b138_a_database_belongs_to_one_store,

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::support::{principal, stored};
 use crate::{
-    Access, AccountType, Action, Asker, Asked, Catalog, Delete, Engine, Limits, Principal, Provider, Pull, Push, Question,
-    Reason, Resource, RuleSet, RuleStore, StoredRule, VersionCheck, explain, explain_asker, simulate,
+    Access, AccountType, Action, Asked, Asker, Catalog, Delete, Engine, Limits, Principal, Provider, Pull, Push,
+    Question, Reason, Resource, RuleSet, RuleStore, StoredRule, VersionCheck, explain, explain_asker, simulate,
 };
 
 fn asker(principal: Principal) -> Asker {
@@ -22,7 +22,8 @@ fn name(text: &str) -> wharf_oci::RepositoryName {
 
 #[test]
 fn an_open_registry_lets_anonymous_pull_and_the_proof_says_what() {
-    let ok = Engine::open().authorize::<Pull>(&asker(Principal::anonymous()), name("team/app")).expect("open allows all");
+    let ok =
+        Engine::open().authorize::<Pull>(&asker(Principal::anonymous()), name("team/app")).expect("open allows all");
     assert_eq!(ok.action(), Action::Pull);
     assert_eq!(ok.repository(), &name("team/app"));
     assert_eq!(&*ok.attribution().rule, "open");
@@ -44,9 +45,7 @@ struct Store(Option<Vec<StoredRule>>);
 
 #[async_trait]
 impl RuleStore for Store {
-    async fn load_enabled_policy_rules(
-        &self,
-    ) -> Result<Vec<StoredRule>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn load_enabled_policy_rules(&self) -> Result<Vec<StoredRule>, Box<dyn std::error::Error + Send + Sync>> {
         self.0.clone().ok_or_else(|| "the database is down".into())
     }
 }
@@ -85,7 +84,8 @@ fn s025_credentials_only_narrow() {
     assert!(engine.authorize::<Push>(&with(None, lines(&[("team/**", &[Action::Push])])), name("team/app")).is_ok());
     assert!(engine.authorize::<Delete>(&with(None, lines(&[("team/**", &[Action::Push])])), name("team/app")).is_err());
 
-    let robot = Asker { limits: narrow.limits.clone(), ..asker(principal(Provider::Local, "ci", AccountType::System, &[])) };
+    let robot =
+        Asker { limits: narrow.limits.clone(), ..asker(principal(Provider::Local, "ci", AccountType::System, &[])) };
     let denied = engine.authorize::<Pull>(&robot, name("team/app")).expect_err("no rule allows it");
     assert_eq!(denied.reason, Reason::Policy { rule: None }, "a scope never widens");
 }
@@ -93,7 +93,11 @@ fn s025_credentials_only_narrow() {
 #[test]
 fn explanations_say_why_in_words() {
     let rules = RuleSet::merged(&[
-        stored("r10", 10, r#"{"effect":"allow","roles":["ci"],"actions":["registry:push"],"repositories":["team/**"]}"#),
+        stored(
+            "r10",
+            10,
+            r#"{"effect":"allow","roles":["ci"],"actions":["registry:push"],"repositories":["team/**"]}"#,
+        ),
         stored("r90", 90, r#"{"effect":"deny","repositories":["team/prod"]}"#),
     ]);
     let deploy = principal(Provider::Local, "deploy", AccountType::System, &["ci"]);
@@ -101,7 +105,10 @@ fn explanations_say_why_in_words() {
         let repository = name(repository);
         let question = Question { principal: &deploy, action: Action::Push, repository: Some(&repository) };
         let found = explain(&question, &rules);
-        (found.summary, found.considered.into_iter().map(|rule| format!("{}: {}", rule.rule.id, rule.why)).collect::<Vec<_>>())
+        (
+            found.summary,
+            found.considered.into_iter().map(|rule| format!("{}: {}", rule.rule.id, rule.why)).collect::<Vec<_>>(),
+        )
     };
     let (summary, why) = said("team/prod");
     assert_eq!(summary, "deny: rule r90 matches; r10 matched too, but a deny wins");
@@ -127,7 +134,11 @@ fn a_simulation_lists_what_would_be_different() {
         action: Action::Push,
         repository: Some(name(repository)),
     };
-    let proposed = RuleSet::merged(&[stored("freeze", 1, r#"{"effect":"deny","actions":["registry:push"],"repositories":["prod/**"]}"#)]);
+    let proposed = RuleSet::merged(&[stored(
+        "freeze",
+        1,
+        r#"{"effect":"deny","actions":["registry:push"],"repositories":["prod/**"]}"#,
+    )]);
     let changes = simulate([asked("alice", "prod/app"), asked("alice", "dev/app")], &RuleSet::defaults(), &proposed);
     assert_eq!(changes.len(), 1);
     assert!(changes[0].now.allowed && !changes[0].then.allowed);

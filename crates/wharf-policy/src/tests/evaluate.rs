@@ -43,7 +43,11 @@ anonymous: registry:version_check
 #[test]
 fn f04_a_deny_wins_whatever_its_priority_and_no_match_is_a_denial() {
     let rules = RuleSet::merged(&[
-        stored("allow", 10, r#"{"effect":"allow","subjects":["ci"],"actions":["registry:push"],"repositories":["team/**"]}"#),
+        stored(
+            "allow",
+            10,
+            r#"{"effect":"allow","subjects":["ci"],"actions":["registry:push"],"repositories":["team/**"]}"#,
+        ),
         stored("deny", 90, r#"{"effect":"deny","repositories":["team/prod"]}"#),
     ]);
     let ci = principal(Provider::Local, "ci", AccountType::System, &[]);
@@ -78,7 +82,9 @@ fn f05_a_subject_is_a_name_or_a_provider_and_a_name() {
         stored("bound", 2, r#"{"effect":"allow","subjects":["mcias:x"],"actions":["registry:push"]}"#),
         stored("empty", 3, r#"{"effect":"allow","subjects":["local:"],"actions":["registry:delete"]}"#),
     ]);
-    for (provider, pulls, pushes) in [(Provider::Local, true, false), (Provider::Mcias, true, true), (Provider::Oidc, true, false)] {
+    for (provider, pulls, pushes) in
+        [(Provider::Local, true, false), (Provider::Mcias, true, true), (Provider::Oidc, true, false)]
+    {
         let x = principal(provider, "x", AccountType::System, &[]);
         assert_eq!(ask(&rules, &x, Action::Pull, Some("a")).starts_with("yes"), pulls, "{provider:?}");
         assert_eq!(ask(&rules, &x, Action::Push, Some("a")).starts_with("yes"), pushes, "{provider:?}");
@@ -120,7 +126,9 @@ fn naive(rules: &[Rule], question: &Question<'_>) -> bool {
             all &= rule.actions.iter().any(|entry| *entry == question.action);
         }
         if !rule.repositories.is_empty() {
-            all &= question.repository.is_some_and(|name| rule.repositories.iter().any(|entry| entry.matches(name.as_str())));
+            all &= question
+                .repository
+                .is_some_and(|name| rule.repositories.iter().any(|entry| entry.matches(name.as_str())));
         }
         if all {
             matching.push(rule.effect);
@@ -153,7 +161,8 @@ fn f04_s004_a_million_questions_are_answered_as_the_requirement_reads() {
         let question = Question { principal: &principal, action, repository: name.as_ref() };
         let explanation = explain(&question, &set);
         assert_eq!(explanation.decision, evaluate(&question, &set));
-        let deciding = explanation.considered.iter().find(|rule| Some(&rule.rule.id) == explanation.decision.rule.as_ref());
+        let deciding =
+            explanation.considered.iter().find(|rule| Some(&rule.rule.id) == explanation.decision.rule.as_ref());
         assert!(deciding.is_none_or(|rule| rule.matched));
     }
 }

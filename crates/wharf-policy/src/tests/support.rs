@@ -40,7 +40,10 @@ impl Random {
 
     pub(super) fn rule(&mut self, number: u64) -> StoredRule {
         let effect = self.one(&["allow", "allow", "deny"]);
-        let subjects = self.list(&["alice", "bob", "mcias:alice", "local:bob", "oidc:x", ""].map(|name| if name.is_empty() { "zoe" } else { name }));
+        let subjects = self.list(
+            &["alice", "bob", "mcias:alice", "local:bob", "oidc:x", ""]
+                .map(|name| if name.is_empty() { "zoe" } else { name }),
+        );
         let types = self.list(&["human", "system", "anonymous"]);
         let roles = self.list(&["dev", "ops", "admin"]);
         let actions: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();

@@ -21,5 +21,6 @@ mod framing;
 mod large;
 mod limits;
 mod load;
+mod matrix;
 mod tls;
 mod tutorial;

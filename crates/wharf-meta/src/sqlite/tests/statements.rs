@@ -60,8 +60,11 @@ fn plan(database: &Connection, sql: &str) -> String {
 }
 
 /// One of `json_each` walks the list that the request gave, and one of the index of open sessions is bounded by a limit.
-const HARMLESS: [&str; 2] =
-    ["SCAN json_each VIRTUAL TABLE INDEX 1:", "SCAN uploads USING COVERING INDEX uploads_open_by_owner"];
+const HARMLESS: [&str; 3] = [
+    "SCAN json_each VIRTUAL TABLE INDEX 1:",
+    "SCAN uploads USING COVERING INDEX uploads_open_by_owner",
+    "SCAN CONSTANT ROW",
+];
 
 #[test]
 fn no_statement_scans_a_table_or_sorts_one() {
