@@ -22,5 +22,6 @@ mod large;
 mod limits;
 mod load;
 mod matrix;
+mod sign_on;
 mod tls;
 mod tutorial;

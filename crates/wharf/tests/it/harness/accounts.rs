@@ -1,6 +1,6 @@
 //! Accounts, rules and tokens of a server under test, and tokens that it never issued.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -106,11 +106,6 @@ impl Forge {
     /// With a key that the server does not know.
     pub fn stranger(kid: &str) -> Self {
         Self { kid: kid.to_owned(), key: Ed25519KeyPair::generate().expect("a key") }
-    }
-
-    /// The public half, as raw bytes.
-    pub fn public_key(&self) -> &[u8] {
-        self.key.public_key().as_ref()
     }
 
     /// A token of these claims with a good header.

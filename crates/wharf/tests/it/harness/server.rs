@@ -22,7 +22,7 @@ const LIFE_LIMIT: Duration = Duration::from_secs(60);
 pub const ADMIN_PASSWORD: &str = "canary-admin-correct-horse";
 
 /// How many of the newest log lines are kept for the failure output.
-const LOG_LINES: usize = 4_000;
+const LOG_LINES: usize = 50_000;
 
 /// What a server is started with.
 #[derive(Clone)]
