@@ -179,6 +179,21 @@ impl App {
     }
 }
 
+/// Content and metadata of a registry that does not run: nobody else can use them until both are dropped.
+///
+/// # Errors
+///
+/// [`AppError`], that it runs after all among them.
+pub async fn open_offline(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<dyn BlobStore>, Arc<dyn Metadata>), AppError> {
+    let rng: Arc<dyn Rng> = Arc::new(SystemRng);
+    let store = open_store(config, &clock, &rng).await?;
+    let meta = open_meta(config, store.store_id()).await?;
+    Ok((store, meta))
+}
+
 async fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,

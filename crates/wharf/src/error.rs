@@ -24,6 +24,16 @@ pub enum Exit {
     WrongStore,
     /// 5: the storage could not be made to keep what was written.
     NotSynced,
+    /// 6: the server does not know who asks.
+    NotLoggedIn,
+    /// 7: the policy denies it.
+    Denied,
+    /// 8: something that was looked at is not as it should be.
+    Broken,
+    /// 9: the server refuses: there is no such thing, or it is not in a state for that.
+    Refused,
+    /// 10: the server cannot be reached, or asks to come back later.
+    Unreachable,
 }
 
 impl Exit {
@@ -35,6 +45,11 @@ impl Exit {
             Self::InUse => 3,
             Self::WrongStore => 4,
             Self::NotSynced => 5,
+            Self::NotLoggedIn => 6,
+            Self::Denied => 7,
+            Self::Broken => 8,
+            Self::Refused => 9,
+            Self::Unreachable => 10,
         }
     }
 }

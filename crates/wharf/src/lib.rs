@@ -4,8 +4,11 @@
 mod admin_password;
 pub mod app;
 pub mod cli;
+mod client;
 pub mod commands;
 pub mod config;
+mod credentials;
 pub mod error;
 pub mod logging;
+mod table;
 mod text;

@@ -7,8 +7,14 @@ use crate::config::{Loaded, Sources};
 use crate::error::CommandError;
 use crate::logging;
 
+mod account;
+mod audit;
 pub mod config;
+mod login;
+mod policy;
+mod remote;
 pub mod serve;
+mod token;
 
 /// Carries out the command line.
 ///
@@ -23,6 +29,14 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
                 .map_err(|error| CommandError::unexpected("starting to write the log", error))?;
             serve::run(&loaded.config, args.open_mode())
         }
+        Command::Login(args) => login::login(&args),
+        Command::Logout(args) => login::logout(&args.remote),
+        Command::Whoami(args) => login::whoami(&args.remote),
+        Command::Account(command) => account::run(&command),
+        Command::Token(command) => token::run(&command),
+        Command::Policy(command) => policy::run(&command),
+        Command::Audit(command) => audit::run(&command),
+        Command::Keys(command) => audit::keys(&command),
         Command::Config(args) => config::run(&args.command),
         Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
     }

@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod admin_cli;
 mod cli;
 mod clients;
 mod config;

@@ -43,7 +43,10 @@ impl World {
 
     fn tool(&self, name: &str) -> Tool {
         let auth = self.path(&format!("{name}-auth.json"));
-        Tool::new(name).env("REGISTRY_AUTH_FILE", &auth).env("DOCKER_CONFIG", self.path(name)).inside(self.directory.path())
+        Tool::new(name)
+            .env("REGISTRY_AUTH_FILE", &auth)
+            .env("DOCKER_CONFIG", self.path(name))
+            .inside(self.directory.path())
     }
 
     async fn is_there(&self, repository: &str) -> bool {
@@ -202,11 +205,16 @@ async fn s034_a_job_pushes_to_its_own_repository_and_nowhere_else() {
     let skopeo = |place: &str, token: &str| {
         let copy = "copy --preserve-digests --dest-tls-verify=false oci:image:latest";
         let place = format!("docker://{}/{place}", server.address());
-        Tool::new("skopeo").arg("--insecure-policy").args(copy).args(&format!("--dest-creds job:{token} {place}")).inside(directory.path())
+        Tool::new("skopeo")
+            .arg("--insecure-policy")
+            .args(copy)
+            .args(&format!("--dest-creds job:{token} {place}"))
+            .inside(directory.path())
     };
     skopeo("team/app:v1", &token).ok().await;
     skopeo("team/other:v1", &token).fails().await;
-    let bearer = server.client().authorized(basic("job", &token)).fetch_token(&["repository:team/app:pull,push,delete"]).await;
+    let bearer =
+        server.client().authorized(basic("job", &token)).fetch_token(&["repository:team/app:pull,push,delete"]).await;
     let said = bearer_payload(&bearer);
     assert_eq!(said["sub"], "team/app");
     assert_eq!(said["access"][0]["actions"], json!(["pull", "push"]));
@@ -249,8 +257,13 @@ async fn s073_no_log_line_holds_a_secret() {
     let mut carol = server.client().authorized(basic("carol", PASSWORD));
     let sso = carol.fetch_token(&[]).await;
     for authorization in [
-        format!("Bearer {bearer}"), format!("Bearer {sso}"), basic("ci", &robot), format!("Bearer {robot}"),
-        basic("alice", "canary-wrong-password"), "Bearer canary-garbage".to_owned(), "Digest canary-digest".to_owned(),
+        format!("Bearer {bearer}"),
+        format!("Bearer {sso}"),
+        basic("ci", &robot),
+        format!("Bearer {robot}"),
+        basic("alice", "canary-wrong-password"),
+        "Bearer canary-garbage".to_owned(),
+        "Digest canary-digest".to_owned(),
     ] {
         let mut client = server.client().authorized(authorization);
         client.get("/v2/").await;
@@ -258,7 +271,8 @@ async fn s073_no_log_line_holds_a_secret() {
     }
     server.client().get("/v2/token?account=x&password=canary-in-the-query").await;
     let change = json!({ "current": "canary-alice-password", "new": "canary-new-password" });
-    let change = Request::new("PUT", "/api/v1/me/password").header("Content-Type", "application/json").body(change.to_string());
+    let change =
+        Request::new("PUT", "/api/v1/me/password").header("Content-Type", "application/json").body(change.to_string());
     alice.send(change).await.expect(204);
     server.wait_for_log("PUT /api/v1/me/password");
 

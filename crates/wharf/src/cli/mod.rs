@@ -1,10 +1,17 @@
 //! The command line. The doc comments are the help texts.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::Flag;
+
+pub use remote::{
+    AccountCommand, AuditCommand, EffectArg, IdArgs, KeysCommand, LoginArgs, NameArgs, PolicyCommand, RemoteArgs,
+    RuleArgs, ServerArgs, TokenCommand,
+};
 
 /// Wharf, a container registry: one binary and a directory.
 ///
@@ -20,14 +27,18 @@ pub struct Cli {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  wharf serve --open                      a registry on 127.0.0.1:5000, data in ./wharf-data
+  wharf serve                             a registry on 127.0.0.1:5000, data in ./wharf-data
+  docker login 127.0.0.1:5000             with the account and password that it printed
   docker tag alpine 127.0.0.1:5000/alpine
   docker push 127.0.0.1:5000/alpine
 
 Exit codes:
   0 done                                     3 data directory in use by another process
   1 unexpected failure                       4 database of another store or version
-  2 wrong configuration or command line      5 storage does not keep what is written";
+  2 wrong configuration or command line      5 storage does not keep what is written
+  6 not logged in                            7 denied by the policy
+  8 something is not as it should be         9 the server refuses, as it says
+ 10 the server cannot be reached";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -38,6 +49,27 @@ pub enum Command {
     /// SIGTERM or Ctrl-C stops it after the requests in flight; a second one stops it at once.
     #[command(after_help = format!("{SERVE_EXAMPLES}\n\n{PRECEDENCE}"))]
     Serve(ServeArgs),
+    /// Log in to a registry, and keep a token for the commands below
+    Login(LoginArgs),
+    /// Log out: delete that token, there and here
+    Logout(ServerArgs),
+    /// Show who one is there, and what one may do
+    Whoami(ServerArgs),
+    /// People and robots
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Who may do what, and why
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// What happened
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// The keys that sign bearer tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version
@@ -46,10 +78,14 @@ pub enum Command {
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  wharf serve --open
-  wharf serve --open --data /srv/wharf --read-only
-  wharf serve --open --open --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem
-  wharf serve --open --config wharf.toml --set registry.delete_tags=true";
+  wharf serve
+  wharf serve --data /srv/wharf --read-only
+  wharf serve --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem
+  wharf serve --config wharf.toml --set registry.delete_tags=true
+  wharf serve --open                      for experiments: no accounts, everybody may do everything
+
+The first start makes the account `admin` and prints its password, once. It can be
+given in WHARF_ADMIN_PASSWORD, or in a file that WHARF_ADMIN_PASSWORD_FILE names.";
 
 /// Arguments of `wharf serve`.
 #[derive(Args, Debug)]

@@ -1,0 +1,258 @@
+//! The administration API from the outside: one request, its JSON, and what to do when it is refused.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Method, StatusCode};
+use serde_json::Value;
+use url::{Host, Url};
+use wharf_base::Secret;
+
+use crate::cli::RemoteArgs;
+use crate::credentials::{self, Entry};
+use crate::error::{CommandError, Exit};
+
+/// The server of a command that names none, on a machine where nobody has logged in.
+const LOCAL: &str = "http://127.0.0.1:5000";
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is sent as `Authorization`.
+#[derive(Clone, Debug)]
+pub(crate) enum Login {
+    /// Nothing.
+    Nobody,
+    /// A name and a password.
+    Password(String, Secret<String>),
+    /// A token.
+    Token(Secret<String>),
+}
+
+/// A server, and who one is there.
+pub(crate) struct Api {
+    http: reqwest::Client,
+    base: Url,
+    login: Login,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    /// The body as JSON; nothing where there is none.
+    pub(crate) fn json(&self) -> Result<Value, CommandError> {
+        if self.text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&self.text).map_err(|error| {
+            CommandError::unexpected("reading the server's answer", error)
+                .with_hint("is this the address of a Wharf registry?")
+        })
+    }
+}
+
+/// The server that a command is for: `--server`, `WHARF_SERVER`, the one logged in to last, or the one on this machine.
+pub(crate) fn server(args: &RemoteArgs) -> Result<Url, CommandError> {
+    let named = args.server.clone().or_else(|| std::env::var("WHARF_SERVER").ok().filter(|name| !name.is_empty()));
+    let text = match named {
+        Some(text) => text,
+        None => credentials::read(&credentials::path()?)?.default.unwrap_or_else(|| LOCAL.to_owned()),
+    };
+    parse_server(&text, args.insecure_http)
+}
+
+/// A URL, or a host, which is `https://` then; without a path at its end.
+pub(crate) fn parse_server(text: &str, insecure_http: bool) -> Result<Url, CommandError> {
+    let usage = |problem: String| CommandError::new(Exit::Usage, problem);
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = Url::parse(&with_scheme).map_err(|error| {
+        usage(format!("{text:?} is not the address of a server: {error}"))
+            .with_hint("write for example https://registry.example.org")
+    })?;
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err(usage(format!("{text:?} names no host"))),
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback || insecure_http => Ok(url),
+        "http" => Err(usage(format!("{url} is not encrypted: everybody on the way could read what is sent"))
+            .with_hint("use https://, or say --insecure-http if the way there is safe")),
+        other => Err(usage(format!("{other}:// is not spoken here, only https:// and http://"))),
+    }
+}
+
+/// The text that credentials are kept under.
+pub(crate) fn key(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+impl Api {
+    /// The server of `args`, with what is kept for it, or the token in `WHARF_TOKEN`.
+    pub(crate) fn connect(args: &RemoteArgs) -> Result<Self, CommandError> {
+        let base = server(args)?;
+        let kept = credentials::read(&credentials::path()?)?.servers.remove(&key(&base));
+        let from_environment = std::env::var("WHARF_TOKEN").ok().filter(|token| !token.is_empty());
+        let login = match (from_environment, &kept) {
+            (Some(token), _) => Login::Token(token.into()),
+            (None, Some(Entry { token, .. })) => Login::Token(token.as_str().into()),
+            (None, None) => Login::Nobody,
+        };
+        Self::new(base, login, ca_certificate(args).or_else(|| kept.and_then(|kept| kept.ca_certificate)))
+    }
+
+    /// The server at `base`.
+    pub(crate) fn new(base: Url, login: Login, ca: Option<PathBuf>) -> Result<Self, CommandError> {
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = ca {
+            let failed = |error: &dyn std::error::Error| {
+                let problem = format!("{} cannot be read as certificates in PEM: {error}", path.display());
+                CommandError::new(Exit::Usage, problem)
+            };
+            let pem = std::fs::read(&path).map_err(|error| failed(&error))?;
+            builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?);
+        }
+        let http = builder.build().map_err(|error| CommandError::unexpected("setting up the connection", error))?;
+        Ok(Self { http, base, login })
+    }
+
+    /// The server's address.
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Reply, CommandError> {
+        self.send(Method::GET, path, None, &[])
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Result<Reply, CommandError> {
+        self.send(Method::DELETE, path, None, &[])
+    }
+
+    pub(crate) fn write(&self, method: Method, path: &str, body: &Value) -> Result<Reply, CommandError> {
+        self.send(method, path, Some(body), &[])
+    }
+
+    /// One request, on a thread of its own: commands do one thing after another.
+    pub(crate) fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<Reply, CommandError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
+        runtime.block_on(self.exchange(method, path, body, headers))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<Reply, CommandError> {
+        let url = format!("{}/api/v1{path}", key(&self.base));
+        let mut request = self.http.request(method, url).header(ACCEPT, "application/json");
+        request = match &self.login {
+            Login::Nobody => request,
+            Login::Password(name, password) => request.basic_auth(name, Some(password.expose())),
+            Login::Token(token) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+                    .map_err(|_| CommandError::new(Exit::Usage, "the token holds characters that no token has"))?;
+                value.set_sensitive(true);
+                request.header(AUTHORIZATION, value)
+            }
+        };
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.map_err(|error| self.unreachable(error))?;
+        if status.is_success() {
+            return Ok(Reply { headers, text });
+        }
+        Err(self.refused(status, &headers, &text))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> CommandError {
+        let hint = "see that the server runs, and name it with --server or WHARF_SERVER";
+        let error = error.without_url();
+        let innermost = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
+        let problem = format!(
+            "{} cannot be reached: {}",
+            key(&self.base),
+            innermost.map_or_else(String::new, ToString::to_string)
+        );
+        CommandError::new(Exit::Unreachable, problem).with_hint(hint)
+    }
+
+    /// What the server says against it, in its own words.
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, text: &str) -> CommandError {
+        let problem: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        let detail = problem["detail"]
+            .as_str()
+            .map_or_else(|| format!("the server answers with status {status}"), str::to_owned);
+        let server = key(&self.base);
+        match status {
+            StatusCode::UNAUTHORIZED => CommandError::new(Exit::NotLoggedIn, format!("{server}: {detail}"))
+                .with_hint(format!("run `wharf login {server}`")),
+            StatusCode::FORBIDDEN => CommandError::new(Exit::Denied, format!("{server}: {detail}")),
+            StatusCode::BAD_REQUEST => CommandError::new(Exit::Usage, detail),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let wait = headers.get("retry-after").and_then(|value| value.to_str().ok()).unwrap_or("some");
+                CommandError::new(Exit::Unreachable, detail).with_hint(format!("try again in {wait} seconds"))
+            }
+            _ => CommandError::new(Exit::Refused, detail),
+        }
+    }
+}
+
+/// `--ca-certificate`, or `WHARF_CA_CERTIFICATE`.
+pub(crate) fn ca_certificate(args: &RemoteArgs) -> Option<PathBuf> {
+    let set = || std::env::var_os("WHARF_CA_CERTIFICATE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    args.ca_certificate.clone().or_else(set)
+}
+
+/// `text` in a path or a query.
+pub(crate) fn escape(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escape, key, parse_server};
+
+    #[test]
+    fn a_server_is_a_url_or_a_host() {
+        let parsed = |text: &str| parse_server(text, false).map(|url| key(&url)).map_err(|error| error.to_string());
+        assert_eq!(parsed("registry.example.org"), Ok("https://registry.example.org".to_owned()));
+        assert_eq!(parsed("https://r.example:5000/"), Ok("https://r.example:5000".to_owned()));
+        assert_eq!(parsed("http://127.0.0.1:5000"), Ok("http://127.0.0.1:5000".to_owned()));
+        assert_eq!(parsed("http://localhost:5000"), Ok("http://localhost:5000".to_owned()));
+        assert!(parsed("http://r.example").unwrap_err().contains("--insecure-http"));
+        assert!(parse_server("http://r.example", true).is_ok());
+        assert!(parsed("ftp://r.example").is_err());
+    }
+
+    #[test]
+    fn what_stands_in_a_path_ends_nowhere_else() {
+        assert_eq!(escape("a/b?c d&e+f"), "a%2Fb%3Fc%20d%26e%2Bf");
+    }
+}

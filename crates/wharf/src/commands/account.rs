@@ -1,0 +1,97 @@
+//! `wharf account`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use wharf_base::{SystemClock, SystemRng};
+use wharf_meta::Metadata;
+
+use super::print;
+use super::remote::{list, new_password, pages, show};
+use crate::app::{self, AppError};
+use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
+use crate::client::{Api, escape};
+use crate::error::{CommandError, Exit};
+use crate::table::Column;
+
+const COLUMNS: [Column; 6] = [
+    ("NAME", "name"),
+    ("TYPE", "account_type"),
+    ("ROLES", "roles"),
+    ("ENABLED", "enabled"),
+    ("CREATED", "created_at"),
+    ("BY", "created_by"),
+];
+
+/// Carries out the command.
+pub(super) fn run(command: &AccountCommand) -> Result<(), CommandError> {
+    match command {
+        AccountCommand::Ls(args) => {
+            let api = Api::connect(&args.remote)?;
+            list(pages(&api, "/accounts", None)?, &COLUMNS, args.remote.json)
+        }
+        AccountCommand::Show(NameArgs { name, remote }) => {
+            let found = Api::connect(remote)?.get(&path(name))?.json()?;
+            show(&found, &COLUMNS, remote.json)
+        }
+        AccountCommand::Create { name, robot, roles, password_stdin, remote } => {
+            let mut body =
+                json!({ "name": name, "account_type": if *robot { "system" } else { "human" }, "roles": roles });
+            if !robot {
+                body["password"] = new_password(*password_stdin)?.expose().as_str().into();
+            }
+            let made = Api::connect(remote)?.write(Method::POST, "/accounts", &body)?.json()?;
+            show(&made, &COLUMNS, remote.json)
+        }
+        AccountCommand::SetRoles { name, roles, remote } => change(name, &json!({ "roles": roles }), remote),
+        AccountCommand::Enable(args) => change(&args.name, &json!({ "enabled": true }), &args.remote),
+        AccountCommand::Disable(args) => change(&args.name, &json!({ "enabled": false }), &args.remote),
+        AccountCommand::SetPassword { name, password_stdin, remote } => {
+            let body = json!({ "password": new_password(*password_stdin)?.expose() });
+            Api::connect(remote)?.write(Method::PUT, &format!("{}/password", path(name)), &body)?;
+            print(&format!("{name} has a new password\n"))
+        }
+        AccountCommand::Delete(NameArgs { name, remote }) => {
+            Api::connect(remote)?.delete(&path(name))?;
+            print(&format!("account {name} is deleted, and its tokens with it\n"))
+        }
+        AccountCommand::ResetAdmin { data } => reset_admin(data),
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/accounts/{}", escape(name))
+}
+
+fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandError> {
+    let changed = Api::connect(remote)?.write(Method::PATCH, &path(name), body)?.json()?;
+    show(&changed, &COLUMNS, remote.json)
+}
+
+/// On the data directory itself, which nobody else may use meanwhile.
+fn reset_admin(data: &Path) -> Result<(), CommandError> {
+    if !data.is_dir() {
+        return Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
+            .with_hint("name the directory of your registry with --data"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
+    let password = runtime.block_on(async {
+        let config = crate::config::Config {
+            storage: crate::config::Storage { data: data.to_owned() },
+            ..crate::config::Config::default()
+        };
+        let clock = Arc::new(SystemClock::new());
+        let rng = SystemRng;
+        // The store is what keeps a second process out.
+        let (store, meta): (_, Arc<dyn Metadata>) = app::open_offline(&config, clock.clone()).await?;
+        let password = wharf_identity::reset_admin(&*meta, &*clock, &rng).await.map_err(AppError::Identity)?;
+        let closed = meta.close().await;
+        drop(store);
+        closed.map_err(|error| CommandError::unexpected("closing the metadata database", error))?;
+        Ok::<_, CommandError>(password)
+    })?;
+    print(&format!("The new password of `admin`, shown this once:\n\n    {}\n", password.expose()))
+}

@@ -1,0 +1,189 @@
+//! The command line against a running registry: one administrator's day, command by command.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::{ADMIN_PASSWORD, Wharf, basic, binary};
+
+struct Terminal {
+    server: Wharf,
+    home: TempDir,
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+struct Ran {
+    exit: i32,
+    out: String,
+    err: String,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        Self { server: Wharf::with_accounts(), home: tempfile::tempdir().unwrap() }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// Runs `wharf` with the words of `args`; quotes hold a word together.
+    fn run(&self, args: &str, input: &str) -> Ran {
+        let mut command = Command::new(binary());
+        for (index, part) in args.split('\'').enumerate() {
+            match index % 2 {
+                0 => _ = command.args(part.split_whitespace()),
+                _ => _ = command.arg(part),
+            }
+        }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path().join("config"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that wants no input may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ran { exit: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    #[track_caller]
+    fn ok(&self, args: &str, input: &str) -> String {
+        let ran = self.run(args, input);
+        assert_eq!(ran.exit, 0, "wharf {args}\n{}\n{}", ran.out, ran.err);
+        ran.out
+    }
+
+    #[track_caller]
+    fn fails(&self, args: &str, exit: i32, says: &str) {
+        let ran = self.run(args, "");
+        assert_eq!(ran.exit, exit, "wharf {args}\n{}\n{}", ran.out, ran.err);
+        assert!(ran.err.contains(says), "wharf {args}\n{}", ran.err);
+    }
+
+    fn login(&self) {
+        let said = self.ok(&format!("login {} -u admin --password-stdin", self.url()), ADMIN_PASSWORD);
+        assert!(said.starts_with(&format!("logged in to {} as admin", self.url())), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_administrators_day() {
+    let terminal = Terminal::new();
+    terminal.fails(&format!("account ls --server {}", terminal.url()), 6, "hint: run `wharf login http://127.0.0.1");
+    let wrong = terminal.run(&format!("login {} -u admin --password-stdin", terminal.url()), "not the password");
+    assert_eq!(wrong.exit, 6, "{wrong:?}");
+    terminal.login();
+    let kept = std::fs::read_to_string(terminal.home.path().join("config/wharf/credentials.toml")).unwrap();
+    assert!(!kept.contains(ADMIN_PASSWORD), "the password is not kept");
+    assert!(terminal.ok("whoami", "").contains("policy:manage"));
+
+    terminal.ok("account create alice --role dev --password-stdin", "canary-alice-password\n");
+    terminal.ok("account create ci --robot", "");
+    let accounts: serde_json::Value = serde_json::from_str(&terminal.ok("account ls --json", "")).unwrap();
+    let names: Vec<&str> = accounts.as_array().unwrap().iter().map(|account| account["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["admin", "alice", "ci"]);
+    terminal.fails("account create alice --robot", 9, "there is an account alice already");
+    terminal.fails("account create Alice --robot", 2, "name must be 1 to 128 lower-case letters");
+    terminal.fails("account disable admin", 9, "is the last account");
+    terminal.fails("account show nobody", 9, "there is no account nobody");
+
+    // The secret stands alone on standard output, so that a script can take it.
+    let secret = terminal.ok("token create --account ci --scope 'repository:team/**:pull,push' --days 30", "");
+    let secret = secret.trim_end();
+    assert!(secret.starts_with("wharf_") && secret.len() == 55, "{secret}");
+    terminal.fails("token create --account ci --scope 'repository:team/**:fly'", 2, "\"fly\" is not pull, push, delete or *");
+    terminal.fails("token create --days 400", 2, "life_days must be from 1 to 365");
+
+    let mut robot = terminal.server.client().authorized(basic("ci", secret));
+    robot.get("/v2/team/app/tags/list").await.expect(403);
+    let explained = terminal.ok("policy explain --as ci push team/app", "");
+    assert!(explained.starts_with("deny: no rule matches"), "{explained}");
+    terminal.fails("policy explain --as ci push team/app --exit-code", 7, "deny: no rule matches");
+    let rule = "policy create --effect allow --subject ci --action pull --action push --repository 'team/**' --json";
+    let rule: serde_json::Value = serde_json::from_str(&terminal.ok(rule, "")).unwrap();
+    let id = rule[0]["id"].as_str().unwrap();
+    robot.get("/v2/team/app/tags/list").await.expect(404);
+    assert!(terminal.ok("policy explain --as ci push team/app", "").starts_with(&format!("allow: rule {id} matches")));
+    terminal.ok(&format!("policy disable {id}"), "");
+    robot.get("/v2/team/app/tags/list").await.expect(403);
+    terminal.ok(&format!("policy enable {id}"), "");
+    robot.put_blob("team/app", &b"content"[..]).await;
+
+    terminal.fails("policy create --effect allow --repository 'team/['", 2, "is not a pattern: a class has no end");
+    terminal.fails("policy create --effect deny", 2, "matches every request there is");
+    terminal.fails("policy create --effect deny --matches-everything", 9, "could not manage the policy any more");
+    terminal.fails("policy delete builtin:human", 9, "is built in");
+    let freeze = terminal.home.path().join("freeze.json");
+    std::fs::write(&freeze, r#"{"effect":"deny","actions":["registry:push"],"repositories":["team/**"]}"#).unwrap();
+    let simulated = terminal.ok(&format!("policy simulate --add --file {}", freeze.display()), "");
+    assert!(simulated.contains("1 would be answered differently"), "{simulated}");
+
+    let audit = terminal.ok("audit ls --principal ci", "");
+    assert!(audit.contains("blob.push"), "{audit}");
+    assert!(terminal.ok("audit ls --action rule.create", "").contains(id));
+    assert!(terminal.ok("keys rotate", "").contains("wharf-"));
+    let exported = terminal.ok("audit export", "");
+    assert!(exported.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{exported}");
+
+    terminal.ok("account disable ci", "");
+    robot.get("/v2/").await.expect(401);
+    terminal.ok("account delete ci", "");
+    terminal.ok("logout", "");
+    terminal.fails(&format!("whoami --server {}", terminal.url()), 6, "you are not logged in");
+}
+
+#[tokio::test]
+async fn b145_an_audit_log_that_was_edited_is_found_out() {
+    let terminal = Terminal::new();
+    terminal.login();
+    terminal.ok("account create ci --robot", "");
+    terminal.server.wait_for_log("the audit log is sealed");
+    assert!(terminal.ok("audit verify", "").contains("all as they were sealed"));
+    let database = rusqlite::Connection::open(terminal.server.data().join("wharf.db")).unwrap();
+    database.execute("update audit_log set principal = 'somebody' where sequence = 1", []).unwrap();
+    terminal.fails("audit verify", 8, "record 1: it, or what stands before it, was edited");
+}
+
+#[tokio::test]
+async fn s080_a_lost_password_is_made_anew_on_the_machine_itself() {
+    let mut terminal = Terminal::new();
+    let data = terminal.server.data().to_owned();
+    let reset = format!("account reset-admin --data {}", data.display());
+    terminal.fails(&reset, 3, "already in use by process");
+    terminal.fails("account reset-admin --data /nowhere", 2, "there is no data directory");
+    terminal.server.stop();
+    let said = terminal.ok(&reset, "");
+    let password = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap().to_owned();
+    terminal.server.restart();
+    let mut admin = terminal.server.client().authorized(basic("admin", &password));
+    admin.get("/api/v1/me").await.expect(200);
+    let mut before = terminal.server.client().authorized(basic("admin", ADMIN_PASSWORD));
+    before.get("/api/v1/me").await.expect(401);
+}
+
+/// S-003, B-140: a row that somebody has damaged neither allows nor denies, and is told of.
+#[tokio::test]
+async fn b140_a_damaged_rule_is_out_of_effect_and_reported() {
+    let mut terminal = Terminal::new();
+    terminal.login();
+    let rule = "policy create --effect deny --subject admin --action pull --repository 'secret/**' --json";
+    let rule: serde_json::Value = serde_json::from_str(&terminal.ok(rule, "")).unwrap();
+    let id = rule[0]["id"].as_str().unwrap().to_owned();
+    terminal.server.stop();
+    let database = rusqlite::Connection::open(terminal.server.data().join("wharf.db")).unwrap();
+    database.execute("update policy_rules set rule_json = '{\"effect\":\"allow\",\"repositorys\":[]}'", []).unwrap();
+    drop(database);
+    terminal.server.restart();
+    terminal.server.wait_for_log(&format!("policy rule {id} is not in force: repositorys is not a member of a rule"));
+    let mut nobody = terminal.server.client();
+    nobody.get("/v2/secret/app/tags/list").await.expect(401);
+    let mut admin = terminal.server.client().authorized(basic("admin", ADMIN_PASSWORD));
+    admin.get("/v2/secret/app/tags/list").await.expect(404);
+    let listed = admin.get("/api/v1/policy/rules").await.expect(200).json();
+    assert!(listed["items"][0]["problem"].as_str().unwrap().contains("repositorys"), "{listed}");
+}
