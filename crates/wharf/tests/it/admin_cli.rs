@@ -85,7 +85,8 @@ async fn an_administrators_day() {
     terminal.ok("account create alice --role dev --password-stdin", "canary-alice-password\n");
     terminal.ok("account create ci --robot", "");
     let accounts: serde_json::Value = serde_json::from_str(&terminal.ok("account ls --json", "")).unwrap();
-    let names: Vec<&str> = accounts.as_array().unwrap().iter().map(|account| account["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        accounts.as_array().unwrap().iter().map(|account| account["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["admin", "alice", "ci"]);
     terminal.fails("account create alice --robot", 9, "there is an account alice already");
     terminal.fails("account create Alice --robot", 2, "name must be 1 to 128 lower-case letters");
@@ -96,7 +97,11 @@ async fn an_administrators_day() {
     let secret = terminal.ok("token create --account ci --scope 'repository:team/**:pull,push' --days 30", "");
     let secret = secret.trim_end();
     assert!(secret.starts_with("wharf_") && secret.len() == 55, "{secret}");
-    terminal.fails("token create --account ci --scope 'repository:team/**:fly'", 2, "\"fly\" is not pull, push, delete or *");
+    terminal.fails(
+        "token create --account ci --scope 'repository:team/**:fly'",
+        2,
+        "\"fly\" is not pull, push, delete or *",
+    );
     terminal.fails("token create --days 400", 2, "life_days must be from 1 to 365");
 
     let mut robot = terminal.server.client().authorized(basic("ci", secret));

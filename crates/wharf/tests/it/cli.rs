@@ -33,7 +33,7 @@ speaks the distribution specification.
     assert!(squeezed(&text).starts_with(&squeezed(expected)), "{text}");
     for line in [
         "Usage: wharf <COMMAND>",
-        "  wharf serve --open                      a registry on 127.0.0.1:5000, data in ./wharf-data",
+        "  wharf serve                             a registry on 127.0.0.1:5000, data in ./wharf-data",
     ] {
         assert!(text.lines().any(|said| said == line), "{line:?} is not in\n{text}");
     }
@@ -64,7 +64,8 @@ fn the_help_of_serve_names_every_flag_with_its_variable_and_default() {
         "--log-level <LEVEL>",
         "--set <SECTION.KEY=VALUE>",
         "Flags win over environment variables",
-        "wharf serve --open --open --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem",
+        "wharf serve --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem",
+        "WHARF_ADMIN_PASSWORD_FILE",
         "[exit 0]",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");

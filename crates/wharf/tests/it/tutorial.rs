@@ -1,5 +1,5 @@
-//! The tutorial is run as it is printed: every command in its `console` blocks, in order, in one directory, with
-//! the output compared to what it says.
+//! The documents are run as they are printed: every command in their `console` blocks, in order, in one directory, with
+//! the output compared to what they say. Their examples of configuration are checked.
 //!
 //! In the text, `…` stands for anything within a line, and a line that is only `…` for any number of lines. The
 //! registry of the tutorial runs on a free port instead of 5000, so that the test can run beside a registry.
@@ -21,12 +21,39 @@ struct Step {
 
 #[test]
 fn the_tutorial_says_what_happens() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text = fs::read_to_string(root.join("docs/tutorial.md")).expect("docs/tutorial.md");
+    check("tutorial.md");
+}
+
+#[test]
+fn the_document_on_accounts_says_what_happens() {
+    check("accounts.md");
+}
+
+#[test]
+fn the_examples_of_configuration_are_valid() {
+    for document in ["mcias.md", "keyless-ci.md"] {
+        let text = fs::read_to_string(documents().join(document)).expect(document);
+        let (_, rest) = text.split_once("```toml\n").expect("an example");
+        let (example, _) = rest.split_once("```").expect("its end");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("wharf.toml");
+        fs::write(&path, example).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+        let output = command.args(["config", "check", "--config"]).arg(&path).output().expect("wharf");
+        assert!(output.status.success(), "{document}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn documents() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+fn check(document: &str) {
+    let text = fs::read_to_string(documents().join(document)).expect(document);
     let port = free_port();
     let text = text.replace(":5000", &format!(":{port}"));
     let steps = steps(&text);
-    assert!(steps.len() > 10, "the tutorial has only {} commands", steps.len());
+    assert!(steps.len() > 10, "{document} has only {} commands", steps.len());
 
     let directory = tempfile::tempdir().expect("a directory");
     let transcript = run(directory.path(), &steps, port);
@@ -35,13 +62,13 @@ fn the_tutorial_says_what_happens() {
         let found: Vec<&str> = output.lines().collect();
         assert!(
             matches(&expected, &found),
-            "docs/tutorial.md:{}: `{}`\n--- the tutorial says\n{}\n--- it printed\n{output}",
+            "docs/{document}:{}: `{}`\n--- it says\n{}\n--- it printed\n{output}",
             step.line,
             step.command,
             expected.join("\n"),
         );
     }
-    assert_eq!(transcript.len(), steps.len(), "the tutorial stopped after {} commands", transcript.len());
+    assert_eq!(transcript.len(), steps.len(), "{document} stopped after {} commands", transcript.len());
 }
 
 fn free_port() -> u16 {
@@ -62,7 +89,7 @@ fn steps(text: &str) -> Vec<Step> {
                     steps.push(Step { line: index + 1, command: command.to_owned(), expected: Vec::new() });
                 }
                 (None, Some(step)) => step.expected.push(line.to_owned()),
-                (None, None) => panic!("docs/tutorial.md:{}: output before the first command", index + 1),
+                (None, None) => panic!("line {}: output before the first command", index + 1),
             },
         }
     }
@@ -84,6 +111,8 @@ fn run(directory: &Path, steps: &[Step], port: u16) -> Vec<String> {
         .current_dir(directory)
         .env("PATH", path)
         .env("HOME", directory)
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("DOCKER_CONFIG")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
