@@ -21,12 +21,18 @@ const USES_MAX: usize = 10_000;
 /// Below this a later use of a token is not worth writing.
 const USE_STEP_MICROS: i64 = 60_000_000;
 
+/// What was read, and under which number.
+type Known<T> = (u64, Arc<T>);
+
+/// A token with the account it is of.
+type OfAccount = (ApiToken, Account);
+
 pub(crate) struct Directory {
     meta: Arc<dyn Metadata>,
     generation: AtomicU64,
-    accounts: Cache<String, (u64, Arc<Account>)>,
-    tokens: Cache<[u8; 32], (u64, Arc<(ApiToken, Account)>)>,
-    by_id: Cache<TokenId, (u64, Arc<(ApiToken, Account)>)>,
+    accounts: Cache<String, Known<Account>>,
+    tokens: Cache<[u8; 32], Known<OfAccount>>,
+    by_id: Cache<TokenId, Known<OfAccount>>,
     uses: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
@@ -63,7 +69,7 @@ impl Directory {
         Ok(Some(account))
     }
 
-    pub(crate) async fn token(&self, sha256: &[u8; 32]) -> wharf_meta::Result<Option<Arc<(ApiToken, Account)>>> {
+    pub(crate) async fn token(&self, sha256: &[u8; 32]) -> wharf_meta::Result<Option<Arc<OfAccount>>> {
         let generation = self.generation();
         if let Some((at, found)) = self.tokens.get(sha256)
             && at == generation
@@ -75,7 +81,7 @@ impl Directory {
         Ok(Some(found))
     }
 
-    pub(crate) async fn token_by_id(&self, id: TokenId) -> wharf_meta::Result<Option<Arc<(ApiToken, Account)>>> {
+    pub(crate) async fn token_by_id(&self, id: TokenId) -> wharf_meta::Result<Option<Arc<OfAccount>>> {
         let generation = self.generation();
         if let Some((at, found)) = self.by_id.get(&id)
             && at == generation

@@ -32,7 +32,7 @@ pub fn simulate(asked: impl IntoIterator<Item = Asked>, current: &RuleSet, propo
         let question =
             Question { principal: &asked.principal, action: asked.action, repository: asked.repository.as_ref() };
         let (now, then) = (evaluate(&question, current), evaluate(&question, proposed));
-        (now.allowed != then.allowed).then(|| Change { asked, now, then })
+        (now.allowed != then.allowed).then_some(Change { asked, now, then })
     });
     changes.collect()
 }

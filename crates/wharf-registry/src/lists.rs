@@ -102,9 +102,12 @@ impl Registry {
         // The token of this request is for the catalog alone; what may be pulled is a question about the principal.
         let mut asker = ok.asker().clone();
         asker.limits.bearer = None;
+        if length == 0 {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
         let mut shown = Vec::new();
         let mut last = after.map(str::to_owned);
-        while length > 0 {
+        loop {
             let found = self.parts.meta.repositories(last.as_deref(), CATALOG_PORTION).await;
             let found = found.map_err(Error::meta("listing repositories"))?;
             let is_end = found.len() < CATALOG_PORTION as usize;

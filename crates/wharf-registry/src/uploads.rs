@@ -47,7 +47,7 @@ impl Claimed {
 }
 
 enum Claiming {
-    Open(Claimed),
+    Open(Box<Claimed>),
     Finished(Digest),
 }
 
@@ -220,7 +220,7 @@ impl Registry {
                     offset_bytes: *offset_bytes,
                     hash_state: HashState::from_bytes(state.clone()),
                 });
-                Ok(Claiming::Open(Claimed { ok: ok.clone(), upload, checkpoint, claim }))
+                Ok(Claiming::Open(Box::new(Claimed { ok: ok.clone(), upload, checkpoint, claim })))
             }
         }
     }
@@ -344,7 +344,7 @@ impl Registry {
         }
     }
 
-    async fn complete(&self, claimed: Claimed, digest: Digest, chunk: Chunk) -> Result<FinishedBlob, Error> {
+    async fn complete(&self, claimed: Box<Claimed>, digest: Digest, chunk: Chunk) -> Result<FinishedBlob, Error> {
         // Nothing has been hashed yet: the digest itself says how to, whatever the session was opened for (P-145).
         let algorithm = if claimed.checkpoint.is_none() { digest.algorithm() } else { claimed.upload.algorithm };
         let writer = self.receive(&claimed, algorithm, chunk).await?;

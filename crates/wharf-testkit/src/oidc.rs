@@ -172,7 +172,7 @@ impl Key {
             }
             SigningKind::Rsa => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-                let document = aws_lc_rs::encoding::Pkcs8V1Der::from(pair.as_der().unwrap());
+                let document = pair.as_der().unwrap();
                 let public = pair.public_key();
                 let (n, e) = (public.modulus(), public.exponent());
                 let jwk = json!({

@@ -236,6 +236,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{escape, key, parse_server};
 

@@ -108,6 +108,7 @@ pub(crate) fn write(path: &Path, credentials: &Credentials) -> Result<(), Comman
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};

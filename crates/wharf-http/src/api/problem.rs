@@ -73,8 +73,8 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// 401. Browsers that fetch from scripts ask the person for a password when they see the scheme Basic; programs
-    /// need to be told which one to use, and cannot be told otherwise.
+    /// 401, with the scheme that programs shall use. A page of ours that fetches from here has to catch it before the
+    /// browser asks the person for a password.
     pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
         let challenge = Challenge::Basic { realm: "wharf".into() };
         Self::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, header_value(&challenge.to_string()))

@@ -9,7 +9,7 @@ use wharf_base::HumanDuration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// Where it is, such as "https://sso.example.org"; without it there is no single sign-on.
+    /// Where it is, such as `https://sso.example.org`; without it there is no single sign-on.
     pub url: Option<String>,
     /// Certificates in PEM of the authorities that its certificate may come from, in place of the system's.
     pub ca_certificate: Option<PathBuf>,

@@ -175,7 +175,7 @@ impl Trust {
             }
         }
         let binds = |claim: &&str| self.claims.get(*claim).is_some_and(|wanted| is_binding(wanted));
-        if !SUBJECT_CLAIMS.iter().any(|claim| binds(&claim)) {
+        if !SUBJECT_CLAIMS.iter().any(binds) {
             complaints.push(
                 "a trust binds no claim that says who somebody is (sub, repository_id, project_path, …) to a value, so \
                  everybody whom the issuer knows would be let in"

@@ -117,13 +117,13 @@ fn naive(rules: &[Rule], question: &Question<'_>) -> bool {
             all &= !anonymous && rule.subjects.iter().any(|entry| names.contains(entry));
         }
         if !rule.account_types.is_empty() {
-            all &= rule.account_types.iter().any(|entry| *entry == who.account_type());
+            all &= rule.account_types.contains(&who.account_type());
         }
         if !rule.roles.is_empty() {
-            all &= rule.roles.iter().any(|entry| who.roles().iter().any(|role| role == entry));
+            all &= rule.roles.iter().any(|entry| who.roles().contains(entry));
         }
         if !rule.actions.is_empty() {
-            all &= rule.actions.iter().any(|entry| *entry == question.action);
+            all &= rule.actions.contains(&question.action);
         }
         if !rule.repositories.is_empty() {
             all &= question

@@ -25,7 +25,7 @@ pub struct RemoteArgs {
 /// Arguments of `wharf login`.
 #[derive(Args, Debug)]
 pub struct LoginArgs {
-    /// The registry's address, such as https://registry.example.org
+    /// The registry's address, such as registry.example.org
     #[arg(value_name = "SERVER")]
     pub address: Option<String>,
     /// The account; asked for if it is not given

@@ -244,7 +244,7 @@ impl Player<'_> {
         let body = reply.json();
         let token = body["token"].as_str().ok_or("no token")?;
         equal("access_token", &body["access_token"].as_str(), &Some(token))?;
-        if !body["expires_in"].as_u64().is_some_and(|seconds| seconds >= 60) {
+        if body["expires_in"].as_u64().is_none_or(|seconds| seconds < 60) {
             return Err("expires_in is not a whole number of at least 60 seconds".into());
         }
         let issued_at = body["issued_at"].as_str().unwrap_or_default();
