@@ -18,6 +18,7 @@ mod config;
 mod conformance;
 mod corpus;
 mod crash;
+mod credentials;
 mod framing;
 mod large;
 mod limits;
