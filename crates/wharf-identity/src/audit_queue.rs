@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub(crate) struct AuditQueue {
     queue: mpsc::Sender<AuditRecord>,
     waiting: tokio::sync::Mutex<mpsc::Receiver<AuditRecord>>,
     lost: AtomicU64,
+    serves: AtomicBool,
     denials: Mutex<HashMap<DenialKey, Denials>>,
     meta: Arc<dyn Metadata>,
     clock: Arc<dyn Clock>,
@@ -55,6 +56,7 @@ impl AuditQueue {
             queue,
             waiting: tokio::sync::Mutex::new(waiting),
             lost: AtomicU64::new(0),
+            serves: AtomicBool::new(false),
             denials: Mutex::default(),
             meta,
             clock,
@@ -67,6 +69,12 @@ impl AuditQueue {
         if self.queue.try_send(record).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The registry begins to serve; that it ends is recorded by [`keep`](Self::keep).
+    pub(crate) fn note_start(&self) {
+        self.serves.store(true, Ordering::Relaxed);
+        self.note(own(self.clock.now(), "server.start"));
     }
 
     /// Takes a denial: the first of its kind at once, the others of the next minute as a count (S-076).
@@ -115,6 +123,9 @@ impl AuditQueue {
             if is_last {
                 while let Ok(record) = waiting.try_recv() {
                     batch.push(record);
+                }
+                if self.serves.load(Ordering::Relaxed) {
+                    batch.push(own(self.clock.now(), "server.stop"));
                 }
             } else {
                 tokio::select! {

@@ -281,6 +281,7 @@ impl Identity {
 
     /// Starts everything that runs beside the requests.
     pub fn spawn_background(self: &Arc<Self>, spawner: &Spawner, shutdown: &Shutdown) {
+        self.audit.note_start();
         spawner.spawn("write the audit log", Arc::clone(&self.audit).keep(shutdown.clone()));
         spawner.spawn("look after tokens and keys", Arc::clone(self).keep_house(shutdown.clone()));
     }

@@ -271,6 +271,11 @@ async fn p096_refresh_tokens_make_room_for_new_ones() {
     assert!(world.identity.log_in_with_refresh_token(&first, &origin).await.is_err(), "the oldest made room");
     let kept = world.meta.tokens_of("alice", TokenKind::Refresh, None, 100).await.expect("tokens");
     assert_eq!(kept.len(), 50);
+    let (id, _) = world.token("alice", NewToken::default()).await;
+    world.identity.set_password(&world.proof(), "alice", "another password".into()).await.expect("a password");
+    let kept = world.meta.tokens_of("alice", TokenKind::Refresh, None, 100).await.expect("tokens");
+    assert!(kept.is_empty(), "a new password ends the logins that the old one began");
+    assert!(world.meta.token_by_id(id).await.expect("an answer").is_some(), "API tokens are managed on their own");
 }
 
 #[test]

@@ -84,6 +84,7 @@ statements! {
     UPDATE = "update accounts set roles = $1, password_hash = $2, enabled = $3, updated_at_us = $4 where name = $5";
     REHASH = "update accounts set password_hash = $1 where name = $2 and password_hash = $3";
     DELETE = "delete from accounts where name = $1";
+    FORGET_LOGINS = "delete from api_tokens where account_id = $1 and kind = 'refresh'";
     OTHER_ADMIN =
         "select 1 from accounts where enabled = 1 and instr(roles, '\"admin\"') > 0 and name > '' and name <> $1 limit 1";
 }
@@ -142,6 +143,10 @@ pub(crate) fn change(
         account.password_hash = Some(hash.clone());
     }
     account.updated_at = now;
+    if change.password_hash.is_some() {
+        // Whoever knew the old password may have a token to fetch others with.
+        tx.prepare_cached(FORGET_LOGINS)?.execute([account.id.to_string()])?;
+    }
     tx.prepare_cached(UPDATE)?.execute(params![
         texts(&account.roles),
         account.password_hash.as_ref().map(|hash| hash.expose()),

@@ -74,12 +74,19 @@ pub struct Registry {
     parts: Parts,
     config: Config,
     sessions: sessions::Claims,
+    /// Rules are loaded by one at a time.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
     /// A registry over `parts`; `config` has passed [`Config::check`].
     pub fn new(parts: Parts, config: Config) -> Arc<Self> {
-        Arc::new(Self { parts, config, sessions: sessions::Claims::default() })
+        Arc::new(Self {
+            parts,
+            config,
+            sessions: sessions::Claims::default(),
+            reloading: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Whether the metadata database and the store answer.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use wharf_base::RuleId;
-use wharf_meta::{AuditFilter, PolicyRule, RuleText, WriteRule};
+use wharf_meta::{AuditFilter, Metadata, PolicyRule, RuleText, WriteRule};
 use wharf_oci::RepositoryName;
 use wharf_policy::{
     Action, Asked, Authorized, Change, Effect, Explanation, PolicyManage, Principal, Question, Rule, RuleError,
-    RuleSet, StoredRule, evaluate, explain, simulate,
+    RuleSet, RuleStore, StoredRule, evaluate, explain, simulate,
 };
 
 use crate::Registry;
@@ -302,10 +303,38 @@ impl Registry {
             WriteRule::Conflict => return Err(RulesError::Conflict),
             WriteRule::TooMany => return Err(RulesError::TooMany),
         };
-        let rules = self.parts.meta.load_enabled_policy_rules().await;
-        let rules = rules.map_err(|error| RulesError::Reload(Box::new(error)))?;
-        self.parts.policy.set_rules(&rules);
+        self.reload_rules().await.map_err(RulesError::Reload)?;
         Ok(rule)
+    }
+
+    /// Puts the stored rules in force, and says which rows are none (S-003). One at a time: whoever loads last has read
+    /// last, so an older set never comes after a newer one.
+    ///
+    /// # Errors
+    ///
+    /// The metadata database did not answer; what was in force stays.
+    pub async fn reload_rules(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let _one = self.reloading.lock().await;
+        self.parts.policy.reload(&Stored(&*self.parts.meta)).await?;
+        for broken in self.parts.policy.rules().broken() {
+            tracing::error!(
+                rule.id = broken.id,
+                "policy rule {} is not in force: {}; mend or delete it with `wharf policy`",
+                broken.id,
+                broken.problem
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The metadata database as the policy knows it.
+struct Stored<'m>(&'m dyn Metadata);
+
+#[async_trait]
+impl RuleStore for Stored<'_> {
+    async fn load_enabled_policy_rules(&self) -> Result<Vec<StoredRule>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.load_enabled_policy_rules().await?)
     }
 }
 

@@ -88,7 +88,6 @@ pub struct App {
     server: Server,
     registry: Arc<Registry>,
     meta: Arc<dyn Metadata>,
-    policy: Arc<Engine>,
     identity: Option<Arc<Identity>>,
     first_password: Option<Secret<String>>,
     spawner: Spawner,
@@ -124,7 +123,6 @@ impl App {
             }
         };
         let policy = Arc::new(policy);
-        reload_rules(&policy, &*meta).await.map_err(AppError::Rules)?;
         let parts = wharf_registry::Parts {
             meta: Arc::clone(&meta),
             store,
@@ -134,15 +132,11 @@ impl App {
             spawner: spawner.clone(),
         };
         let registry = Registry::new(parts, config.registry.clone());
-        let parts = wharf_http::Parts {
-            registry: Arc::clone(&registry),
-            policy: Arc::clone(&policy),
-            identity: identity.clone(),
-            clock,
-            rng,
-        };
+        registry.reload_rules().await.map_err(AppError::Rules)?;
+        let parts =
+            wharf_http::Parts { registry: Arc::clone(&registry), policy, identity: identity.clone(), clock, rng };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
-        Ok(Self { server, registry, meta, policy, identity, first_password, spawner, shutdown })
+        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown })
     }
 
     /// The addresses that are listened on.
@@ -162,7 +156,7 @@ impl App {
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
             let refreshing = keep_fresh(
-                Arc::clone(&self.policy),
+                Arc::clone(&self.registry),
                 Arc::clone(identity),
                 Arc::clone(&self.meta),
                 self.shutdown.clone(),
@@ -218,34 +212,8 @@ async fn open_meta(config: &Config, store_id: StoreId) -> Result<Arc<dyn Metadat
     Ok(Arc::new(meta))
 }
 
-/// Puts the stored rules in force, and says which rows are none (S-003).
-async fn reload_rules(policy: &Engine, meta: &dyn Metadata) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    policy.reload(&Rules(meta)).await?;
-    for broken in policy.rules().broken() {
-        tracing::error!(
-            rule.id = broken.id,
-            "policy rule {} is not in force: {}; mend or delete it with `wharf policy`",
-            broken.id,
-            broken.problem
-        );
-    }
-    Ok(())
-}
-
-/// The metadata database as the policy knows it.
-struct Rules<'m>(&'m dyn Metadata);
-
-#[async_trait::async_trait]
-impl wharf_policy::RuleStore for Rules<'_> {
-    async fn load_enabled_policy_rules(
-        &self,
-    ) -> Result<Vec<wharf_policy::StoredRule>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.load_enabled_policy_rules().await?)
-    }
-}
-
 /// Brings what other replicas have changed into force. When the database does not answer, what was in force stays.
-async fn keep_fresh(policy: Arc<Engine>, identity: Arc<Identity>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
+async fn keep_fresh(registry: Arc<Registry>, identity: Arc<Identity>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
     let mut seen = None;
     loop {
         tokio::select! {
@@ -260,7 +228,7 @@ async fn keep_fresh(policy: Arc<Engine>, identity: Arc<Identity>, meta: Arc<dyn 
             }
         };
         if seen != Some(versions.rules) {
-            match reload_rules(&policy, &*meta).await {
+            match registry.reload_rules().await {
                 Ok(()) => seen = Some(versions.rules),
                 Err(error) => tracing::error!(error = &*error, "the rules could not be loaded; those in force stay"),
             }
