@@ -278,6 +278,58 @@ async fn p096_refresh_tokens_make_room_for_new_ones() {
     assert!(world.meta.token_by_id(id).await.expect("an answer").is_some(), "API tokens are managed on their own");
 }
 
+#[tokio::test]
+async fn s029_tokens_are_asked_for_so_often_and_then_later() {
+    let auth = crate::Config { tokens_per_principal: 2, tokens_per_source: 3, ..crate::Config::default() };
+    let world = World::with(crate::Configs { auth, ..crate::Configs::default() }).await;
+    world.human("alice", &[]).await;
+    world.human("bob", &[]).await;
+    let (alice, bob) =
+        (world.log_in("alice", PASSWORD).await.expect("alice"), world.log_in("bob", PASSWORD).await.expect("bob"));
+    let ask = |login| world.identity.issue(login, &[], &world.origin()).map(|_| ());
+    assert!(ask(&alice).is_ok() && ask(&alice).is_ok());
+    let Err(AuthError::TooManyAttempts { retry_after }) = ask(&bob).and_then(|()| ask(&bob)) else {
+        panic!("too many")
+    };
+    assert!(retry_after <= Duration::from_secs(20), "{retry_after:?}");
+    world.clock.advance(Duration::from_secs(30));
+    assert!(ask(&alice).is_ok());
+}
+
+/// Several providers at once: the first that knows the name decides, and a local name never leaves the registry.
+#[tokio::test]
+async fn f14_providers_are_asked_in_their_order() {
+    let mcias = wharf_testkit::FakeMcias::start().await;
+    mcias.add_user("alice", "canary-of-another-alice", "human", &["admin"]);
+    mcias.add_user("carol", PASSWORD, "human", &["dev"]);
+    let certificate = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(certificate.path(), mcias.ca_pem()).expect("writing");
+    let sso = crate::mcias::Config {
+        url: Some(mcias.url()),
+        ca_certificate: Some(certificate.path().to_owned()),
+        ..crate::mcias::Config::default()
+    };
+    let world = World::with(crate::Configs { mcias: sso, ..crate::Configs::default() }).await;
+    world.human("alice", &[]).await;
+    assert_eq!(world.log_in("alice", PASSWORD).await.expect("the local one").principal.name(), "alice");
+    assert!(world.log_in("alice", "canary-of-another-alice").await.is_err(), "the name is a local one");
+    assert_eq!(mcias.logins(), 0, "and its password was never handed on");
+    let carol = world.log_in("carol", PASSWORD).await.expect("the other one");
+    assert_eq!(carol.principal.name(), "mcias:carol");
+    let issued = world.identity.issue(&carol, &[], &world.origin()).expect("a token");
+    assert!(issued.token.expose().starts_with("canary-mcias-token-"), "her token is the one of MCIAS");
+    assert!(world.authenticate(&issued.token, Place::Api).await.is_ok());
+
+    let garbled = format!("{}x", world.bearer("alice").await.expose());
+    let asked = mcias.validations();
+    assert!(world.authenticate(&garbled.as_str().into(), Place::Registry).await.is_err());
+    assert_eq!(mcias.validations(), asked, "a token of ours that is not good is not tried elsewhere (S-024)");
+    mcias.misbehave(wharf_testkit::Fault::HangUp);
+    let error = world.log_in("dave", PASSWORD).await.expect_err("nobody can say");
+    assert!(matches!(error, AuthError::Unavailable { .. }), "{error:?}");
+    assert!(world.log_in("alice", PASSWORD).await.is_ok());
+}
+
 #[test]
 fn s070_a_key_never_prints() {
     let key = SigningKey {

@@ -20,6 +20,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(Configs::default()).await
+    }
+
+    pub(super) async fn with(configs: Configs) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let meta =
             SqliteMetadata::open(&directory.path().join("wharf.db"), &SqliteConfig::default()).expect("a database");
@@ -34,7 +38,7 @@ impl World {
             store_id: StoreId::generate(&*clock, &*rng),
             default_service: "registry.example.org".to_owned(),
         };
-        let identity = Identity::start(Configs::default(), parts).await.expect("identities");
+        let identity = Identity::start(configs, parts).await.expect("identities");
         Self { identity, meta, clock, rng, directory }
     }
 
