@@ -43,11 +43,13 @@ async fn f09_a_denial_is_denied_with_403_and_told_to_the_audit_log() {
     let mut admin = Admin::of(&server);
     // Records of denials wait in a queue until the next batch; a log line of a seal says that one was written.
     server.wait_for_log("the audit log is sealed");
+    let begun = std::time::Instant::now();
     let found = loop {
         let found = admin.client.get("/api/v1/audit?action=denied").await.expect(200).json();
         if !found["items"].as_array().unwrap().is_empty() {
             break found;
         }
+        assert!(begun.elapsed() < crate::harness::PATIENCE, "the denial is not in the audit log");
     };
     let records = found["items"].as_array().unwrap();
     assert_eq!(records.len(), 1, "ten denials in a minute are one record and, later, a count: {found}");

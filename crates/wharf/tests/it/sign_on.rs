@@ -82,6 +82,16 @@ async fn f12_f14_buildah_logs_in_through_mcias_and_pulls() {
 }
 
 #[tokio::test]
+async fn f12_f14_podman_logs_in_through_mcias() {
+    let world = World::new().await;
+    let registry = world.server.address().to_string();
+    let podman = || world.tool("podman");
+    podman().args(&format!("login --tls-verify=false -u carol -p wrong-password {registry}")).fails().await;
+    podman().args(&format!("login --tls-verify=false -u carol -p {PASSWORD} {registry}")).ok().await;
+    assert_eq!(podman().args(&format!("login --get-login {registry}")).ok().await, "carol");
+}
+
+#[tokio::test]
 async fn f12_f14_crane_logs_in_through_mcias_and_pushes() {
     let world = World::new().await;
     let registry = world.server.address().to_string();
