@@ -1,6 +1,7 @@
 //! The room as a whole, over a real database and on a clock that moves when told to.
 
 mod own_tokens;
+mod providers;
 mod world;
 
 use std::time::Duration;
