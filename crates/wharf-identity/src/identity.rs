@@ -217,16 +217,6 @@ impl Identity {
         Ok(login)
     }
 
-    /// Nobody in particular, at the token service.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError::TooManyAttempts`].
-    pub fn anonymous(&self, origin: &Origin) -> Result<Login, AuthError> {
-        let _ = origin;
-        Ok(Login { principal: Principal::anonymous(), scopes: None, proof: Proof::Anonymous })
-    }
-
     /// Who a refresh token stands for.
     ///
     /// # Errors

@@ -93,10 +93,8 @@ impl Tokens {
         kind: TokenKind,
         source: Option<IpAddr>,
     ) -> Result<Option<Login>, AuthError> {
-        let Some((read, sha256)) = secret_text::parse(secret).filter(|(read, _)| *read == kind) else {
-            return Ok(None);
-        };
-        debug_assert_eq!(read, kind);
+        let read = secret_text::parse(secret).filter(|(read, _)| *read == kind);
+        let Some((_, sha256)) = read else { return Ok(None) };
         let Some(found) = self.directory.token(&sha256).await? else { return Ok(None) };
         let (token, account) = &*found;
         if token.kind != kind || !self.is_usable(token, account) || !is_from(token, source) {

@@ -53,6 +53,13 @@ pub struct Login {
     pub proof: Proof,
 }
 
+impl Login {
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self { principal: Principal::anonymous(), scopes: None, proof: Proof::Anonymous }
+    }
+}
+
 /// How somebody proved who they are.
 #[derive(Clone, Debug)]
 pub enum Proof {

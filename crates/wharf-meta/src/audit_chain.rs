@@ -193,10 +193,9 @@ impl ChainVerifier {
     ///
     /// [`BrokenChain`]: records are missing at the end, or the beginning was cut off by somebody else than retention.
     pub fn finish(self) -> Result<IntactChain, BrokenChain> {
-        if let Some(seal) = &self.current {
+        if self.current.is_some() {
             let problem = "the log ends before the last record that was sealed";
-            return Err(BrokenChain { sequence: self.last_sequence.max(0) + 1, problem })
-                .inspect_err(|_| debug_assert!(seal.last_sequence > self.last_sequence));
+            return Err(BrokenChain { sequence: self.last_sequence + 1, problem });
         }
         if let Some(trimmed) = self.trimmed
             && !self.trim_is_recorded

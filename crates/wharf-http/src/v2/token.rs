@@ -118,7 +118,7 @@ async fn grant(app: &App, inbound: &Inbound, grant: Grant, wanted: &Wanted) -> R
     };
     let origin = inbound.asked();
     let (login, presented) = match grant {
-        Grant::Credentials(Credentials::None) => (identity.anonymous(&origin)?, None),
+        Grant::Credentials(Credentials::None) => (Login::anonymous(), None),
         Grant::Credentials(Credentials::Basic { username, password }) => {
             (identity.log_in(&username, &password, &origin).await?, None)
         }
