@@ -83,13 +83,14 @@ create index manifests_by_subject on manifests (repository_id, subject_digest, p
 
 -- What a manifest holds: config, layers, and those children of an index that are blobs rather than manifests.
 create table manifest_blobs (
-    manifest_id  integer not null references manifests (id) on delete cascade,
-    blob_id      integer not null references blobs (id),
+    manifest_id    integer not null references manifests (id) on delete cascade,
+    blob_id        integer not null references blobs (id),
+    repository_id  integer not null,
     primary key (manifest_id, blob_id)
 ) strict, without rowid;
 
--- Who holds a blob: collection.
-create index manifest_blobs_by_blob on manifest_blobs (blob_id);
+-- Who holds a blob, in a repository or anywhere: collection asks it of base layers that very many manifests share.
+create index manifest_blobs_by_blob on manifest_blobs (blob_id, repository_id);
 
 -- What an index lists. A child is named by its digest, because it may be a blob, and may be deleted before its parent.
 create table manifest_children (
@@ -180,12 +181,13 @@ create table gc_reviews (
 
 create index gc_reviews_due on gc_reviews (kind, due_at_us);
 
--- Content whose row is already gone.
+-- Content whose row is already gone, and whose bytes may still be there.
 create table gc_removals (
-    key        text    primary key,
-    digest     text,
-    reason     text    not null,
-    due_at_us  integer not null
+    key         text    primary key,
+    digest      text,
+    reason      text    not null,
+    size_bytes  integer not null default 0 check (size_bytes >= 0),
+    due_at_us   integer not null
 ) strict, without rowid;
 
 create index gc_removals_due on gc_removals (due_at_us);

@@ -160,7 +160,8 @@ pub(crate) fn expect(tx: &Connection, digest: &Digest, now: Timestamp) -> Result
     Ok(key)
 }
 
-fn row(tx: &Connection, digest: &Digest) -> Result<Option<(Key, String, Option<u64>)>> {
+/// The content's key, state and size, wherever it is.
+pub(crate) fn row(tx: &Connection, digest: &Digest) -> Result<Option<(Key, String, Option<u64>)>> {
     tx.prepare_cached(FIND)?
         .query_row([digest.to_string()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Count>>(2)?.map(|size| size.0)))
@@ -172,9 +173,14 @@ fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str
     tx.prepare_cached(INSERT)?.insert(params![digest.to_string(), size_bytes.map(Count), state, Micros(now)])
 }
 
-fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {
+pub(crate) fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {
     tx.prepare_cached(ASSOCIATE)?.execute(params![repository, blob, Micros(now), by.principal.name()])?;
     Ok(())
+}
+
+/// Ends an association; `false` if there was none.
+pub(crate) fn dissociate(tx: &Connection, repository: Key, blob: Key) -> Result<bool> {
+    Ok(tx.prepare_cached(DISSOCIATE)?.execute([repository, blob])? == 1)
 }
 
 /// Whether the source has the blob is decided in the transaction that gives it to the target (S-012).
@@ -210,7 +216,7 @@ pub(crate) fn delete(
         .optional()?;
     let Some(blob) = blob else { return Ok(false) };
     reviews::add(tx, repository, Kind::Blob, digest, review_at)?;
-    tx.prepare_cached(DISSOCIATE)?.execute([repository, blob])?;
+    dissociate(tx, repository, blob)?;
     audit::append(tx, &AuditRecord::done(by, now, "blob.delete").on(name).to(digest))?;
     Ok(true)
 }

@@ -99,7 +99,8 @@ statements! {
         "insert into manifests (repository_id, digest, media_type, artifact_type, subject_digest, config_digest,
                                 annotations, pushed_at_us, pushed_by, body)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    HOLD_BLOB = "insert into manifest_blobs (manifest_id, blob_id) values ($1, $2) on conflict do nothing";
+    HOLD_BLOB =
+        "insert into manifest_blobs (manifest_id, blob_id, repository_id) values ($1, $2, $3) on conflict do nothing";
     LIST_CHILD =
         "insert into manifest_children (manifest_id, child_digest, repository_id)
          values ($1, $2, $3)
@@ -201,7 +202,7 @@ impl References {
                 Some(key) => key,
                 None => blobs::expect(tx, digest, now)?,
             };
-            tx.prepare_cached(HOLD_BLOB)?.execute([manifest, blob])?;
+            tx.prepare_cached(HOLD_BLOB)?.execute([manifest, blob, repository])?;
         }
         for (digest, _) in &self.children {
             tx.prepare_cached(LIST_CHILD)?.execute(params![manifest, digest.to_string(), repository])?;

@@ -2,7 +2,7 @@
 //! transaction, and before it touches the content's rows (R-014): so a review that is under way finishes first, and
 //! no reference is lost without somebody looking again after a whole grace period.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::Digest;
 
@@ -18,7 +18,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Blob => "blob",
             Self::Manifest => "manifest",
@@ -34,10 +34,38 @@ statements! {
              on conflict (repository_id, kind, digest) do update
             set due_at_us = excluded.due_at_us, tries = 0
           where excluded.due_at_us > gc_reviews.due_at_us";
+    DUE_AT = "select due_at_us from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
+    STRIKE = "delete from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
+    /// 5 minutes, doubled with every failure up to a day.
+    PUT_OFF =
+        "update gc_reviews
+            set tries = tries + 1, due_at_us = $1 + min(300000000 * (1 << min(tries, 9)), 86400000000)
+          where repository_id = $2 and kind = $3 and digest = $4";
 }
 
 /// "Look at this not before `due_at`."
 pub(crate) fn add(tx: &Connection, repository: Key, kind: Kind, digest: &Digest, due_at: Timestamp) -> Result<()> {
     tx.prepare_cached(UPSERT)?.execute(params![repository, kind.as_str(), digest.to_string(), Micros(due_at)])?;
+    Ok(())
+}
+
+/// When it will be looked at, if it will.
+pub(crate) fn due_at(tx: &Connection, repository: Key, kind: Kind, digest: &Digest) -> Result<Option<Timestamp>> {
+    let found = tx
+        .prepare_cached(DUE_AT)?
+        .query_row(params![repository, kind.as_str(), digest.to_string()], |row| row.get::<_, Micros>(0))
+        .optional()?;
+    Ok(found.map(|micros| micros.0))
+}
+
+/// It has been looked at.
+pub(crate) fn strike(tx: &Connection, repository: Key, kind: Kind, digest: &Digest) -> Result<()> {
+    tx.prepare_cached(STRIKE)?.execute(params![repository, kind.as_str(), digest.to_string()])?;
+    Ok(())
+}
+
+/// It could not be looked at, and should not keep the others waiting.
+pub(crate) fn put_off(tx: &Connection, repository: Key, kind: Kind, digest: &Digest, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(PUT_OFF)?.execute(params![Micros(now), repository, kind.as_str(), digest.to_string()])?;
     Ok(())
 }

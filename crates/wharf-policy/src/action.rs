@@ -46,6 +46,8 @@ actions! {
     AccountSelf = "account:self";
     /// Read, verify and export the audit log.
     AuditRead = "audit:read";
+    /// Watch, run, hold and release collection.
+    GcManage = "gc:manage";
 }
 
 /// No action has this name.
@@ -129,4 +131,6 @@ permission! {
     AccountSelf: ();
     /// [`Action::AuditRead`].
     AuditRead: ();
+    /// [`Action::GcManage`].
+    GcManage: ();
 }

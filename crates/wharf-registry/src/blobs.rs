@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use wharf_oci::Digest;
-use wharf_policy::{Authorized, Pull};
+use wharf_policy::{Authorized, Pull, Push};
 use wharf_store::BlobReader;
 
 use crate::{Error, Registry};
@@ -25,12 +25,26 @@ pub struct OpenBlob {
 impl Registry {
     /// Whether the repository serves this blob, and how long it is (end-2). Knowing a digest is never enough (S-011).
     ///
+    /// Whoever may push and is told that it is there will not upload it; so from then on the collector leaves it alone
+    /// for a whole grace period (P-196).
+    ///
     /// # Errors
     ///
     /// [`Error::BlobUnknown`]: the database says that this repository does not have it.
     pub async fn blob_head(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<BlobHead, Error> {
-        let size_bytes =
-            self.parts.meta.blob(ok.repository(), digest).await.map_err(Error::meta("looking up a blob"))?;
+        let failed = || Error::meta("looking up a blob");
+        let meta = &*self.parts.meta;
+        let mut size_bytes = meta.blob(ok.repository(), digest).await.map_err(failed())?;
+        let may_push = || self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok();
+        if size_bytes.is_some() && may_push() {
+            let now = self.now();
+            let not_before = now.plus(self.gc.grace.get());
+            let due = meta.review_due(ok.repository(), digest).await.map_err(failed())?;
+            if due.is_some_and(|due| due < not_before) {
+                let review_at = self.review_at(now);
+                size_bytes = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
+            }
+        }
         size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or(Error::BlobUnknown(*digest))
     }
 
@@ -41,7 +55,8 @@ impl Registry {
     /// [`Error::BlobUnknown`]; [`Error::Damaged`] when the file is missing or has another length than recorded: it is
     /// never served.
     pub async fn open_blob(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
-        let BlobHead { size_bytes } = self.blob_head(ok, digest).await?;
+        let size_bytes = self.parts.meta.blob(ok.repository(), digest).await;
+        let size_bytes = size_bytes.map_err(Error::meta("looking up a blob"))?.ok_or(Error::BlobUnknown(*digest))?;
         match self.parts.store.open(digest, size_bytes).await {
             Ok(Some(content)) => Ok(OpenBlob { size_bytes, content: Arc::new(content) }),
             Ok(None) => Err(Error::Damaged(*digest)),

@@ -1,7 +1,7 @@
 use wharf_oci::{Digest, Reference, Tag};
 use wharf_policy::{Authorized, Delete};
 
-use crate::{Error, REVIEW_AFTER, Registry};
+use crate::{Error, Registry};
 
 /// What went with a manifest, and what still names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Registry {
         }
         let now = self.now();
         let by = &ok.attribution();
-        let deleted = self.parts.meta.delete_manifest(ok.repository(), digest, by, now, now.plus(REVIEW_AFTER)).await;
+        let deleted = self.parts.meta.delete_manifest(ok.repository(), digest, by, now, self.review_at(now)).await;
         let deleted = deleted.map_err(Error::meta("deleting a manifest"))?;
         let deleted = deleted.ok_or(Error::ManifestUnknown(Reference::Digest(*digest)))?;
         Ok(DeletedManifest { parents: deleted.parents })
@@ -48,7 +48,7 @@ impl Registry {
         self.may_delete_tags()?;
         let now = self.now();
         let by = &ok.attribution();
-        let deleted = self.parts.meta.delete_tag(ok.repository(), tag, by, now, now.plus(REVIEW_AFTER)).await;
+        let deleted = self.parts.meta.delete_tag(ok.repository(), tag, by, now, self.review_at(now)).await;
         if deleted.map_err(Error::meta("deleting a tag"))? {
             Ok(())
         } else {
@@ -68,7 +68,7 @@ impl Registry {
         }
         let now = self.now();
         let deleted =
-            self.parts.meta.delete_blob(ok.repository(), digest, &ok.attribution(), now, now.plus(REVIEW_AFTER)).await;
+            self.parts.meta.delete_blob(ok.repository(), digest, &ok.attribution(), now, self.review_at(now)).await;
         if deleted.map_err(Error::meta("deleting a blob"))? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
     }
 }

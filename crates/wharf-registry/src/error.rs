@@ -93,6 +93,20 @@ pub enum Error {
     /// Stored content is not what it was.
     #[error("the stored content of {0} is damaged")]
     Damaged(Digest),
+    /// There is nothing that could be restored.
+    #[error("{0} cannot be restored: it has no such past, or the time to undo it is over")]
+    NothingToRestore(Reference),
+    /// What a deleted manifest needs is gone as well.
+    #[error("{} of the blobs and manifests it needs are gone; push or restore them first", .0.len())]
+    ContentGone(Vec<Digest>),
+    /// A hold keeps the collector from running.
+    #[error("collection is on hold ({id}): {reason}; release the hold first")]
+    CollectionHeld {
+        /// What it is released by.
+        id: String,
+        /// Why it was set.
+        reason: String,
+    },
     /// The metadata database did not answer; a retry is safe.
     #[error("{doing}")]
     Meta {
@@ -127,4 +141,15 @@ impl Error {
             source => Self::Store { doing, source },
         }
     }
+}
+
+/// The error and what lies below it, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
 }

@@ -9,6 +9,7 @@
 mod audit;
 mod blobs;
 mod body;
+mod collect;
 mod config;
 mod delete;
 mod error;
@@ -19,6 +20,7 @@ mod mount;
 mod plan;
 mod rules;
 mod sessions;
+mod undo;
 mod uploads;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use wharf_store::BlobStore;
 
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
@@ -40,13 +43,10 @@ pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, 
 pub use mount::Mounted;
 pub use plan::Condition;
 pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
+pub use undo::{Deleted, RestoreFrom, Restored, TagChange};
 pub use uploads::{FinishedBlob, UploadStatus};
 /// What of the metadata crosses this room's interface.
-pub use wharf_meta::{AuditEntry, AuditFilter, PolicyRule};
-
-/// How long an association without a reference stays before the collector may look at it, with the slack that keeps
-/// repeated probes from writing each time (`gc.grace` + `gc.grace`/24 at its default).
-const REVIEW_AFTER: Duration = Duration::from_secs(25 * 3600);
+pub use wharf_meta::{AuditEntry, AuditFilter, Backlog, Hold, PolicyRule};
 
 /// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
 const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);
@@ -73,17 +73,21 @@ pub struct Parts {
 pub struct Registry {
     parts: Parts,
     config: Config,
+    gc: GcConfig,
+    collector: collect::Collector,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
-    /// A registry over `parts`; `config` has passed [`Config::check`].
-    pub fn new(parts: Parts, config: Config) -> Arc<Self> {
+    /// A registry over `parts`; `config` and `gc` have passed their checks.
+    pub fn new(parts: Parts, config: Config, gc: GcConfig) -> Arc<Self> {
         Arc::new(Self {
             parts,
             config,
+            gc,
+            collector: collect::Collector::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })
@@ -105,6 +109,11 @@ impl Registry {
 
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// When the collector may look at what loses a reference now.
+    fn review_at(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.gc.review_after())
     }
 
     fn writable(&self) -> Result<(), Error> {

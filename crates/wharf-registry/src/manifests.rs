@@ -115,10 +115,12 @@ impl Registry {
         request: PushManifest<'_>,
     ) -> Result<PushedManifest, Error> {
         self.writable()?;
+        let now = self.now();
         let at = plan::Circumstances {
             repository: ok.repository(),
             by: ok.attribution(),
-            now: self.now(),
+            now,
+            review_at: self.review_at(now),
             config: &self.config,
         };
         let record = plan::push(&request, &at)?;

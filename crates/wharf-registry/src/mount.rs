@@ -2,7 +2,7 @@ use wharf_meta::BlobMount;
 use wharf_oci::{Algorithm, Digest, RepositoryName};
 use wharf_policy::{Access, Asker, Authorized, Denied, Pull, Push, Reason};
 
-use crate::{Error, REVIEW_AFTER, Registry, UploadStatus};
+use crate::{Error, Registry, UploadStatus};
 
 /// How many repositories are tried when the client does not name a source (S-012).
 const SOURCES_MAX: u32 = 32;
@@ -73,7 +73,7 @@ impl Registry {
             digest,
             by: ok.attribution(),
             now,
-            review_at: now.plus(REVIEW_AFTER),
+            review_at: self.review_at(now),
         };
         self.parts.meta.mount_blob(&mount).await.map_err(Error::meta("mounting a blob"))
     }

@@ -5,7 +5,7 @@ use wharf_meta::{ManifestRecord, Missing};
 use wharf_oci::{Algorithm, Digest, Manifest, Tag};
 use wharf_policy::Attribution;
 
-use crate::{Config, Error, ManifestTarget, PushManifest, REVIEW_AFTER};
+use crate::{Config, Error, ManifestTarget, PushManifest};
 
 /// What the client asks of the tag before it is moved (RFC 9110 §13.1; P-233).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) repository: &'a wharf_oci::RepositoryName,
     pub(crate) by: Attribution,
     pub(crate) now: Timestamp,
+    /// When the collector may look at what the push displaces.
+    pub(crate) review_at: Timestamp,
     pub(crate) config: &'a Config,
 }
 
@@ -59,7 +61,7 @@ pub(crate) fn push(request: &PushManifest<'_>, at: &Circumstances<'_>) -> Result
         body: request.body.clone(),
         by: at.by.clone(),
         now: at.now,
-        review_at: at.now.plus(REVIEW_AFTER),
+        review_at: at.review_at,
     })
 }
 

@@ -14,7 +14,7 @@ use wharf_policy::{Authorized, Push};
 use wharf_store::{BlobWriter, Checkpoint, HashState};
 
 use crate::sessions::Claim;
-use crate::{BodyError, Chunk, Error, REMEMBER_FINISHED, REVIEW_AFTER, Registry};
+use crate::{BodyError, Chunk, Error, REMEMBER_FINISHED, Registry};
 
 /// Where an upload session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,7 +361,7 @@ impl Registry {
             upload: Some(claimed.upload.id),
             by: claimed.ok.attribution(),
             now,
-            review_at: now.plus(REVIEW_AFTER),
+            review_at: self.review_at(now),
             remember_until: now.plus(REMEMBER_FINISHED),
         };
         let recorded = self.parts.meta.record_blob(&record).await.map_err(Error::meta("recording a blob"))?;

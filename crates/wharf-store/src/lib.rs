@@ -26,6 +26,6 @@ pub mod contract;
 pub use directory::DirectoryStore;
 pub use error::{Error, OpenError};
 pub use hash::HashState;
-pub use lock::Placed;
+pub use lock::{Placed, Removing};
 pub use reader::BlobReader;
 pub use store::{BlobStore, BlobWriter, Checkpoint};

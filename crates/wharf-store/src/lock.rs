@@ -65,3 +65,22 @@ impl Placed {
         self.size_bytes
     }
 }
+
+/// A digest that nothing can be placed under, because its content is about to go.
+#[derive(Clone, Debug)]
+#[must_use = "content of the digest can be placed again as soon as this is dropped"]
+pub struct Removing {
+    digest: Digest,
+    _lock: Arc<DigestLock>,
+}
+
+impl Removing {
+    pub(crate) fn new(digest: Digest, lock: DigestLock) -> Self {
+        Self { digest, _lock: Arc::new(lock) }
+    }
+
+    /// Whose content.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use wharf_base::{StoreId, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
-use crate::{BlobReader, Error, HashState, Placed};
+use crate::{BlobReader, Error, HashState, Placed, Removing};
 
 /// Where content is kept: by digest once it is complete, by upload id until then.
 ///
@@ -75,7 +75,22 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// - [`Error::Damaged`]: what is there is not a regular file; it is left alone.
     /// - [`Error::Sync`]: removed, but a power cut may bring it back.
     /// - [`Error::Io`]: the content may still be there.
-    async fn delete(&self, digest: &Digest) -> Result<bool, Error>;
+    async fn delete(&self, digest: &Digest) -> Result<bool, Error> {
+        let removing = self.begin_removal(digest).await;
+        self.remove(&removing).await
+    }
+
+    /// Keeps content of `digest` from being placed until the result is dropped, so that the metadata can forget it
+    /// first (names before bytes). Must not be called while holding a [`Placed`].
+    async fn begin_removal(&self, digest: &Digest) -> Removing;
+
+    /// Removes the content; `false` when there was none. Runs to its end, and under the lock, also when the caller
+    /// stops waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete).
+    async fn remove(&self, removing: &Removing) -> Result<bool, Error>;
 
     /// Writes, syncs, reads back and removes a probe object (reliability rule for starting and for leaving the
     /// write-protected mode, R-002).

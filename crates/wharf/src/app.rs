@@ -75,6 +75,9 @@ pub enum AppError {
     /// Who people are cannot be found out: a first account that cannot be made, a certificate that cannot be read.
     #[error("setting up accounts and single sign-on")]
     Identity(#[from] wharf_identity::StartError),
+    /// Collection cannot be held although the last end was not in order.
+    #[error("holding collection after an unclean stop")]
+    Hold(#[source] wharf_registry::Error),
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -105,7 +108,7 @@ impl App {
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let store = open_store(config, &clock, &rng).await?;
         let store_id = store.store_id();
-        let meta = open_meta(config, store_id).await?;
+        let (meta, was_clean) = open_meta(config, store_id).await?;
         let spawner = Spawner::new();
         let (policy, identity, first_password) = match access {
             Access::Open => (Engine::open(), None, None),
@@ -131,7 +134,10 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone());
+        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone());
+        if !was_clean {
+            registry.hold_after_crash().await.map_err(AppError::Hold)?;
+        }
         registry.reload_rules().await.map_err(AppError::Rules)?;
         let parts =
             wharf_http::Parts { registry: Arc::clone(&registry), policy, identity: identity.clone(), clock, rng };
@@ -153,6 +159,7 @@ impl App {
     /// Says whether all of it ended by itself.
     pub async fn run(self) -> bool {
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
+        self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
             let refreshing = keep_fresh(
@@ -184,7 +191,7 @@ pub async fn open_offline(
 ) -> Result<(Arc<dyn BlobStore>, Arc<dyn Metadata>), AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let store = open_store(config, &clock, &rng).await?;
-    let meta = open_meta(config, store.store_id()).await?;
+    let (meta, _) = open_meta(config, store.store_id()).await?;
     Ok((store, meta))
 }
 
@@ -200,7 +207,8 @@ async fn open_store(
     Ok(Arc::new(store))
 }
 
-async fn open_meta(config: &Config, store_id: StoreId) -> Result<Arc<dyn Metadata>, AppError> {
+/// The database, and whether it had been closed in order.
+async fn open_meta(config: &Config, store_id: StoreId) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
     let failed = |source| AppError::Meta { path: path.clone(), source };
     let meta = SqliteMetadata::open(&path, &config.metadata).map_err(failed)?;
@@ -209,7 +217,8 @@ async fn open_meta(config: &Config, store_id: StoreId) -> Result<Arc<dyn Metadat
         Some(found) if found == store_id => {}
         Some(database) => return Err(AppError::ForeignStore { database, content: store_id }),
     }
-    Ok(Arc::new(meta))
+    let was_clean = meta.was_clean_shutdown();
+    Ok((Arc::new(meta), was_clean))
 }
 
 /// Brings what other replicas have changed into force. When the database does not answer, what was in force stays.

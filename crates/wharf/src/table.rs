@@ -37,11 +37,36 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
+/// A number of bytes as people read it, with one decimal: `1.5 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut unit = 1_u64;
+    let mut name = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if bytes / unit < 1024 {
+            break;
+        }
+        unit *= 1024;
+        name = larger;
+    }
+    if unit == 1 {
+        return format!("{bytes} B");
+    }
+    let tenths = bytes / unit * 10 + bytes % unit * 10 / unit;
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::render;
+    use super::{render, size};
+
+    #[test]
+    fn a_size_has_the_largest_unit_that_fits() {
+        let sizes = [0, 1023, 1024, 1536, (1 << 30) - 1, 3 << 40, u64::MAX];
+        let shown: Vec<String> = sizes.into_iter().map(size).collect();
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1023.9 MiB", "3.0 TiB", "16383.9 PiB"]);
+    }
 
     #[test]
     fn a_table_has_a_line_for_each_item() {

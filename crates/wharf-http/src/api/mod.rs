@@ -8,6 +8,7 @@
 mod accounts;
 mod audit;
 mod document;
+mod gc;
 mod keys;
 mod me;
 mod policy;
@@ -15,6 +16,7 @@ mod problem;
 mod routes;
 mod tokens;
 mod types;
+mod undo;
 
 use std::sync::Arc;
 
@@ -23,8 +25,8 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wharf_identity::{Identity, Place};
-use wharf_oci::Query;
-use wharf_policy::{Asker, Authorized, Permission};
+use wharf_oci::{Query, RepositoryName};
+use wharf_policy::{Asker, Authorized, Permission, Target};
 
 use crate::App;
 use crate::auth::{self, Refused};
@@ -59,9 +61,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Asks policy about the registry as a whole.
-    pub(crate) fn authorize<A: Permission<Target = ()>>(&self) -> Result<Authorized<A>, Problem> {
-        auth::require_policy(&self.app, &self.asker, ()).map_err(|denied| {
+    /// Asks policy about the registry as a whole, or about the repository that the request names.
+    pub(crate) fn authorize<A: Permission<Target: Named>>(&self) -> Result<Authorized<A>, Problem> {
+        let target = Named::named_by(self)?;
+        auth::require_policy(&self.app, &self.asker, target).map_err(|denied| {
             if self.asker.principal.is_anonymous() {
                 Problem::unauthorized("log in: this needs an account")
             } else {
@@ -116,6 +119,27 @@ impl Call {
         let Some(text) = self.query.first("after").filter(|text| !text.is_empty()) else { return Ok(None) };
         let parsed = text.parse().map(Some);
         parsed.map_err(|_| Problem::field("after", "is not a cursor that this registry gave out"))
+    }
+}
+
+/// What a request is about.
+pub(crate) trait Named: Target + Sized {
+    /// As the request says it.
+    fn named_by(call: &Call) -> Result<Self, Problem>;
+}
+
+impl Named for () {
+    fn named_by(_call: &Call) -> Result<Self, Problem> {
+        Ok(())
+    }
+}
+
+impl Named for RepositoryName {
+    /// The parameter `repository`: a name has slashes and would end a part of the path.
+    fn named_by(call: &Call) -> Result<Self, Problem> {
+        let text = call.query.first("repository").ok_or_else(|| Problem::field("repository", "is missing"))?;
+        text.parse()
+            .map_err(|error: wharf_oci::NameError| Problem::field("repository", format!("is not a name: {error}")))
     }
 }
 

@@ -189,9 +189,19 @@ impl From<RulesError> for Problem {
     }
 }
 
-/// Of the registry's own use cases only those that read the audit log are asked from here.
+/// Those use cases of the registry that are asked from here.
 impl From<wharf_registry::Error> for Problem {
     fn from(error: wharf_registry::Error) -> Self {
-        Self::unavailable("the registry cannot do this right now; try again").because(error)
+        use wharf_registry::Error;
+        let text = error.to_string();
+        match &error {
+            Error::NothingToRestore(_) => Self::new(StatusCode::NOT_FOUND, text),
+            Error::ContentGone(digests) => {
+                let names: Vec<String> = digests.iter().take(5).map(ToString::to_string).collect();
+                Self::conflict(format!("{text}: {}", names.join(", ")))
+            }
+            Error::CollectionHeld { .. } | Error::ReadOnly => Self::conflict(text),
+            _ => Self::unavailable("the registry cannot do this right now; try again").because(error),
+        }
     }
 }

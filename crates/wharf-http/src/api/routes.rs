@@ -2,9 +2,11 @@
 
 use futures_util::future::BoxFuture;
 use http::Method;
-use wharf_policy::{AccountManage, AccountSelf, Action, AuditRead, Permission, PolicyManage, VersionCheck};
+use wharf_policy::{
+    AccountManage, AccountSelf, Action, AuditRead, GcManage, Permission, PolicyManage, Pull, Push, VersionCheck,
+};
 
-use super::{Answer, Call, accounts, audit, document, keys, me, policy, tokens};
+use super::{Answer, Call, accounts, audit, document, gc, keys, me, policy, tokens, undo};
 
 /// One line: what is asked, which permission it needs, who answers.
 pub(crate) struct Route {
@@ -66,4 +68,14 @@ routes! {
     GET    "/api/v1/audit"                               AuditRead      audit::list;
     GET    "/api/v1/audit/verify"                        AuditRead      audit::verify;
     GET    "/api/v1/audit/export"                        AuditRead      audit::export;
+
+    GET    "/api/v1/tags/history"                        Pull           undo::history;
+    GET    "/api/v1/deleted"                             Pull           undo::deleted;
+    POST   "/api/v1/restore"                             Push           undo::restore;
+
+    GET    "/api/v1/gc"                                  GcManage       gc::status;
+    GET    "/api/v1/gc/preview"                          GcManage       gc::preview;
+    POST   "/api/v1/gc/run"                              GcManage       gc::run;
+    POST   "/api/v1/gc/holds"                            GcManage       gc::hold;
+    DELETE "/api/v1/gc/holds/{id}"                       GcManage       gc::release;
 }

@@ -420,3 +420,174 @@ pub(crate) struct Verification {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
 }
+
+/// What was collected.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionTotals {
+    /// Entries looked at.
+    pub(crate) reviewed: u64,
+    /// Links of a repository to a blob that ended.
+    pub(crate) released: u64,
+    /// Blobs that nothing needs any more; they go after the trash period.
+    pub(crate) condemned: u64,
+    /// Their bytes.
+    pub(crate) condemned_bytes: u64,
+    /// Blobs whose bytes are gone.
+    pub(crate) removed: u64,
+    /// How many bytes that were.
+    pub(crate) removed_bytes: u64,
+    /// Deleted manifests that cannot be restored any more.
+    pub(crate) forgotten: u64,
+}
+
+/// What waits for the collector. Counts end at 100,000.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionBacklog {
+    /// Links that will be looked at.
+    pub(crate) reviews: u64,
+    /// Those whose time has come.
+    pub(crate) reviews_due: u64,
+    /// When the first of all is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest_due: Option<String>,
+    /// Blobs that go after the trash period.
+    pub(crate) condemned: u64,
+    /// Their bytes.
+    pub(crate) condemned_bytes: u64,
+    /// Blobs that are being removed.
+    pub(crate) removals: u64,
+}
+
+/// Why nothing is collected.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionHold {
+    /// What it is released by.
+    pub(crate) id: String,
+    /// For people.
+    pub(crate) reason: String,
+    /// When it ends by itself.
+    pub(crate) until: String,
+}
+
+/// A hold to be set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewHold {
+    /// For whoever finds it: at most 200 characters.
+    pub(crate) reason: String,
+    /// How long: 1 to 8,760.
+    pub(crate) hours: u32,
+}
+
+/// What the collector is doing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Collection {
+    /// Whether it runs by itself.
+    pub(crate) enabled: bool,
+    /// Whether it is running now.
+    pub(crate) running: bool,
+    /// How many runs have ended since the start.
+    pub(crate) completed_runs: u64,
+    /// When the last one ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_run_at: Option<String>,
+    /// What the last one failed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
+    /// What was done since the start.
+    pub(crate) totals: CollectionTotals,
+    /// What waits.
+    pub(crate) backlog: CollectionBacklog,
+    /// Why nothing is collected; empty when nothing is in the way.
+    pub(crate) holds: Vec<CollectionHold>,
+}
+
+/// A run that was asked for.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionRun {
+    /// It is over when `completed_runs` has reached this.
+    pub(crate) run: u64,
+}
+
+/// What a run would do if it began now.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionPreview {
+    /// By repository.
+    pub(crate) repositories: Vec<CollectionPreviewLine>,
+    /// Blobs whose bytes would be freed, after the trash period.
+    pub(crate) blobs: u64,
+    /// How many bytes that are.
+    pub(crate) bytes: u64,
+    /// Whether all that is due was looked at: at most a million links are.
+    pub(crate) complete: bool,
+}
+
+/// What a run would do in one repository.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionPreviewLine {
+    /// Its name.
+    pub(crate) repository: String,
+    /// Links that would end.
+    pub(crate) links: u64,
+    /// Bytes that would be freed; content of several repositories counts in the first.
+    pub(crate) bytes: u64,
+    /// Since when the first of them is due.
+    pub(crate) oldest_due: String,
+}
+
+/// A move, creation or removal of a tag.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TagChange {
+    /// Grows by one with each.
+    pub(crate) version: i64,
+    /// When.
+    pub(crate) at: String,
+    /// By whom.
+    pub(crate) by: String,
+    /// What it pointed at before; absent if it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// What it has pointed at since; absent if it was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+}
+
+/// A deleted manifest that can be restored.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeletedManifest {
+    /// Its digest.
+    pub(crate) digest: String,
+    /// Its media type.
+    pub(crate) media_type: String,
+    /// The tags that it had.
+    pub(crate) tags: Vec<String>,
+    /// When it was deleted.
+    pub(crate) deleted_at: String,
+    /// By whom.
+    pub(crate) deleted_by: String,
+    /// Until when it can be restored.
+    pub(crate) until: String,
+}
+
+/// What shall be as it was: one of `digest` and `tag`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restoration {
+    /// A deleted manifest.
+    pub(crate) digest: Option<String>,
+    /// A tag that was moved or removed.
+    pub(crate) tag: Option<String>,
+    /// With a tag: when it pointed where it shall point again (RFC 3339); before its last change if absent.
+    pub(crate) at: Option<String>,
+}
+
+/// What is as it was.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Restored {
+    /// The manifest.
+    pub(crate) digest: String,
+    /// The tags that point at it again.
+    pub(crate) tags: Vec<String>,
+    /// Whether the manifest itself had been deleted.
+    pub(crate) was_deleted: bool,
+}

@@ -212,6 +212,9 @@ impl From<Error> for Failure {
         match &error {
             Error::BlobUnknown(_) => say(StatusCode::NOT_FOUND, Code::BlobUnknown),
             Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
+            // Of the administration API; see `api::problem`.
+            Error::NothingToRestore(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
+            Error::ContentGone(_) | Error::CollectionHeld { .. } => say(StatusCode::CONFLICT, Code::Unsupported),
             Error::RepositoryUnknown(_) => say(StatusCode::NOT_FOUND, Code::NameUnknown),
             // The challenge comes from the handler, which knows the request (P-154).
             Error::SourceScope => say(StatusCode::UNAUTHORIZED, Code::Unauthorized),

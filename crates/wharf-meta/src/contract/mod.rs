@@ -8,12 +8,14 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod blobs;
+pub mod collecting;
 pub(crate) mod fixture;
 pub mod identities;
 pub mod life;
 pub mod lists;
 pub mod manifests;
 pub mod pushes;
+pub mod undo;
 pub mod uploads;
 
 /// One test for each case of the suite. `$fresh` is an asynchronous function that answers a pair: something to keep
@@ -89,6 +91,24 @@ macro_rules! metadata_contract {
             f08_enabled_rules_are_loaded_in_priority_order,
             a_rule_changes_only_from_the_version_that_was_read,
             s009_every_change_is_counted,
+        );
+        $crate::metadata_contract!(@file $fresh, collecting:
+            what_nothing_references_goes_step_by_step,
+            gr8_what_a_manifest_references_stays,
+            gr4_content_goes_with_its_last_link,
+            gr15_a_manifest_holds_content_without_a_link,
+            gr5_a_push_saves_condemned_content,
+            gr6_a_note_does_not_outlive_a_new_push,
+            gr9_a_look_keeps_what_is_nearly_due,
+            an_entry_only_moves_later,
+            a_preview_says_what_a_review_would_do,
+            holds_stand_until_their_time,
+        );
+        $crate::metadata_contract!(@file $fresh, undo:
+            a_tag_has_a_history,
+            a_deleted_manifest_comes_back_with_its_tags,
+            a_deletion_can_be_undone_until_its_time,
+            gr28_a_restored_manifest_has_its_blobs,
         );
         $crate::metadata_contract!(@file $fresh, life:
             b138_a_database_belongs_to_one_store,

@@ -9,6 +9,7 @@
 //! One process owns the file; the store's lock sees to that (B-136).
 
 mod checkpoint;
+mod collecting;
 mod config;
 mod connection;
 mod file;
@@ -18,6 +19,7 @@ mod readers;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod undoing;
 mod writer;
 
 use std::path::Path;

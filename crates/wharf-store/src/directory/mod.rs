@@ -24,7 +24,7 @@ use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced};
 use self::root::Root;
 use self::writer::Writer;
-use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError};
+use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing};
 
 /// Content in files of one directory, owned by one process.
 ///
@@ -99,15 +99,14 @@ impl BlobStore for DirectoryStore {
         Ok(found.map(|found| found.size_bytes))
     }
 
-    async fn delete(&self, digest: &Digest) -> Result<bool, Error> {
-        let digest = *digest;
-        let lock = self.root.digests.lock(&digest).await;
-        self.on_root("removing content", move |root| {
-            let removed = remove(root, &digest);
-            drop(lock);
-            removed
-        })
-        .await
+    async fn begin_removal(&self, digest: &Digest) -> Removing {
+        Removing::new(*digest, self.root.digests.lock(digest).await)
+    }
+
+    async fn remove(&self, removing: &Removing) -> Result<bool, Error> {
+        // A share of the lock travels with the work.
+        let removing = removing.clone();
+        self.on_root("removing content", move |root| remove(root, removing.digest())).await
     }
 
     async fn probe(&self) -> Result<(), Error> {

@@ -9,8 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::Flag;
 
 pub use remote::{
-    AccountCommand, AuditCommand, EffectArg, IdArgs, KeysCommand, LoginArgs, NameArgs, PolicyCommand, RemoteArgs,
-    RuleArgs, ServerArgs, TokenCommand,
+    AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
+    PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
 };
 
 /// Wharf, a container registry: one binary and a directory.
@@ -70,6 +70,24 @@ pub enum Command {
     /// The keys that sign bearer tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// What tags pointed at
+    #[command(subcommand)]
+    Tag(TagCommand),
+    /// Deleted manifests
+    #[command(subcommand)]
+    Manifest(ManifestCommand),
+    /// Bring back a deleted manifest, or what a tag pointed at
+    ///
+    /// Until the grace period is over (gc.grace, 24 hours by default).
+    #[command(after_help = "\
+Examples:
+  wharf restore team/app:1.0                               undo the last change of the tag
+  wharf restore team/app:1.0 --at 2027-01-31T12:00:00Z     as it was then
+  wharf restore team/app@sha256:0123…                      a deleted manifest, with its tags")]
+    Restore(RestoreArgs),
+    /// Collection of what nobody needs any more
+    #[command(subcommand)]
+    Gc(GcCommand),
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version

@@ -353,3 +353,91 @@ pub enum KeysCommand {
     /// Make a new key; what the old ones have signed stays good
     Rotate(ServerArgs),
 }
+
+/// The commands of `wharf gc`.
+#[derive(Debug, Subcommand)]
+pub enum GcCommand {
+    /// Show what the collector is doing, what waits for it, and what keeps it from running
+    Status(ServerArgs),
+    /// Collect what is due, now, and wait until that is done
+    #[command(after_help = "\
+Examples:
+  wharf gc run --dry-run                  what would go
+  wharf gc run")]
+    Run {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+        /// Which server.
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Let nothing be collected for a while
+    Hold {
+        /// Why, for whoever finds the hold
+        #[arg(long, value_name = "TEXT", default_value = "held by hand")]
+        reason: String,
+        /// For how many hours
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
+        /// Which server.
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// End a hold
+    Release {
+        /// Which one, as `wharf gc status` shows it
+        #[arg(default_value = "operator")]
+        id: String,
+        /// Which server.
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// The commands of `wharf tag`.
+#[derive(Debug, Subcommand)]
+pub enum TagCommand {
+    /// Show what a tag has pointed at, the latest change first
+    #[command(after_help = "\
+Examples:
+  wharf tag history team/app:1.0")]
+    History {
+        /// REPOSITORY:TAG
+        #[arg(value_name = "REPOSITORY:TAG")]
+        tag: String,
+        /// Show at most this many changes
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Which server.
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// The commands of `wharf manifest`.
+#[derive(Debug, Subcommand)]
+pub enum ManifestCommand {
+    /// List the deleted manifests of a repository that can still be restored
+    Deleted {
+        /// The repository
+        repository: String,
+        /// Which server.
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// Arguments of `wharf restore`.
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// REPOSITORY@DIGEST for a deleted manifest, REPOSITORY:TAG for a tag that was moved or removed
+    #[arg(value_name = "WHAT")]
+    pub what: String,
+    /// For a tag: restore what it pointed at then, such as 2027-01-31T12:00:00Z; by default before its last change
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Which server.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}

@@ -10,11 +10,13 @@ use crate::logging;
 mod account;
 mod audit;
 pub mod config;
+mod gc;
 mod login;
 mod policy;
 mod remote;
 pub mod serve;
 mod token;
+mod undo;
 
 /// Carries out the command line.
 ///
@@ -37,6 +39,10 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Policy(command) => policy::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Keys(command) => audit::keys(&command),
+        Command::Tag(command) => undo::tag(&command),
+        Command::Manifest(command) => undo::manifest(&command),
+        Command::Restore(args) => undo::restore(&args),
+        Command::Gc(command) => gc::run(&command),
         Command::Config(args) => config::run(&args.command),
         Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
     }

@@ -188,7 +188,7 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
             ),
         ),
         AppError::Identity(_) => (Exit::Usage, None),
-        AppError::Rules(_) => (
+        AppError::Rules(_) | AppError::Hold(_) => (
             Exit::WrongStore,
             Some("nothing was changed; restore the database from a backup, or try again if it was busy".into()),
         ),

@@ -37,6 +37,8 @@ pub struct Config {
     pub server: wharf_http::Config,
     /// What the registry accepts, keeps and lists.
     pub registry: wharf_registry::Config,
+    /// When what nobody needs any more goes.
+    pub gc: wharf_registry::GcConfig,
     /// Who is let in, and how long what they are given lives.
     pub auth: wharf_identity::Config,
     /// Single sign-on.
@@ -73,6 +75,7 @@ impl Config {
         let rooms = [
             self.server.check(),
             self.registry.check(),
+            self.gc.check(),
             self.auth.check(),
             self.mcias.check(),
             self.oidc.check(),

@@ -14,6 +14,7 @@ mod harness;
 mod admin_cli;
 mod cli;
 mod clients;
+mod collection;
 mod config;
 mod conformance;
 mod corpus;

@@ -90,6 +90,12 @@ fn request(route: &RouteInfo, repository: &str) -> Request {
         .replace("{session}", "01a20d6b-5871-7dc9-8308-9d294c9c90fa")
         .replace("{reference}", &format!("sha256:{}", "0".repeat(64)))
         .replace("{id}", "01a20d6b-5871-7dc9-8308-9d294c9c90fa");
+    let path = match route.action.map(|action| action.as_str()) {
+        Some("registry:pull" | "registry:push") if route.path.starts_with("/api/") => {
+            format!("{path}?repository={repository}&tag=not-there")
+        }
+        _ => path,
+    };
     let method: &'static str = route.method.clone().leak();
     let request = Request::new(method, path);
     match method {
@@ -176,8 +182,9 @@ fn check(route: &RouteInfo, persona: &Persona, reply: &Reply) {
         assert_eq!(reply.status, 401, "our bearer tokens are for content: {told}");
     }
     // A route of the administration API has no other way in than its action.
-    let is_for_admins =
-        route.action.is_some_and(|action| matches!(action.as_str(), "policy:manage" | "account:manage" | "audit:read"));
+    let is_for_admins = route.action.is_some_and(|action| {
+        matches!(action.as_str(), "policy:manage" | "account:manage" | "audit:read" | "gc:manage")
+    });
     if is_for_admins && persona.name != "admin" {
         assert!(matches!(reply.status, 401 | 403), "{told}");
     }

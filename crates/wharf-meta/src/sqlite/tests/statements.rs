@@ -5,16 +5,17 @@ use rusqlite::Connection;
 
 use super::super::schema;
 use crate::{
-    accounts, audit, blobs, changes, deletion, keys, life, manifests, push, referrers, repositories, reviews, rules,
-    tags, tokens, uploads,
+    accounts, audit, blobs, changes, collection, deletion, keys, life, manifests, push, referrers, repositories,
+    reviews, rules, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 16] = [
+    let files: [(&str, &[(&str, &str)]); 18] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("collection", collection::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
@@ -26,6 +27,7 @@ fn all() -> Vec<(&'static str, &'static str, &'static str)> {
         ("rules", rules::STATEMENTS),
         ("tags", tags::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
+        ("undo", undo::STATEMENTS),
         ("uploads", uploads::STATEMENTS),
     ];
     files.into_iter().flat_map(|(file, list)| list.iter().map(move |(name, sql)| (file, *name, *sql))).collect()

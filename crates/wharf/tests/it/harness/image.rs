@@ -14,6 +14,7 @@ const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// A single-platform image: real layers, a config that names their contents, a manifest.
+#[derive(Clone)]
 pub struct Image {
     pub layers: Vec<Vec<u8>>,
     pub config: Vec<u8>,

@@ -1,0 +1,107 @@
+use async_trait::async_trait;
+use wharf_base::Timestamp;
+use wharf_oci::{Digest, RepositoryName};
+use wharf_policy::Attribution;
+
+use super::SqliteMetadata;
+use crate::audit::{self, AuditRecord};
+use crate::{Backlog, Collecting, Hold, PreviewCursor, Releasable, Removal, Result, Reviewed, collection};
+
+#[async_trait]
+impl Collecting for SqliteMetadata {
+    async fn review_blobs(&self, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed> {
+        self.writer.write("reviewing blobs", move |tx| collection::review_blobs(tx, now, remove_at, limit)).await
+    }
+
+    async fn drop_manifest_reviews(&self, now: Timestamp, limit: u32) -> Result<u32> {
+        self.writer
+            .write("dropping reviews of manifests", move |tx| collection::drop_manifest_reviews(tx, now, limit))
+            .await
+    }
+
+    async fn put_off_review(&self, now: Timestamp) -> Result<()> {
+        self.writer.write("putting off a review", move |tx| collection::put_off_review(tx, now)).await
+    }
+
+    async fn condemned(&self, now: Timestamp, limit: u32) -> Result<Vec<Digest>> {
+        self.readers.read("looking for condemned blobs", |tx| collection::condemned(tx, now, limit)).await
+    }
+
+    async fn forget_blob(&self, digest: &Digest, now: Timestamp) -> Result<Option<Removal>> {
+        let digest = *digest;
+        self.writer.write("forgetting a blob", move |tx| collection::forget(tx, &digest, now)).await
+    }
+
+    async fn removals(&self, now: Timestamp, limit: u32) -> Result<Vec<Removal>> {
+        self.readers.read("looking for removals", |tx| collection::removals(tx, now, limit)).await
+    }
+
+    async fn confirm_removal(&self, digest: &Digest) -> Result<bool> {
+        let digest = *digest;
+        self.writer.write("confirming a removal", move |tx| collection::confirm_removal(tx, &digest)).await
+    }
+
+    async fn strike_removal(&self, digest: &Digest) -> Result<()> {
+        let digest = *digest;
+        self.writer.write("striking a removal", move |tx| collection::strike_removal(tx, &digest)).await
+    }
+
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog> {
+        self.readers.read("counting what waits for collection", |tx| collection::backlog(tx, now)).await
+    }
+
+    async fn preview_collection(
+        &self,
+        now: Timestamp,
+        after: Option<&PreviewCursor>,
+        limit: u32,
+    ) -> Result<(Vec<Releasable>, Option<PreviewCursor>)> {
+        self.readers.read("previewing a collection", |tx| collection::preview(tx, now, after, limit)).await
+    }
+
+    async fn holds(&self, now: Timestamp) -> Result<Vec<Hold>> {
+        self.readers.read("listing holds", |tx| collection::holds(tx, now)).await
+    }
+
+    async fn hold(&self, hold: &Hold, by: Option<&Attribution>, now: Timestamp) -> Result<()> {
+        let (hold, by) = (hold.clone(), by.cloned());
+        self.writer
+            .write("holding collection", move |tx| {
+                collection::hold(tx, &hold)?;
+                let Some(by) = &by else { return Ok(()) };
+                let detail = serde_json::json!({ "reason": hold.reason, "until": hold.until.to_string() });
+                audit::append(tx, &AuditRecord::done(by, now, "gc.hold").to(&hold.id).with(detail))
+            })
+            .await
+    }
+
+    async fn release_hold(&self, id: &str, by: Option<&Attribution>, now: Timestamp) -> Result<bool> {
+        let (id, by) = (id.to_owned(), by.cloned());
+        self.writer
+            .write("releasing a hold", move |tx| {
+                let released = collection::release(tx, &id)?;
+                if let (true, Some(by)) = (released, &by) {
+                    audit::append(tx, &AuditRecord::done(by, now, "gc.release").to(&id))?;
+                }
+                Ok(released)
+            })
+            .await
+    }
+
+    async fn review_due(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Timestamp>> {
+        self.readers.read("looking up a review", |tx| collection::review_due(tx, repository, digest)).await
+    }
+
+    async fn keep_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        not_before: Timestamp,
+        review_at: Timestamp,
+    ) -> Result<Option<u64>> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.writer
+            .write("keeping a blob", move |tx| collection::keep_blob(tx, &repository, &digest, not_before, review_at))
+            .await
+    }
+}

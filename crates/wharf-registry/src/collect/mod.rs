@@ -1,0 +1,145 @@
+//! The collector: what is due is reviewed, what is condemned goes, in small steps that may be cut off anywhere
+//! (`reliability` §4). What is due stands in the database; nothing here is remembered that a restart would miss.
+
+mod config;
+mod manage;
+mod steps;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use wharf_base::{Shutdown, Timestamp};
+
+use crate::Registry;
+
+pub use config::GcConfig;
+pub use manage::{CollectionStatus, Preview, PreviewLine};
+pub use steps::Totals;
+
+/// What the collector is doing, for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    wish: Notify,
+    progress: Mutex<Progress>,
+}
+
+/// How far the collector is. A run goes from the first thing that is due until nothing is.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Runs that were asked for; one that asks waits until that many have been completed.
+    wanted: u64,
+    completed: u64,
+    running: bool,
+    last_run_at: Option<Timestamp>,
+    totals: Totals,
+    last_error: Option<String>,
+}
+
+impl Collector {
+    fn progress(&self) -> Progress {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for a run. The number that [`CollectionStatus::completed_runs`] reaches when a run that began after this
+    /// is over.
+    fn ask(&self) -> u64 {
+        let number = self.update(|progress| {
+            // What is running may have passed what the asker has in mind.
+            progress.wanted = progress.completed + 1 + u64::from(progress.running);
+            progress.wanted
+        });
+        self.wish.notify_one();
+        number
+    }
+}
+
+impl Registry {
+    /// Collects until shutdown: by itself if configured, otherwise when asked to.
+    pub async fn keep_collecting(self: Arc<Self>, shutdown: Shutdown) {
+        while !shutdown.has_started() {
+            let is_wanted = self.collector.update(|progress| progress.wanted > progress.completed);
+            if (self.gc.enabled || is_wanted) && !self.is_held().await {
+                self.run_collection(&shutdown).await;
+            } else if is_wanted {
+                self.collector.update(|progress| progress.completed = progress.wanted);
+            }
+            if self.collector.update(|progress| progress.wanted > progress.completed) {
+                continue;
+            }
+            tokio::select! {
+                () = shutdown.started() => {}
+                () = self.collector.wish.notified() => {}
+                () = tokio::time::sleep(self.gc.interval.get()) => {}
+            }
+        }
+    }
+
+    /// Steps until nothing is due. The rest between two steps is as long as the share of the disk asks for.
+    async fn run_collection(&self, shutdown: &Shutdown) {
+        self.collector.update(|progress| progress.running = true);
+        let mut run = Totals::default();
+        let error = loop {
+            if shutdown.has_started() {
+                break None;
+            }
+            let begun = Instant::now();
+            match self.collect_step().await {
+                Ok(done) if done.is_empty() => break None,
+                Ok(done) => {
+                    run.add(&done);
+                    self.collector.update(|progress| progress.totals.add(&done));
+                }
+                Err(error) => break Some(error),
+            }
+            rest(begun.elapsed(), self.gc.share_percent, shutdown).await;
+        };
+        if let Some(error) = &error {
+            tracing::warn!(error = error as &dyn std::error::Error, "collection is put off");
+        }
+        if !run.is_empty() {
+            tracing::info!(
+                gc.released = run.released,
+                gc.condemned = run.condemned,
+                gc.removed = run.removed,
+                gc.removed_bytes = run.removed_bytes,
+                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes)",
+                run.released,
+                run.condemned,
+                run.removed,
+                run.removed_bytes
+            );
+        }
+        let now = self.now();
+        self.collector.update(|progress| {
+            progress.running = false;
+            progress.completed += 1;
+            progress.last_run_at = Some(now);
+            progress.last_error = error.map(|error| crate::error::with_causes(&error));
+        });
+    }
+
+    /// Whether a hold stands. When that cannot be found out, it does.
+    async fn is_held(&self) -> bool {
+        match self.parts.meta.holds(self.now()).await {
+            Ok(holds) => !holds.is_empty(),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "holds on collection cannot be looked up");
+                true
+            }
+        }
+    }
+}
+
+/// The longest rest: a step that once took long does not stop collection for hours.
+const REST_MAX: Duration = Duration::from_secs(10);
+
+async fn rest(worked: Duration, share_percent: u8, shutdown: &Shutdown) {
+    let share = u32::from(share_percent.clamp(1, 100));
+    let rest = (worked * (100 - share) / share).min(REST_MAX);
+    let _ = tokio::time::timeout(rest, shutdown.started()).await;
+}

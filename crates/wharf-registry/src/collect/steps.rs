@@ -1,0 +1,145 @@
+use wharf_meta::Removal;
+use wharf_oci::Digest;
+
+use crate::{Error, Registry};
+
+/// How many entries one transaction looks at: a few milliseconds of the one writer's time.
+const REVIEWS: u32 = 50;
+
+/// How many blobs one step removes.
+const REMOVALS: u32 = 20;
+
+/// What collection came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Entries looked at.
+    pub reviewed: u64,
+    /// Associations of a repository with a blob that ended.
+    pub released: u64,
+    /// Blobs that nothing needs any more.
+    pub condemned: u64,
+    /// Their bytes.
+    pub condemned_bytes: u64,
+    /// Blobs whose bytes are gone.
+    pub removed: u64,
+    /// How many bytes that were; what was not there any more does not count.
+    pub removed_bytes: u64,
+    /// Deletions that cannot be undone any more.
+    pub forgotten: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.reviewed += other.reviewed;
+        self.released += other.released;
+        self.condemned += other.condemned;
+        self.condemned_bytes += other.condemned_bytes;
+        self.removed += other.removed;
+        self.removed_bytes += other.removed_bytes;
+        self.forgotten += other.forgotten;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Registry {
+    /// A bounded piece of collection; nothing is due any more when it did nothing.
+    ///
+    /// Idempotent, and may be killed anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`], [`Error::Store`]; what was not done is due again.
+    pub(crate) async fn collect_step(&self) -> Result<Totals, Error> {
+        let mut done = Totals::default();
+        self.finish_removals(&mut done).await?;
+        self.review(&mut done).await?;
+        self.remove_condemned(&mut done).await?;
+        let forgotten = self.parts.meta.forget_deleted_manifests(self.now(), REVIEWS).await;
+        done.forgotten = u64::from(forgotten.map_err(Error::meta("forgetting deleted manifests"))?);
+        Ok(done)
+    }
+
+    async fn review(&self, done: &mut Totals) -> Result<(), Error> {
+        let now = self.now();
+        let remove_at = now.plus(self.gc.trash.get());
+        let reviewed = match self.parts.meta.review_blobs(now, remove_at, REVIEWS).await {
+            Ok(reviewed) => reviewed,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "reviews failed together; now one by one");
+                self.review_one().await?
+            }
+        };
+        let dropped = self.parts.meta.drop_manifest_reviews(now, REVIEWS).await;
+        done.reviewed += u64::from(reviewed.looked_at);
+        done.reviewed += u64::from(dropped.map_err(Error::meta("reviewing manifests"))?);
+        done.released += u64::from(reviewed.released);
+        done.condemned += u64::from(reviewed.condemned);
+        done.condemned_bytes += reviewed.condemned_bytes;
+        Ok(())
+    }
+
+    /// One entry that cannot be reviewed does not keep the others waiting: it is put off.
+    async fn review_one(&self) -> Result<wharf_meta::Reviewed, Error> {
+        let now = self.now();
+        match self.parts.meta.review_blobs(now, now.plus(self.gc.trash.get()), 1).await {
+            Ok(reviewed) => Ok(reviewed),
+            Err(error) => {
+                self.parts.meta.put_off_review(now).await.map_err(Error::meta("putting off a review"))?;
+                Err(Error::Meta { doing: "reviewing a blob", source: error })
+            }
+        }
+    }
+
+    /// What some process had begun to remove when it ended.
+    async fn finish_removals(&self, done: &mut Totals) -> Result<(), Error> {
+        let pending = self.parts.meta.removals(self.now(), REMOVALS).await;
+        for removal in pending.map_err(Error::meta("looking for removals"))? {
+            let removing = self.parts.store.begin_removal(&removal.digest).await;
+            let may_go = self.parts.meta.confirm_removal(&removal.digest).await;
+            if may_go.map_err(Error::meta("confirming a removal"))? {
+                self.remove_bytes(removing, &removal, done).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_condemned(&self, done: &mut Totals) -> Result<(), Error> {
+        let condemned = self.parts.meta.condemned(self.now(), REMOVALS).await;
+        for digest in condemned.map_err(Error::meta("looking for condemned blobs"))? {
+            self.remove_blob(&digest, done).await?;
+        }
+        Ok(())
+    }
+
+    /// Names before bytes: the row goes, then the file, then the note that it is to go. All under the digest's lock, so
+    /// that nobody places the same content in between (L3).
+    async fn remove_blob(&self, digest: &Digest, done: &mut Totals) -> Result<(), Error> {
+        let removing = self.parts.store.begin_removal(digest).await;
+        let forgotten = self.parts.meta.forget_blob(digest, self.now()).await;
+        match forgotten.map_err(Error::meta("forgetting a blob"))? {
+            Some(removal) => self.remove_bytes(removing, &removal, done).await,
+            // Somebody needs it again.
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_bytes(
+        &self,
+        removing: wharf_store::Removing,
+        removal: &Removal,
+        done: &mut Totals,
+    ) -> Result<(), Error> {
+        // The lock is kept until the note is struck: a note that is struck late must not be of newer content.
+        let was_there = self.parts.store.remove(&removing).await;
+        if was_there.map_err(Error::store("removing a blob"))? {
+            done.removed += 1;
+            done.removed_bytes += removal.size_bytes;
+        }
+        let struck = self.parts.meta.strike_removal(&removal.digest).await;
+        drop(removing);
+        struck.map_err(Error::meta("striking a removal"))
+    }
+}

@@ -1,0 +1,306 @@
+//! Collection and undo against a running registry: space comes back, and nothing goes that somebody was told is there.
+//!
+//! `WHARF_SOAK_SECONDS` and `WHARF_SOAK_KILLS` make the two long tests longer (FT-01, FT-20).
+
+mod churn;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Admin, Builder, Client, Image, OCI_INDEX, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
+};
+use churn::Churn;
+
+/// A server that collects as fast as it can.
+fn eager() -> Wharf {
+    eager_with("1s").start()
+}
+
+fn eager_with(grace: &str) -> Builder {
+    Wharf::builder()
+        .set("gc.grace", grace)
+        .set("gc.trash", "0s")
+        .set("gc.interval", "1s")
+        .set("gc.share_percent", "100")
+        .set("gc.hold_after_crash", "0s")
+}
+
+async fn post(client: &mut Client, path: &str, body: &Value) -> Reply {
+    let request = Request::new("POST", format!("/api/v1{path}")).header("Content-Type", "application/json");
+    client.send(request.body(body.to_string())).await
+}
+
+async fn status(client: &mut Client) -> Value {
+    client.get("/api/v1/gc").await.expect(200).json()
+}
+
+/// Runs collection until nothing waits for it.
+async fn settle(client: &mut Client) {
+    let begun = Instant::now();
+    loop {
+        post(client, "/gc/run", &json!({})).await.expect(202);
+        let found = status(client).await;
+        let backlog = &found["backlog"];
+        if ["reviews", "condemned", "removals"].iter().all(|member| backlog[*member] == 0) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "collection does not come to an end: {found:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The digests whose content is on the disk.
+fn on_disk(data: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for prefix in std::fs::read_dir(data.join("layers/sha256")).unwrap() {
+        for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
+            found.insert(format!("sha256:{}", file.unwrap().file_name().to_str().unwrap()));
+        }
+    }
+    found
+}
+
+fn blobs_of(images: &[&Image]) -> BTreeSet<String> {
+    images.iter().flat_map(|image| image.blobs()).map(|blob| sha256(blob)).collect()
+}
+
+#[tokio::test]
+async fn space_comes_back_and_only_that() {
+    let server = eager();
+    let mut client = server.client();
+    let (kept, deleted) = (Image::small(1, "amd64", 5_000), Image::small(2, "amd64", 5_000));
+    kept.push(&mut client, "a/kept", "v1").await;
+    kept.push(&mut client, "a/twice", "v1").await;
+    deleted.push(&mut client, "a/deleted", "v1").await;
+    let orphan = client.put_blob("a/kept", content(3, 4_000)).await;
+    let mut all = blobs_of(&[&kept, &deleted]);
+    all.insert(orphan.clone());
+    assert_eq!(on_disk(server.data()), all);
+
+    client.delete(&format!("/v2/a/deleted/manifests/{}", deleted.digest())).await.expect(202);
+    client.delete(&format!("/v2/a/twice/manifests/{}", kept.digest())).await.expect(202);
+    settle(&mut client).await;
+    assert_eq!(on_disk(server.data()), blobs_of(&[&kept]));
+    client.get(&format!("/v2/a/kept/blobs/{orphan}")).await.expect(404);
+    for blob in kept.blobs() {
+        let digest = sha256(blob);
+        assert_eq!(&client.get(&format!("/v2/a/kept/blobs/{digest}")).await.expect(200).body, blob);
+        client.get(&format!("/v2/a/twice/blobs/{digest}")).await.expect(404);
+    }
+    let totals = &status(&mut client).await["totals"];
+    let freed: usize = deleted.blobs().map(Vec::len).sum::<usize>() + 4_000;
+    assert_eq!(totals["removed"], 3, "{totals}");
+    assert_eq!(totals["removed_bytes"], freed, "{totals}");
+    assert_eq!(totals["forgotten"], 2, "{totals}");
+
+    deleted.push(&mut client, "a/deleted", "v1").await;
+    assert_eq!(on_disk(server.data()), blobs_of(&[&kept, &deleted]));
+}
+
+/// Nothing goes while a hold stands; an unclean stop sets one by itself.
+#[tokio::test]
+async fn a_hold_keeps_everything() {
+    let mut server = eager();
+    let mut client = server.client();
+    let held = post(&mut client, "/gc/holds", &json!({ "reason": "a look around", "hours": 1 })).await.expect(201);
+    assert_eq!(held.json()["id"], "operator");
+    let orphan = client.put_blob("a/b", content(1, 1_000)).await;
+    let begun = Instant::now();
+    while status(&mut client).await["backlog"]["reviews_due"] != 1 {
+        assert!(begun.elapsed() < PATIENCE, "it is never due");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let refused = post(&mut client, "/gc/run", &json!({})).await.expect(409);
+    assert!(refused.json()["detail"].as_str().unwrap().contains("a look around"), "{refused}");
+    let preview = client.get("/api/v1/gc/preview").await.expect(200).json();
+    assert_eq!((&preview["blobs"], &preview["bytes"], &preview["complete"]), (&json!(1), &json!(1_000), &json!(true)));
+    assert_eq!(preview["repositories"][0]["repository"], "a/b", "{preview:#}");
+    assert_eq!(client.get(&format!("/v2/a/b/blobs/{orphan}")).await.status, 200);
+    client.delete("/api/v1/gc/holds/operator").await.expect(204);
+    client.delete("/api/v1/gc/holds/operator").await.expect(404);
+    settle(&mut client).await;
+    assert!(on_disk(server.data()).is_empty());
+
+    server.restart_with(|builder| builder.set("gc.grace", "1s").set("gc.hold_after_crash", "1h"));
+    assert_eq!(status(&mut server.client()).await["holds"], json!([]), "the stop was in order");
+    server.kill9();
+    server.restart();
+    let holds = status(&mut server.client()).await["holds"].clone();
+    assert_eq!(holds[0]["id"], "unclean-stop", "{holds:#}");
+    post(&mut server.client(), "/gc/holds", &json!({ "reason": "", "hours": 1 })).await.expect(400);
+    post(&mut server.client(), "/gc/holds", &json!({ "reason": "x", "hours": 0 })).await.expect(400);
+}
+
+/// FT-20: sixteen clients push, mount, look, delete, move tags, restore and pull, while everything that is not referenced
+/// goes a second later. Nothing fails, and in the end the disk has what the model says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft20_nobody_notices_collection() {
+    let seconds = setting("WHARF_SOAK_SECONDS", 8);
+    let server = eager();
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let clients = (0..16).map(|number| tokio::spawn(Churn::new(number, &server.client()).run_until(until)));
+    let mut churns = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        churns.push(client.await.unwrap());
+    }
+    let done: u64 = churns.iter().map(Churn::done).sum();
+    let mut client = server.client();
+    let mut expected = BTreeSet::new();
+    for churn in &mut churns {
+        churn.verify(&mut client).await;
+        expected.extend(churn.live_blobs());
+    }
+    settle(&mut client).await;
+    for churn in &mut churns {
+        churn.verify(&mut client).await;
+    }
+    assert_eq!(on_disk(server.data()), expected);
+    let totals = status(&mut client).await["totals"].clone();
+    println!("{done} operations in {seconds} s, {} images live; collected: {totals}", expected.len());
+    assert!(totals["removed"].as_u64().unwrap() > 0, "{totals}");
+}
+
+/// FT-01 with collection: the process is killed in the middle of all that, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft01_kills_under_collection_lose_nothing() {
+    let kills = setting("WHARF_SOAK_KILLS", 12);
+    let mut server = eager();
+    let mut churns: Vec<Churn> = (0..8).map(|number| Churn::new(100 + number, &server.client())).collect();
+    for round in 0..kills {
+        // From one that hardly begins to one in which things become due.
+        let life = Duration::from_millis(50 + round * 617 % 1_900);
+        let far = Instant::now() + 10 * PATIENCE;
+        let running: Vec<_> = churns.drain(..).map(|churn| tokio::spawn(churn.run_until(far))).collect();
+        tokio::time::sleep(life).await;
+        server.kill9();
+        for churn in running {
+            churns.push(churn.await.unwrap());
+        }
+        server.restart();
+        let mut client = server.client();
+        for churn in &mut churns {
+            churn.connect_to(&server.client());
+            churn.verify(&mut client).await;
+        }
+    }
+    let mut client = server.client();
+    settle(&mut client).await;
+    let mut expected = BTreeSet::new();
+    for churn in &mut churns {
+        churn.verify(&mut client).await;
+        expected.extend(churn.live_blobs());
+    }
+    assert_eq!(on_disk(server.data()), expected, "files without a name, or names without a file");
+    let done: u64 = churns.iter().map(Churn::done).sum();
+    println!("{kills} kills, {done} operations, {} blobs live", expected.len());
+    server.stop();
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What was deleted or moved comes back as it was, and says how it went.
+#[tokio::test]
+async fn deletions_and_moves_are_undone() {
+    let server = Wharf::builder().set("registry.delete_tags", "true").start();
+    let mut client = server.client();
+    let (one, two) = (Image::small(1, "amd64", 1_000), Image::small(2, "amd64", 1_000));
+    one.push(&mut client, "team/app", "v1").await;
+    let before_move = client.get("/api/v1/tags/history?repository=team/app&tag=v1").await.expect(200).json();
+    let at = before_move["items"][0]["at"].as_str().unwrap().to_owned();
+    two.push(&mut client, "team/app", "v1").await;
+    let tag = async |client: &mut Client, name: &str| {
+        let reply = client.head(&format!("/v2/team/app/manifests/{name}")).await;
+        (reply.status == 200).then(|| reply.header("docker-content-digest").unwrap().to_owned())
+    };
+    let restore = async |client: &mut Client, wish: Value| post(client, "/restore?repository=team/app", &wish).await;
+
+    restore(&mut client, json!({ "tag": "v1" })).await.expect(200);
+    assert_eq!(tag(&mut client, "v1").await, Some(one.digest()));
+    restore(&mut client, json!({ "tag": "v1" })).await.expect(200);
+    assert_eq!(tag(&mut client, "v1").await, Some(two.digest()), "undoing is undone likewise");
+    restore(&mut client, json!({ "tag": "v1", "at": at })).await.expect(200);
+    assert_eq!(tag(&mut client, "v1").await, Some(one.digest()));
+
+    client.delete("/v2/team/app/manifests/v1").await.expect(202);
+    restore(&mut client, json!({ "tag": "v1" })).await.expect(200);
+    assert_eq!(tag(&mut client, "v1").await, Some(one.digest()));
+
+    client.delete(&format!("/v2/team/app/manifests/{}", one.digest())).await.expect(202);
+    assert_eq!(tag(&mut client, "v1").await, None);
+    let deleted = client.get("/api/v1/deleted?repository=team/app").await.expect(200).json();
+    assert_eq!(deleted["items"][0]["digest"], one.digest(), "{deleted:#}");
+    assert_eq!(deleted["items"][0]["tags"], json!(["v1"]));
+    let restored = restore(&mut client, json!({ "digest": one.digest() })).await.expect(200).json();
+    assert_eq!(restored, json!({ "digest": one.digest(), "tags": ["v1"], "was_deleted": true }));
+    assert_eq!(tag(&mut client, "v1").await, Some(one.digest()));
+    let pulled = client.get("/v2/team/app/manifests/v1").await.expect(200);
+    assert_eq!(pulled.body, one.manifest);
+    let again = restore(&mut client, json!({ "digest": one.digest() })).await.expect(200).json();
+    assert_eq!(again["was_deleted"], false, "{again}");
+
+    // A tag whose manifest was deleted: both come back.
+    client.delete(&format!("/v2/team/app/manifests/{}", one.digest())).await.expect(202);
+    let restored = restore(&mut client, json!({ "tag": "v1" })).await.expect(200).json();
+    assert_eq!(restored["was_deleted"], true, "{restored}");
+    assert_eq!(tag(&mut client, "v1").await, Some(one.digest()));
+
+    // A referrer is one again.
+    let subject = json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": one.digest(), "size": one.manifest.len() });
+    let referrer = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "artifactType": "application/x.test", "manifests": [], "subject": subject });
+    let digest = client
+        .put_manifest("team/app", &sha256(referrer.to_string().as_bytes()), OCI_INDEX, referrer.to_string())
+        .await;
+    client.delete(&format!("/v2/team/app/manifests/{digest}")).await.expect(202);
+    restore(&mut client, json!({ "digest": digest })).await.expect(200);
+    let referrers = client.get(&format!("/v2/team/app/referrers/{}", one.digest())).await.expect(200).json();
+    assert_eq!(referrers["manifests"][0]["digest"], digest, "{referrers:#}");
+    assert_eq!(referrers["manifests"][0]["artifactType"], "application/x.test");
+
+    for (wish, status) in [
+        (json!({ "tag": "never" }), 404),
+        (json!({ "tag": "v1", "at": "1999-01-01T00:00:00Z" }), 404),
+        (json!({ "digest": sha256(b"never") }), 404),
+        (json!({}), 400),
+        (json!({ "tag": "v1", "digest": one.digest() }), 400),
+        (json!({ "tag": "-" }), 400),
+        (json!({ "digest": "sha256:12" }), 400),
+        (json!({ "digest": one.digest(), "at": at }), 400),
+        (json!({ "tag": "v1", "at": "yesterday" }), 400),
+    ] {
+        let reply = restore(&mut client, wish.clone()).await;
+        assert_eq!(reply.status, status, "{wish}\n{reply}");
+    }
+    post(&mut client, "/restore", &json!({ "tag": "v1" })).await.expect(400);
+    post(&mut client, "/restore?repository=..", &json!({ "tag": "v1" })).await.expect(400);
+}
+
+/// Reading what was needs pull, bringing it back needs push; the record says who did.
+#[tokio::test]
+async fn undo_asks_policy_about_the_repository() {
+    let server = Wharf::with_accounts();
+    let mut admin = Admin::of(&server);
+    let secret = admin.robot("reader", &[]).await;
+    admin.allow("reader", &["registry:pull"], &["team/**"]).await;
+    let image = Image::small(1, "amd64", 500);
+    image.push(&mut admin.client, "team/app", "v1").await;
+    admin.client.delete(&format!("/v2/team/app/manifests/{}", image.digest())).await.expect(202);
+
+    let mut reader = server.client().authorized(basic("reader", &secret));
+    let found = reader.get("/api/v1/deleted?repository=team/app").await.expect(200).json();
+    assert_eq!(found["items"][0]["digest"], image.digest());
+    reader.get("/api/v1/tags/history?repository=team/app&tag=v1").await.expect(200);
+    reader.get("/api/v1/deleted?repository=other/app").await.expect(403);
+    reader.get("/api/v1/gc").await.expect(403);
+    post(&mut reader, "/restore?repository=team/app", &json!({ "digest": image.digest() })).await.expect(403);
+    server.client().get("/api/v1/deleted?repository=team/app").await.expect(401);
+    post(&mut admin.client, "/restore?repository=team/app", &json!({ "digest": image.digest() })).await.expect(200);
+    let audit = admin.client.get("/api/v1/audit?action=manifest.restore").await.expect(200).json();
+    assert_eq!(audit["items"][0]["principal"], "admin", "{audit:#}");
+    assert_eq!(audit["items"][0]["target"], image.digest());
+}
