@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 use wharf_policy::{Authorized, VersionCheck};
 
 use super::problem::ProblemDetails;
-use super::{Answer, Call, accounts, audit, keys, me, ok, policy, tokens};
+use super::{Answer, Call, accounts, audit, gc, keys, me, ok, policy, tokens, undo};
 
 /// Everything that the command line does, over HTTP.
 ///
@@ -40,7 +40,15 @@ use super::{Answer, Call, accounts, audit, keys, me, ok, policy, tokens};
         policy::simulate,
         audit::list,
         audit::verify,
-        audit::export
+        audit::export,
+        undo::history,
+        undo::deleted,
+        undo::restore,
+        gc::status,
+        gc::preview,
+        gc::run,
+        gc::hold,
+        gc::release
     ),
     components(schemas(ProblemDetails))
 )]
