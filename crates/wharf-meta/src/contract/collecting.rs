@@ -88,8 +88,9 @@ pub async fn gr4_content_goes_with_its_last_link(metadata: Subject) {
 pub async fn gr15_a_manifest_holds_content_without_a_link(metadata: Subject) {
     let blob = have_blob(&*metadata, "a", "blob").await;
     have_image(&*metadata, "a", blob).await;
+    have_blob(&*metadata, "other", "blob").await;
     assert!(metadata.delete_blob(&name("a"), &blob, &by("alice"), at(20), at(DUE)).await.unwrap());
-    assert_eq!(review(&*metadata, DUE).await, Reviewed { looked_at: 1, ..NOTHING });
+    assert_eq!(review(&*metadata, DUE).await, Reviewed { looked_at: 2, released: 1, ..NOTHING });
     let mount = BlobMount {
         from: name("a"),
         to: name("b"),
