@@ -6,6 +6,7 @@
 
 mod clock;
 mod duration;
+pub mod failpoint;
 mod id;
 mod rng;
 mod secret;

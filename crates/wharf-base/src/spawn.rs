@@ -52,6 +52,8 @@ impl Spawner {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        #[cfg(feature = "failpoints")]
+        let work = crate::failpoint::inherit(work);
         self.tasks.spawn(work.instrument(tracing::debug_span!("task", task.name = name)))
     }
 

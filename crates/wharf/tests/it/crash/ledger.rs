@@ -32,6 +32,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// A blob that was there or was deleted before may be there from now on.
+    pub fn blob_attempted(&mut self, repository: &str, digest: &str, bytes: &[u8]) {
+        let known = self.blobs.entry(place(repository, digest)).or_insert_with(|| (bytes.to_vec(), Fate::Open));
+        if known.1 == Fate::Gone {
+            known.1 = Fate::Open;
+        }
+    }
+
     pub fn blob(&mut self, repository: &str, digest: &str, bytes: &[u8]) {
         self.acknowledged += 1;
         self.blobs.insert(place(repository, digest), (bytes.to_vec(), Fate::There));

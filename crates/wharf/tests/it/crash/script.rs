@@ -104,6 +104,8 @@ impl Writer {
         let digest = sha256(blob);
         let uploads = format!("/v2/{}/blobs/uploads/", self.repository);
         let style = self.draw(3);
+        // The same content may have been here before, and deleted.
+        self.ledger.blob_attempted(&self.repository, &digest, blob);
         if style == 0 {
             self.send(connection, "POST", &format!("{uploads}?digest={digest}"), &[], blob).await?.expect(201);
         } else {
