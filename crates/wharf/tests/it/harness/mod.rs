@@ -17,7 +17,7 @@ pub use content::{Stripes, content, hex_sha256, hex_sha512, sha256};
 pub use fixtures::Fixture;
 pub use image::{Image, OCI_INDEX, OCI_MANIFEST, layer};
 pub use process::{MIB, Memory, MemoryWatch};
-pub use server::{ADMIN_PASSWORD, Builder, Wharf, binary, serve_expecting_failure};
+pub use server::{ADMIN_PASSWORD, Builder, Ended, Wharf, binary, serve_expecting_failure};
 pub use tls::{Authority, connector};
 pub use tools::Tool;
 pub use wire::{Connection, PATIENCE, Reply, WireError};
