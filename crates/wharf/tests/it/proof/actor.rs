@@ -268,6 +268,7 @@ impl Actor {
             return Ok(true);
         }
         let location = location(&reply.expect(202));
+        self.ledger.blob_not_mounted(&sha256(blob));
         self.cancel_upload(&location).await?;
         Ok(false)
     }

@@ -33,7 +33,7 @@ async fn round(seed: u64) -> u64 {
         (0..ACTORS).map(|number| Actor::new(seed, number, ACTORS, &server.client(), GRACE)).collect();
     for _ in 0..LIVES {
         // From a life that hardly begins to one in which things become due.
-        let fuse = Fuse::new(5 + draw(&rng, 1_500));
+        let fuse = Fuse::new(5 + draw(&rng, 1_800));
         let working = actors.drain(..).map(|mut actor| {
             actor.meet(&server.client(), &fuse);
             tokio::spawn(actor.work())

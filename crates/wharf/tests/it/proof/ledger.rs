@@ -97,11 +97,6 @@ impl Ledger {
         &self.repository
     }
 
-    /// From now on, with another server, this is the grace period.
-    pub fn set_grace(&mut self, grace: Duration) {
-        self.grace = grace;
-    }
-
     /// How many answers counted as a promise.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
@@ -141,6 +136,15 @@ impl Ledger {
     pub fn blob_absent(&mut self, digest: &str) {
         assert!(!self.is_certain(digest), "{}@{digest} is not there, but was promised", self.repository);
         if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.fate = Fate::Gone;
+        }
+    }
+
+    /// The blob was not to be had; what was there before is there still.
+    pub fn blob_not_mounted(&mut self, digest: &str) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        blob.pushing = false;
+        if blob.fate == Fate::Open {
             blob.fate = Fate::Gone;
         }
     }
