@@ -356,7 +356,7 @@ impl Ledger {
     async fn verify_manifests(&mut self, client: &mut Client) {
         for (digest, manifest) in &mut self.manifests {
             let reply = client.get(&format!("/v2/{}/manifests/{digest}", self.repository)).await;
-            let found = found(&reply);
+            let found = found(&reply, &self.repository, digest);
             let (fate, name) = (manifest.fate, &self.repository);
             assert!(fate == Fate::Open || fate == found, "{name}@{digest} is {found:?}, was {fate:?}\n{reply}");
             assert!(found == Fate::Gone || reply.body == manifest.image.manifest, "{name}@{digest}\n{reply}");
@@ -378,7 +378,7 @@ impl Ledger {
         let digests: Vec<String> = self.blobs.keys().cloned().collect();
         for digest in digests {
             let reply = client.get(&format!("/v2/{}/blobs/{digest}", self.repository)).await;
-            let found = found(&reply);
+            let found = found(&reply, &self.repository, &digest);
             let is_certain = self.is_certain(&digest);
             let name = &self.repository;
             let blob = self.blobs.get_mut(&digest).expect("a blob of this ledger");
@@ -414,11 +414,11 @@ impl Ledger {
 }
 
 #[track_caller]
-fn found(reply: &Reply) -> Fate {
+fn found(reply: &Reply, repository: &str, digest: &str) -> Fate {
     match reply.status {
         200 => Fate::There,
         404 => Fate::Gone,
-        _ => panic!("neither there nor absent\n{reply}"),
+        _ => panic!("{repository}@{digest} is neither there nor absent\n{reply}"),
     }
 }
 

@@ -8,6 +8,7 @@ mod actor;
 mod failpoints;
 mod kills;
 mod ledger;
+mod power;
 mod soak;
 
 use std::collections::BTreeSet;
