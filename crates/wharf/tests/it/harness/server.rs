@@ -235,11 +235,6 @@ impl Wharf {
         Ended { status, log: running.log.text() }
     }
 
-    /// Whether the process has not ended yet.
-    pub fn is_running(&mut self) -> bool {
-        self.running.as_mut().is_some_and(|running| running.child.try_wait().expect("asking for the end").is_none())
-    }
-
     /// Starts a server on the same data directory again, after `kill9` or `stop`, or stops the running one first.
     #[track_caller]
     pub fn restart(&mut self) {

@@ -17,12 +17,17 @@ use crate::harness::{
 /// Layers that the images of all actors choose from.
 const LAYERS: u64 = 24;
 
-/// The server is gone.
-#[derive(Debug)]
-pub struct Gone;
+/// Why an operation did not come to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The connection is gone, and the server perhaps with it.
+    Gone,
+    /// The server said that it failed. Only for actors that bear that.
+    Failed,
+}
 
 /// What an operation comes to.
-pub type Done<T = ()> = Result<T, Gone>;
+pub type Done<T = ()> = Result<T, Cut>;
 
 /// How a blob is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,7 @@ pub struct Actor {
     connection: Option<Connection>,
     fuse: Arc<Fuse>,
     ledger: Ledger,
+    bears_failures: bool,
 }
 
 impl Actor {
@@ -92,7 +98,13 @@ impl Actor {
             connection: None,
             fuse: Fuse::endless(),
             ledger: Ledger::new(repository(number), grace),
+            bears_failures: false,
         }
+    }
+
+    /// From now on the server may fail, if it says so.
+    pub fn bear_failures(&mut self, bears_failures: bool) {
+        self.bears_failures = bears_failures;
     }
 
     /// The server has another address, and this fuse burns.
@@ -438,20 +450,28 @@ impl Actor {
         let request = Request::new(method, target).header("Content-Type", media_type).body(body.clone());
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.client.connect().await.map_err(|_| Gone)?,
+            None => self.client.connect().await.map_err(|_| Cut::Gone)?,
         };
         self.fuse.step();
-        connection.send(request.head(&self.client.host()).as_bytes()).await.map_err(|_| Gone)?;
+        connection.send(request.head(&self.client.host()).as_bytes()).await.map_err(|_| Cut::Gone)?;
         for piece in body.chunks(Self::PIECE_BYTES) {
             self.fuse.step();
-            connection.send(piece).await.map_err(|_| Gone)?;
+            connection.send(piece).await.map_err(|_| Cut::Gone)?;
         }
         self.fuse.step();
-        let reply = connection.reply(method == "HEAD").await.map_err(|_| Gone)?;
+        let reply = connection.reply(method == "HEAD").await.map_err(|_| Cut::Gone)?;
         if !reply.closes() {
             self.connection = Some(connection);
         }
-        Ok(reply)
+        if reply.status < 500 {
+            return Ok(reply);
+        }
+        assert!(self.bears_failures, "{method} {target}\n{reply}");
+        // Whatever fails, the client learns of it in the form that it reads.
+        if method != "HEAD" && target.starts_with("/v2/") {
+            assert!(!reply.code().is_empty(), "{method} {target}\n{reply}");
+        }
+        Err(Cut::Failed)
     }
 }
 

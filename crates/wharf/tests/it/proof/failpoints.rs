@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::actor::{Actor, Done, Fuse, Gone, Style, repository};
+use super::actor::{Actor, Cut, Done, Fuse, Style, repository};
 use super::ledger::After;
 use super::{GRACE, after_grace, eager, settle, verify};
 use crate::harness::{Builder, Ended, Image, Wharf, content, sha256};
@@ -184,7 +184,7 @@ fn plant(data: &Path) {
 
 /// The session of the life before has expired, and the new process has found that out.
 fn expire(server: &Wharf) -> Done {
-    if server.log_says("upload sessions expired") { Ok(()) } else { Err(Gone) }
+    if server.log_says("upload sessions expired") { Ok(()) } else { Err(Cut::Gone) }
 }
 
 /// FT-03.

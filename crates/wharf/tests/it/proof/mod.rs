@@ -6,6 +6,7 @@
 
 mod actor;
 mod failpoints;
+mod faults;
 mod kills;
 mod ledger;
 mod power;
