@@ -12,6 +12,8 @@ pub enum Kind {
     Journal,
     /// Nothing is kept but what was synced by itself: what the journal forgives is seen here.
     Bare,
+    /// In memory and small: it is soon full.
+    Memory,
 }
 
 /// A mounted file system; unmounted and removed when dropped.
@@ -30,6 +32,11 @@ impl Disk {
     /// When this machine cannot do it: a proof that is silently skipped proves nothing.
     pub fn new(kind: Kind) -> Self {
         let disk = Self { kind, directory: tempfile::tempdir().expect("a directory for the disk") };
+        if kind == Kind::Memory {
+            std::fs::create_dir(disk.path()).expect("a place to mount at");
+            run("mount", &["-t", "tmpfs", "-o", "size=64m", "wharf-proof", &text(&disk.path())]);
+            return disk;
+        }
         run("truncate", &["-s", Self::SIZE, &text(&disk.image())]);
         let features = if kind == Kind::Journal { "has_journal" } else { "^has_journal" };
         run("mkfs.ext4", &["-q", "-F", "-O", features, &text(&disk.image())]);

@@ -8,6 +8,7 @@ mod actor;
 mod disconnects;
 mod failpoints;
 mod faults;
+mod full_disk;
 mod kills;
 mod ledger;
 mod power;
