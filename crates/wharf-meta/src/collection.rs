@@ -95,9 +95,9 @@ const COUNT_MAX: u32 = 100_000;
 statements! {
     DUE =
         "select repository_id, digest from gc_reviews
-          where kind = $1 and due_at_us <= $2
+          where kind = 'blob' and due_at_us <= $1
           order by due_at_us
-          limit $3";
+          limit $2";
     /// A manifest of this very repository.
     HELD_HERE = "select 1 from manifest_blobs where blob_id = $1 and repository_id = $2 limit 1";
     HELD_ANYWHERE = "select 1 from manifest_blobs where blob_id = $1 limit 1";
@@ -157,7 +157,7 @@ statements! {
 /// Looks at associations whose time has come, at most `limit`; condemned content goes at `remove_at`.
 pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed> {
     let mut reviewed = Reviewed::default();
-    for (repository, digest) in due(tx, Kind::Blob, now, limit)? {
+    for (repository, digest) in due(tx, now, limit)? {
         reviewed.looked_at += 1;
         review_blob(tx, repository, &digest, remove_at, &mut reviewed)?;
         reviews::strike(tx, repository, Kind::Blob, &digest)?;
@@ -165,21 +165,8 @@ pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp
     Ok(reviewed)
 }
 
-/// Drops entries of manifests whose time has come: untagged manifests are kept, so there is nothing to decide.
-pub(crate) fn drop_manifest_reviews(tx: &Connection, now: Timestamp, limit: u32) -> Result<u32> {
-    let due = due(tx, Kind::Manifest, now, limit)?;
-    let mut dropped = 0;
-    for (repository, digest) in due {
-        reviews::strike(tx, repository, Kind::Manifest, &digest)?;
-        dropped += 1;
-    }
-    Ok(dropped)
-}
-
-fn due(tx: &Connection, kind: Kind, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>> {
-    tx.prepare_cached(DUE)?
-        .query_map(params![kind.as_str(), Micros(now), limit], |row| Ok((row.get(0)?, parsed(row, 1)?)))?
-        .collect()
+fn due(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>> {
+    tx.prepare_cached(DUE)?.query_map(params![Micros(now), limit], |row| Ok((row.get(0)?, parsed(row, 1)?)))?.collect()
 }
 
 /// Each look is a statement of its own, after what it may find has been locked or is the only writer's (R-016).
@@ -210,7 +197,7 @@ fn review_blob(
 
 /// Puts off the entry that is due first, longer with every failure: 5 minutes, 10, … a day.
 pub(crate) fn put_off_review(tx: &Connection, now: Timestamp) -> Result<()> {
-    let Some((repository, digest)) = due(tx, Kind::Blob, now, 1)?.pop() else { return Ok(()) };
+    let Some((repository, digest)) = due(tx, now, 1)?.pop() else { return Ok(()) };
     reviews::put_off(tx, repository, Kind::Blob, &digest, now)
 }
 

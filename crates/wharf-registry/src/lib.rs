@@ -33,7 +33,7 @@ use wharf_store::BlobStore;
 
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
-pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals, Untagged};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
@@ -86,8 +86,8 @@ impl Registry {
         Arc::new(Self {
             parts,
             config,
+            collector: collect::Collector::new(&gc),
             gc,
-            collector: collect::Collector::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })

@@ -27,6 +27,7 @@ impl From<Totals> for CollectionTotals {
             condemned_bytes: totals.condemned_bytes,
             removed: totals.removed,
             removed_bytes: totals.removed_bytes,
+            retired: totals.retired,
             forgotten: totals.forgotten,
         }
     }

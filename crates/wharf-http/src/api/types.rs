@@ -438,6 +438,8 @@ pub(crate) struct CollectionTotals {
     pub(crate) removed_bytes: u64,
     /// Deleted manifests that cannot be restored any more.
     pub(crate) forgotten: u64,
+    /// Manifests without a tag that a rule let go.
+    pub(crate) retired: u64,
 }
 
 /// What waits for the collector. Counts end at 100,000.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharf_base::HumanDuration;
+use wharf_policy::Pattern;
 
 /// `[gc]`: when what nobody needs any more goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,20 @@ pub struct GcConfig {
     pub share_percent: u8,
     /// How long nothing is collected after a stop that was not in order.
     pub hold_after_crash: HumanDuration,
+    /// Where manifests that no tag names go by themselves. None by default: people deploy by digest. The first entry whose
+    /// pattern fits a repository counts.
+    pub untagged: Vec<Untagged>,
+}
+
+/// One entry of `[[gc.untagged]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Untagged {
+    /// A pattern of repositories, as in rules: `ci/**`.
+    pub repositories: String,
+    /// How long after its last tag has gone a manifest is deleted. Indexes keep what they list, and referrers stay as long
+    /// as what they refer to.
+    pub after: HumanDuration,
 }
 
 impl Default for GcConfig {
@@ -32,6 +47,7 @@ impl Default for GcConfig {
             interval: HumanDuration::secs(60),
             share_percent: 20,
             hold_after_crash: HumanDuration::hours(1),
+            untagged: Vec::new(),
         }
     }
 }
@@ -52,6 +68,14 @@ impl GcConfig {
         ] {
             if value < least || value > LONGEST {
                 complaints.push(format!("gc.{key} must be from {least} to 10 years"));
+            }
+        }
+        for Untagged { repositories, after } in &self.untagged {
+            if let Err(error) = repositories.parse::<Pattern>() {
+                complaints.push(format!("gc.untagged: {error}"));
+            }
+            if *after < self.grace || *after > LONGEST {
+                complaints.push(format!("gc.untagged: {repositories}: after must be from gc.grace to 10 years"));
             }
         }
         if !(1..=100).contains(&self.share_percent) {

@@ -4,6 +4,7 @@
 mod config;
 mod manage;
 mod steps;
+mod untagged;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,15 +14,16 @@ use wharf_base::{Shutdown, Timestamp};
 
 use crate::Registry;
 
-pub use config::GcConfig;
+pub use config::{GcConfig, Untagged};
 pub use manage::{CollectionStatus, Preview, PreviewLine};
 pub use steps::Totals;
 
 /// What the collector is doing, for whoever asks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Collector {
     wish: Notify,
     progress: Mutex<Progress>,
+    untagged: untagged::Rules,
 }
 
 /// How far the collector is. A run goes from the first thing that is due until nothing is.
@@ -37,6 +39,10 @@ struct Progress {
 }
 
 impl Collector {
+    pub(crate) fn new(config: &GcConfig) -> Self {
+        Self { wish: Notify::new(), progress: Mutex::default(), untagged: untagged::Rules::new(config) }
+    }
+
     fn progress(&self) -> Progress {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -81,7 +87,11 @@ impl Registry {
 
     /// Steps until nothing is due. The rest between two steps is as long as the share of the disk asks for.
     async fn run_collection(&self, shutdown: &Shutdown) {
-        self.collector.update(|progress| progress.running = true);
+        let is_wanted = self.collector.update(|progress| {
+            progress.running = true;
+            progress.wanted > progress.completed
+        });
+        self.collector.untagged.begin_walk(is_wanted);
         let mut run = Totals::default();
         let error = loop {
             if shutdown.has_started() {
@@ -89,7 +99,7 @@ impl Registry {
             }
             let begun = Instant::now();
             match self.collect_step().await {
-                Ok(done) if done.is_empty() => break None,
+                Ok(done) if done.is_empty() && !self.collector.untagged.is_walking() => break None,
                 Ok(done) => {
                     run.add(&done);
                     self.collector.update(|progress| progress.totals.add(&done));

@@ -4,7 +4,7 @@ use wharf_oci::Digest;
 use crate::{Error, Registry};
 
 /// How many entries one transaction looks at: a few milliseconds of the one writer's time.
-const REVIEWS: u32 = 50;
+pub(super) const REVIEWS: u32 = 50;
 
 /// How many blobs one step removes.
 const REMOVALS: u32 = 20;
@@ -24,6 +24,8 @@ pub struct Totals {
     pub removed: u64,
     /// How many bytes that were; what was not there any more does not count.
     pub removed_bytes: u64,
+    /// Manifests without a tag that a rule let go.
+    pub retired: u64,
     /// Deletions that cannot be undone any more.
     pub forgotten: u64,
 }
@@ -36,6 +38,7 @@ impl Totals {
         self.condemned_bytes += other.condemned_bytes;
         self.removed += other.removed;
         self.removed_bytes += other.removed_bytes;
+        self.retired += other.retired;
         self.forgotten += other.forgotten;
     }
 
@@ -56,6 +59,8 @@ impl Registry {
         let mut done = Totals::default();
         self.finish_removals(&mut done).await?;
         self.review(&mut done).await?;
+        self.review_manifests(&mut done).await?;
+        self.walk_untagged().await?;
         self.remove_condemned(&mut done).await?;
         let forgotten = self.parts.meta.forget_deleted_manifests(self.now(), REVIEWS).await;
         done.forgotten = u64::from(forgotten.map_err(Error::meta("forgetting deleted manifests"))?);
@@ -72,9 +77,7 @@ impl Registry {
                 self.review_one().await?
             }
         };
-        let dropped = self.parts.meta.drop_manifest_reviews(now, REVIEWS).await;
         done.reviewed += u64::from(reviewed.looked_at);
-        done.reviewed += u64::from(dropped.map_err(Error::meta("reviewing manifests"))?);
         done.released += u64::from(reviewed.released);
         done.condemned += u64::from(reviewed.condemned);
         done.condemned_bytes += reviewed.condemned_bytes;

@@ -6,11 +6,11 @@ use rusqlite::Connection;
 use super::super::schema;
 use crate::{
     accounts, audit, blobs, changes, collection, deletion, keys, life, manifests, push, referrers, repositories,
-    reviews, rules, tags, tokens, undo, uploads,
+    retention, reviews, rules, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 18] = [
+    let files: [(&str, &[(&str, &str)]); 19] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -23,6 +23,7 @@ fn all() -> Vec<(&'static str, &'static str, &'static str)> {
         ("push", push::STATEMENTS),
         ("referrers", referrers::STATEMENTS),
         ("repositories", repositories::STATEMENTS),
+        ("retention", retention::STATEMENTS),
         ("reviews", reviews::STATEMENTS),
         ("rules", rules::STATEMENTS),
         ("tags", tags::STATEMENTS),
