@@ -4,6 +4,7 @@
 //! `cargo test --release -p wharf --test it load:: -- --ignored --test-threads=1 --nocapture`
 
 mod images;
+mod million;
 mod policy;
 mod stream;
 
@@ -171,4 +172,14 @@ async fn what_policy_costs_a_reader() {
     let (open, closed) = policy::cost().await;
     let percent = (closed.as_secs_f64() / open.as_secs_f64() - 1.0) * 100.0;
     println!("GET of a manifest: {open:?} open, {closed:?} with bearer token, 200 rules and audit: {percent:+.1} %");
+}
+
+/// Latencies are printed, not asserted: at most twice as long is what is wanted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn collection_of_very_many_blobs_is_light() {
+    release_only();
+    let figures = million::collect(million::rows()).await;
+    million::report(&figures);
+    assert!(figures.memory_bytes < 100 * MIB);
 }
