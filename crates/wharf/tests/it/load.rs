@@ -6,6 +6,7 @@
 mod images;
 mod million;
 mod policy;
+mod small;
 mod stream;
 
 use std::sync::Arc;
@@ -182,4 +183,18 @@ async fn collection_of_very_many_blobs_is_light() {
     let figures = million::collect(million::rows()).await;
     million::report(&figures);
     assert!(figures.memory_bytes < 100 * MIB);
+}
+
+/// Printed, not asserted: what group commit is worth depends on the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn small_pushes_by_many() {
+    release_only();
+    let servers = [Wharf::start()];
+    for work in [small::Work::Blobs, small::Work::Images] {
+        for connections in [1, 8, 32, 64] {
+            let rates = small::rates(&servers, work, connections).await;
+            println!("{work:?} over {connections} connections: {rates:.0?}/s");
+        }
+    }
 }
