@@ -13,6 +13,9 @@
 //!
 //! Several of the first two are separated by commas. A test in the same process holds a task with [`held_at`].
 
+/// The variables of the environment that are read here; none in a product build, where they mean nothing.
+pub const VARIABLES: &[&str] = imp::VARIABLES;
+
 /// The process stands at `name`: here it ends, if a test wants that.
 #[inline]
 pub fn reach(name: &'static str) {
@@ -38,6 +41,8 @@ pub use imp::{Held, held_at};
 
 #[cfg(not(feature = "failpoints"))]
 mod imp {
+    pub(super) const VARIABLES: &[&str] = &[];
+
     #[inline]
     pub(super) fn reach(_: &'static str) {}
 
@@ -60,6 +65,10 @@ mod imp {
 
     use tokio::sync::Semaphore;
 
+    const WISHES: &str = "WHARF_FAILPOINT";
+    const TRACE: &str = "WHARF_FAILPOINT_TRACE";
+    pub(super) const VARIABLES: &[&str] = &[WISHES, TRACE];
+
     /// What the environment asks for.
     struct Plan {
         kills: Vec<Kill>,
@@ -75,7 +84,7 @@ mod imp {
 
     static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         let mut plan = Plan { kills: Vec::new(), skips: Vec::new(), trace: None };
-        let wishes = std::env::var("WHARF_FAILPOINT").unwrap_or_default();
+        let wishes = std::env::var(WISHES).unwrap_or_default();
         for wish in wishes.split(',').filter(|wish| !wish.is_empty()) {
             let (name, action) = wish.split_once('=').expect("WHARF_FAILPOINT is NAME=ACTION");
             match action.split_once('@').unwrap_or((action, "1")) {
@@ -87,7 +96,7 @@ mod imp {
                 _ => panic!("WHARF_FAILPOINT knows kill and skip, not {action}"),
             }
         }
-        if let Some(path) = std::env::var_os("WHARF_FAILPOINT_TRACE") {
+        if let Some(path) = std::env::var_os(TRACE) {
             let file = OpenOptions::new().create(true).append(true).open(path);
             plan.trace = Some(file.expect("the file that WHARF_FAILPOINT_TRACE names"));
         }

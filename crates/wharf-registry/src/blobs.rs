@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use wharf_base::failpoint;
 use wharf_oci::Digest;
 use wharf_policy::{Authorized, Pull, Push};
 use wharf_store::BlobReader;
@@ -35,12 +36,14 @@ impl Registry {
         let failed = || Error::meta("looking up a blob");
         let meta = &*self.parts.meta;
         let mut size_bytes = meta.blob(ok.repository(), digest).await.map_err(failed())?;
+        failpoint::arrive("registry.head-looked").await;
         let may_push = || self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok();
         if size_bytes.is_some() && may_push() {
             let now = self.now();
             let not_before = now.plus(self.gc.grace.get());
             let due = meta.review_due(ok.repository(), digest).await.map_err(failed())?;
             if due.is_some_and(|due| due < not_before) {
+                failpoint::arrive("registry.head-due").await;
                 let review_at = self.review_at(now);
                 size_bytes = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
             }
@@ -57,6 +60,7 @@ impl Registry {
     pub async fn open_blob(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
         let size_bytes = self.parts.meta.blob(ok.repository(), digest).await;
         let size_bytes = size_bytes.map_err(Error::meta("looking up a blob"))?.ok_or(Error::BlobUnknown(*digest))?;
+        failpoint::arrive("registry.pull-looked").await;
         match self.parts.store.open(digest, size_bytes).await {
             Ok(Some(content)) => Ok(OpenBlob { size_bytes, content: Arc::new(content) }),
             Ok(None) => Err(Error::Damaged(*digest)),

@@ -1,3 +1,4 @@
+use wharf_base::failpoint;
 use wharf_oci::{Digest, Reference, Tag};
 use wharf_policy::{Authorized, Delete};
 
@@ -23,7 +24,9 @@ impl Registry {
         }
         let now = self.now();
         let by = &ok.attribution();
+        failpoint::arrive("registry.manifest-deleting").await;
         let deleted = self.parts.meta.delete_manifest(ok.repository(), digest, by, now, self.review_at(now)).await;
+        failpoint::arrive("registry.manifest-deleted").await;
         let deleted = deleted.map_err(Error::meta("deleting a manifest"))?;
         let deleted = deleted.ok_or(Error::ManifestUnknown(Reference::Digest(*digest)))?;
         Ok(DeletedManifest { parents: deleted.parents })
@@ -49,6 +52,7 @@ impl Registry {
         let now = self.now();
         let by = &ok.attribution();
         let deleted = self.parts.meta.delete_tag(ok.repository(), tag, by, now, self.review_at(now)).await;
+        failpoint::arrive("registry.tag-deleted").await;
         if deleted.map_err(Error::meta("deleting a tag"))? {
             Ok(())
         } else {
@@ -67,8 +71,10 @@ impl Registry {
             return Err(Error::DeletionDisabled("blobs"));
         }
         let now = self.now();
+        failpoint::arrive("registry.blob-deleting").await;
         let deleted =
             self.parts.meta.delete_blob(ok.repository(), digest, &ok.attribution(), now, self.review_at(now)).await;
+        failpoint::arrive("registry.blob-deleted").await;
         if deleted.map_err(Error::meta("deleting a blob"))? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf_base::{Shutdown, UploadId};
+use wharf_base::{Shutdown, UploadId, failpoint};
 
 use crate::{Error, Registry};
 
@@ -46,7 +46,9 @@ impl Registry {
     /// A session that is being written to is left alone: its writer decides.
     async fn expire_upload(&self, id: UploadId) -> Result<bool, Error> {
         let Some(_claim) = self.sessions.claim(id) else { return Ok(false) };
+        failpoint::arrive("registry.expiry-claimed").await;
         let removed = self.parts.meta.remove_expired_upload(id, self.now()).await;
+        failpoint::arrive("registry.expiry-recorded").await;
         let removed = removed.map_err(Error::meta("removing an expired upload session"))?;
         if removed && let Err(error) = self.parts.store.discard(id).await {
             tracing::warn!(upload.id = %id, error = %error, "the staged file of expired upload {id} could not be removed");

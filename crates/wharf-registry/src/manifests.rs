@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use wharf_base::failpoint;
 use wharf_meta::RecordManifest;
 use wharf_oci::{AnyDigest, Digest, Reference, Tag};
 use wharf_policy::{Authorized, Pull, Push};
@@ -124,7 +125,9 @@ impl Registry {
             config: &self.config,
         };
         let record = plan::push(&request, &at)?;
+        failpoint::arrive("registry.manifest-planned").await;
         let recorded = self.parts.meta.record_manifest(&record).await;
+        failpoint::arrive("registry.manifest-recorded").await;
         match recorded.map_err(Error::meta("recording a manifest"))? {
             RecordManifest::Recorded { .. } => {
                 Ok(PushedManifest { digest: record.digest, subject: record.subject, tags: record.tags })

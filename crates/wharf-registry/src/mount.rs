@@ -1,3 +1,4 @@
+use wharf_base::failpoint;
 use wharf_meta::BlobMount;
 use wharf_oci::{Algorithm, Digest, RepositoryName};
 use wharf_policy::{Access, Asker, Authorized, Denied, Pull, Push, Reason};
@@ -75,7 +76,10 @@ impl Registry {
             now,
             review_at: self.review_at(now),
         };
-        self.parts.meta.mount_blob(&mount).await.map_err(Error::meta("mounting a blob"))
+        failpoint::arrive("registry.mount-allowed").await;
+        let mounted = self.parts.meta.mount_blob(&mount).await.map_err(Error::meta("mounting a blob"))?;
+        failpoint::arrive("registry.mount-recorded").await;
+        Ok(mounted)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Undo: deleted manifests and moved or deleted tags, until the grace period ends.
 
-use wharf_base::Timestamp;
+use wharf_base::{Timestamp, failpoint};
 use wharf_meta::{ManifestRecord, Missing, Restore};
 use wharf_oci::{Digest, Reference, Tag};
 use wharf_policy::{Authorized, Pull, Push};
@@ -95,6 +95,7 @@ impl Registry {
         let by = &ok.attribution();
         let retagged = meta.retag(ok.repository(), tag, &digest, by, now, self.review_at(now)).await;
         if retagged.map_err(Error::meta("restoring a tag"))? {
+            failpoint::arrive("registry.retagged").await;
             return Ok(Restored { digest, tags: vec![tag.clone()], was_deleted: false });
         }
         self.restore_manifest(ok, digest, vec![tag.clone()]).await
@@ -109,7 +110,9 @@ impl Registry {
                 return self.there_already(ok, digest).await?.ok_or_else(unknown);
             };
             let record = self.restoration(ok, digest, &tags, &media_type, &body)?;
+            failpoint::arrive("registry.restore-planned").await;
             let restored = self.parts.meta.restore_manifest(&record).await;
+            failpoint::arrive("registry.restore-recorded").await;
             match restored.map_err(Error::meta("restoring a manifest"))? {
                 Restore::Restored { tags } => return Ok(Restored { digest, tags, was_deleted: true }),
                 Restore::Missing(digests) => return Err(Error::ContentGone(digests)),
@@ -161,9 +164,11 @@ impl Registry {
         for digest in digests {
             let removing = self.parts.store.begin_removal(&digest).await;
             let is_there = self.parts.store.exists(&digest).await.map_err(Error::store("inspecting a blob"))?;
+            failpoint::arrive("registry.revive-looked").await;
             if is_there {
                 let revived = self.parts.meta.revive_blob(ok.repository(), &digest, self.review_at(self.now())).await;
                 revived.map_err(Error::meta("reviving a blob"))?;
+                failpoint::arrive("registry.revived").await;
             } else {
                 gone.push(digest);
             }

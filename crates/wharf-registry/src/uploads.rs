@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use wharf_base::UploadId;
+use wharf_base::{UploadId, failpoint};
 use wharf_meta::{Advance, BeginUpload, BlobRecord, NewUpload, RecordBlob, Upload, UploadLimits, UploadState};
 use wharf_oci::{Algorithm, ContentRange, Digest};
 use wharf_policy::{Authorized, Push};
@@ -76,7 +76,10 @@ impl Registry {
         };
         let begun = self.parts.meta.begin_upload(&new, &limits).await;
         match begun.map_err(Error::meta("opening an upload session"))? {
-            BeginUpload::Started => Ok(UploadStatus { id, offset_bytes: 0 }),
+            BeginUpload::Started => {
+                failpoint::arrive("registry.upload-begun").await;
+                Ok(UploadStatus { id, offset_bytes: 0 })
+            }
             BeginUpload::TooMany { scope } => Err(Error::TooManyUploads { scope }),
         }
     }
@@ -194,6 +197,7 @@ impl Registry {
         if !ended.map_err(Error::meta("ending an upload session"))? {
             return Err(Error::UploadUnknown);
         }
+        failpoint::arrive("registry.upload-ended").await;
         self.discard_staged(id).await;
         Ok(())
     }
@@ -209,6 +213,7 @@ impl Registry {
             let status = self.upload_status(ok, id).await?;
             return Err(Error::UploadBusy { offset_bytes: status.offset_bytes });
         };
+        failpoint::arrive("registry.upload-claimed").await;
         let upload = self.find_upload(ok, id).await?;
         match &upload.state {
             UploadState::Done { digest } => Ok(Claiming::Finished(*digest)),
@@ -320,6 +325,7 @@ impl Registry {
     /// Ends the writer and records how far it came.
     async fn record_progress(&self, claimed: &Claimed, writer: Box<dyn BlobWriter>) -> Result<u64, Error> {
         let checkpoint = writer.checkpoint().await.map_err(Error::store("keeping the bytes of an upload"))?;
+        failpoint::arrive("registry.chunk-kept").await;
         let now = self.now();
         let idle_end = now.plus(self.config.upload_idle.get());
         let life_end = claimed.upload.started_at.plus(self.config.upload_life.get());
@@ -331,7 +337,10 @@ impl Registry {
             idle_end.min(life_end),
         );
         match advanced.await.map_err(Error::meta("recording the offset of an upload"))? {
-            Advance::Advanced => Ok(checkpoint.offset_bytes),
+            Advance::Advanced => {
+                failpoint::arrive("registry.chunk-recorded").await;
+                Ok(checkpoint.offset_bytes)
+            }
             // Another process went on with it, from the same offset; ours is void.
             Advance::Moved => {
                 let status = self.upload_status(&claimed.ok, claimed.upload.id).await?;
@@ -348,11 +357,13 @@ impl Registry {
         // Nothing has been hashed yet: the digest itself says how to, whatever the session was opened for (P-145).
         let algorithm = if claimed.checkpoint.is_none() { digest.algorithm() } else { claimed.upload.algorithm };
         let writer = self.receive(&claimed, algorithm, chunk).await?;
+        failpoint::arrive("registry.blob-received").await;
         let committed = writer.commit(&digest).await;
         if let Err(wharf_store::Error::DigestMismatch { .. }) = &committed {
             self.drop_session(&claimed.ok, claimed.upload.id).await;
         }
         let placed = self.or_end_lost(&claimed, committed, "placing a blob").await?;
+        failpoint::arrive("registry.blob-placed").await;
         let now = self.now();
         let record = BlobRecord {
             repository: claimed.ok.repository().clone(),
@@ -365,6 +376,7 @@ impl Registry {
             remember_until: now.plus(REMEMBER_FINISHED),
         };
         let recorded = self.parts.meta.record_blob(&record).await.map_err(Error::meta("recording a blob"))?;
+        failpoint::arrive("registry.blob-recorded").await;
         // The digest's lock is held until the row that names the content is committed.
         drop(placed);
         drop(claimed.claim);

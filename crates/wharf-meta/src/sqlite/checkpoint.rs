@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB, Result};
 use tracing::warn;
+use wharf_base::failpoint;
 
 use super::SqliteConfig;
 use super::connection::{self, Role};
@@ -92,13 +93,17 @@ impl CheckpointThread {
 
     fn checkpoint_with(&self, connection: &Connection) -> Result<()> {
         let (frames, _) = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?;
+        failpoint::reach("meta.checkpointed");
         let bytes = u64::try_from(frames).unwrap_or(0) * FRAME_BYTES;
         if bytes < self.config.wal_max.as_u64() {
             return Ok(());
         }
         connection.busy_timeout(PATIENCE)?;
         match connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::RESTART) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                failpoint::reach("meta.log-restarted");
+                Ok(())
+            }
             Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
                 warn!(metadata.wal_bytes = bytes, "the write-ahead log has {bytes} bytes and a long read keeps it");
                 Ok(())

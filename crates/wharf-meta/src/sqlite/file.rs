@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
+use wharf_base::failpoint;
 
 use super::connection::{self, APPLICATION_ID};
 use super::schema;
@@ -113,7 +114,9 @@ pub(super) fn create(path: &Path) -> Result<()> {
     // SQLite gives the log the mode of the database; nobody else may read either (S-083).
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     options.map_err(|error| Error::unavailable(doing, error))?;
+    failpoint::reach("meta.draft-created");
     fill(&draft).map_err(|error| Error::sqlite(doing, error))?;
+    failpoint::reach("meta.draft-filled");
     fs::rename(&draft, path).and_then(|()| sync_parent(path)).map_err(|error| Error::unavailable(doing, error))
 }
 
@@ -134,5 +137,10 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    File::open(parent)?.sync_all()
+    failpoint::reach("meta.placed");
+    if !failpoint::skips("meta.sync-directory") {
+        File::open(parent)?.sync_all()?;
+    }
+    failpoint::reach("meta.sync-directory");
+    Ok(())
 }

@@ -25,6 +25,7 @@ mod writer;
 use std::path::Path;
 
 use rusqlite::Connection;
+use wharf_base::failpoint;
 
 use self::checkpoint::Checkpointer;
 use self::connection::Role;
@@ -104,5 +105,6 @@ fn begin(writer: &Connection, identity: i32) -> rusqlite::Result<bool> {
     // can be told from that of another database.
     writer.pragma_update(None, "user_version", identity)?;
     writer.execute_batch("commit")?;
+    failpoint::reach("meta.opened");
     Ok(was_clean)
 }

@@ -15,6 +15,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, Result};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
+use wharf_base::failpoint;
 
 use super::checkpoint::Checkpointer;
 use super::connection::retry_busy;
@@ -196,12 +197,17 @@ impl WriterThread {
         for job in batch {
             job.answer(failure.as_ref());
         }
+        failpoint::reach("meta.answered");
         self.checkpointer.written();
     }
 
     fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Failure> {
         let ran = self.run_jobs(batch).map_err(|error| Failure { storage: false, ..Failure::new(error) });
+        failpoint::reach("meta.written");
         let done = ran.and_then(|()| (self.commit)(&self.connection).map_err(Failure::new));
+        if done.is_ok() {
+            failpoint::reach("meta.committed");
+        }
         if let Err(failure) = &done {
             error!(error = %failure.source, jobs = batch.len(), "a transaction failed: {}", failure.source);
             self.roll_back();
@@ -254,7 +260,9 @@ impl WriterThread {
 
     fn end(self) -> Result<()> {
         life::set_clean(&self.connection, true)?;
+        failpoint::reach("meta.marked-clean");
         retry_busy(|| self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE))?;
+        failpoint::reach("meta.log-emptied");
         // Nothing is left in the log; the last connection may remove it.
         self.connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         self.connection.flush_prepared_statement_cache();

@@ -1,3 +1,4 @@
+use wharf_base::failpoint;
 use wharf_meta::Removal;
 use wharf_oci::Digest;
 
@@ -64,6 +65,7 @@ impl Registry {
         self.remove_condemned(&mut done).await?;
         let forgotten = self.parts.meta.forget_deleted_manifests(self.now(), REVIEWS).await;
         done.forgotten = u64::from(forgotten.map_err(Error::meta("forgetting deleted manifests"))?);
+        failpoint::arrive("registry.deletions-forgotten").await;
         Ok(done)
     }
 
@@ -77,6 +79,7 @@ impl Registry {
                 self.review_one().await?
             }
         };
+        failpoint::arrive("registry.reviewed").await;
         done.reviewed += u64::from(reviewed.looked_at);
         done.released += u64::from(reviewed.released);
         done.condemned += u64::from(reviewed.condemned);
@@ -100,8 +103,10 @@ impl Registry {
     async fn finish_removals(&self, done: &mut Totals) -> Result<(), Error> {
         let pending = self.parts.meta.removals(self.now(), REMOVALS).await;
         for removal in pending.map_err(Error::meta("looking for removals"))? {
+            failpoint::arrive("registry.removal-found").await;
             let removing = self.parts.store.begin_removal(&removal.digest).await;
             let may_go = self.parts.meta.confirm_removal(&removal.digest).await;
+            failpoint::arrive("registry.removal-confirmed").await;
             if may_go.map_err(Error::meta("confirming a removal"))? {
                 self.remove_bytes(removing, &removal, done).await?;
             }
@@ -120,8 +125,11 @@ impl Registry {
     /// Names before bytes: the row goes, then the file, then the note that it is to go. All under the digest's lock, so
     /// that nobody places the same content in between (L3).
     async fn remove_blob(&self, digest: &Digest, done: &mut Totals) -> Result<(), Error> {
+        failpoint::arrive("registry.condemned-found").await;
         let removing = self.parts.store.begin_removal(digest).await;
+        failpoint::arrive("registry.removal-locked").await;
         let forgotten = self.parts.meta.forget_blob(digest, self.now()).await;
+        failpoint::arrive("registry.blob-forgotten").await;
         match forgotten.map_err(Error::meta("forgetting a blob"))? {
             Some(removal) => self.remove_bytes(removing, &removal, done).await,
             // Somebody needs it again.
@@ -141,7 +149,9 @@ impl Registry {
             done.removed += 1;
             done.removed_bytes += removal.size_bytes;
         }
+        failpoint::arrive("registry.bytes-removed").await;
         let struck = self.parts.meta.strike_removal(&removal.digest).await;
+        failpoint::arrive("registry.removal-struck").await;
         drop(removing);
         struck.map_err(Error::meta("striking a removal"))
     }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wharf_base::{HumanDuration, Timestamp};
+use wharf_base::{HumanDuration, Timestamp, failpoint};
 use wharf_meta::{DueManifest, ManifestCursor, Retired, Untagged};
 use wharf_oci::RepositoryName;
 use wharf_policy::{AccountType, Action, Attribution, Pattern, Principal, Provider};
@@ -124,6 +124,7 @@ impl Registry {
         let DueManifest { repository, digest, .. } = manifest;
         let meta = &self.parts.meta;
         let retired = meta.retire_manifest(repository, digest, &rule.attribution(), now, self.review_at(now)).await;
+        failpoint::arrive("registry.manifest-retired").await;
         if retired.map_err(Error::meta("retiring a manifest"))? == Retired::Deleted {
             done.retired += 1;
             tracing::info!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::io::Errno;
+use wharf_base::failpoint;
 
 use super::files::Files;
 use crate::Error;
@@ -46,6 +47,15 @@ pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Re
             done => return done,
         }
     }
+}
+
+/// Syncs `file`; at the failpoint `name` a test can leave that out, or end the process when it is done.
+pub(super) fn sync(files: &dyn Files, file: BorrowedFd<'_>, name: &'static str) -> Result<(), Errno> {
+    if !failpoint::skips(name) {
+        files.sync(file)?;
+    }
+    failpoint::reach(name);
+    Ok(())
 }
 
 /// Writes all of `parts`, one after the other, from `offset_bytes` on (R-003: short writes go on where they stopped).

@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustix::io::Errno;
-use wharf_base::{Clock, Rng, StoreId, UploadId};
+use wharf_base::{Clock, Rng, StoreId, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
-use self::io::{OpenFile, blocking, failed, not_synced};
+use self::io::{OpenFile, blocking, failed, not_synced, sync};
 use self::root::Root;
 use self::writer::Writer;
 use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing};
@@ -125,11 +125,11 @@ fn remove(root: &Root, digest: &Digest) -> Result<bool, Error> {
     }
     let Some(directory) = root.content_directory(digest)? else { return Ok(false) };
     match root.files.remove(directory.as_fd(), &layout::content_name(digest)) {
-        Ok(()) => {}
+        Ok(()) => failpoint::reach("store.removed"),
         Err(Errno::NOENT) => return Ok(false),
         Err(errno) => return Err(failed("removing content")(errno)),
     }
-    root.files.sync(directory.as_fd()).map_err(not_synced("removing content"))?;
+    sync(&*root.files, directory.as_fd(), "store.sync-removal").map_err(not_synced("removing content"))?;
     Ok(true)
 }
 

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use wharf_base::{Clock, Rng, StoreId};
+use wharf_base::{Clock, Rng, StoreId, failpoint};
 use wharf_oci::Algorithm;
 
 use super::files::{Access, Files, Stat};
-use super::io::{fill, write_all};
+use super::io::{self, fill, write_all};
 use super::layout::{self, Name};
 use super::root::{Prefixes, Root};
 use crate::OpenError;
@@ -173,6 +173,7 @@ impl Opening<'_> {
         for byte in 0..=u8::MAX {
             self.make_entry(&sha256, &layout::prefix(byte))?;
         }
+        failpoint::reach("store.layout-made");
         self.sync(&sha256)?;
         self.sync(&layers)?;
         self.sync(directory)?;
@@ -193,6 +194,7 @@ impl Opening<'_> {
         write_all(self.files, file.as_fd(), &[text], 0).map_err(self.failed(doing))?;
         self.sync(&file)?;
         self.files.rename(directory.as_fd(), &temporary, directory.as_fd(), &name).map_err(self.failed(doing))?;
+        failpoint::reach("store.id-placed");
         self.sync(directory)
     }
 
@@ -211,7 +213,7 @@ impl Opening<'_> {
     }
 
     fn sync(&self, file: &OwnedFd) -> Result<(), OpenError> {
-        self.files.sync(file.as_fd()).map_err(self.failed("syncing the new layout"))
+        io::sync(self.files, file.as_fd(), "store.sync-layout").map_err(self.failed("syncing the new layout"))
     }
 
     /// A directory of the layout, which must be on the same file system as the data directory.

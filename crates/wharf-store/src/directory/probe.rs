@@ -3,6 +3,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use rustix::io::Errno;
+use wharf_base::failpoint;
 
 use super::files::Access;
 use super::io::{failed, fill, not_synced, write_all};
@@ -18,6 +19,7 @@ pub(super) fn probe(root: &Root) -> Result<(), Error> {
     let _turn = root.probing.lock().unwrap_or_else(PoisonError::into_inner);
     remove(root)?;
     let written = write_and_read_back(root);
+    failpoint::reach("store.probed");
     let removed = remove(root);
     written.and(removed)
 }

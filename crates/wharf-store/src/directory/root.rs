@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
-use wharf_base::{StoreId, UploadId};
+use wharf_base::{StoreId, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use super::files::{Access, Files, Stat};
-use super::io::{failed, not_synced};
+use super::io::{failed, not_synced, sync};
 use super::layout::{self, Name};
 use super::sessions::Sessions;
 use crate::Error;
@@ -134,11 +134,14 @@ impl Root {
     /// Makes `name` in `parent` if it does not exist, syncs `parent`, and opens it.
     fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
         let made = match self.files.make_directory(parent, name) {
-            Ok(()) => true,
+            Ok(()) => {
+                failpoint::reach("store.prefix-made");
+                true
+            }
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(failed("making a content directory")(errno)),
         };
-        if let Err(errno) = self.files.sync(parent) {
+        if let Err(errno) = sync(&*self.files, parent, "store.sync-prefix") {
             if made {
                 // Made anew the next time, so that the next sync has something to write.
                 let _ = self.files.remove_directory(parent, name);
@@ -152,6 +155,7 @@ impl Root {
     pub(super) fn remove_staged(&self, upload: UploadId) -> Result<(), Error> {
         match self.files.remove(self.uploads.as_fd(), &layout::staged(upload)) {
             Ok(()) | Err(Errno::NOENT) => {
+                failpoint::reach("store.staged-removed");
                 self.sessions.gone(upload);
                 Ok(())
             }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::io::Errno;
 use tokio::sync::OwnedMutexGuard;
-use wharf_base::UploadId;
+use wharf_base::{UploadId, failpoint};
 use wharf_oci::Algorithm;
 
 use super::files::Access;
-use super::io::{failed, fill, not_synced, uninterrupted, write_all};
+use super::io::{failed, fill, not_synced, sync, uninterrupted, write_all};
 use super::layout;
 use super::root::Root;
 use super::sessions::Lease;
@@ -43,6 +43,7 @@ impl Staged {
         if staged.size_bytes()? > 0 {
             staged.truncate(0)?;
         }
+        failpoint::reach("store.staged-created");
         lease.trust();
         Ok(staged)
     }
@@ -74,6 +75,7 @@ impl Staged {
             Some(running) if lease.is_trusted() => running,
             _ => staged.compare(algorithm, at, recorded.is_some())?,
         };
+        failpoint::reach("store.staged-resumed");
         lease.trust();
         Ok((staged, running))
     }
@@ -109,7 +111,10 @@ impl Staged {
 
     /// Writes all of `parts` from `offset_bytes` on.
     pub(super) fn append(&self, parts: &[Bytes], offset_bytes: u64) -> Result<(), Error> {
-        write_all(&*self.root.files, self.file.as_fd(), parts, offset_bytes).map_err(failed("writing staged content"))
+        write_all(&*self.root.files, self.file.as_fd(), parts, offset_bytes)
+            .map_err(failed("writing staged content"))?;
+        failpoint::reach("store.written");
+        Ok(())
     }
 
     /// Reserves space for `len_bytes` bytes from `offset_bytes` on; says whether anything was reserved. File systems
@@ -119,7 +124,10 @@ impl Staged {
             return Ok(false);
         }
         match uninterrupted(|| self.root.files.reserve(self.file.as_fd(), offset_bytes, len_bytes)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                failpoint::reach("store.reserved");
+                Ok(true)
+            }
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             // Beyond what a file of this file system, or any file, can be.
             Err(Errno::FBIG | Errno::INVAL) => Err(Error::NoSpace),
@@ -130,7 +138,9 @@ impl Staged {
     /// Cuts the file, and what was reserved beyond, to `size_bytes`.
     pub(super) fn truncate(&self, size_bytes: u64) -> Result<(), Error> {
         uninterrupted(|| self.root.files.truncate(self.file.as_fd(), size_bytes))
-            .map_err(failed("truncating staged content"))
+            .map_err(failed("truncating staged content"))?;
+        failpoint::reach("store.staged-cut");
+        Ok(())
     }
 
     /// # Errors
@@ -143,7 +153,7 @@ impl Staged {
 
     /// The sync that the content's durability rests on.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        let synced = self.root.files.sync(self.file.as_fd());
+        let synced = sync(&*self.root.files, self.file.as_fd(), "store.sync-file");
         self.condemn_if_failed(synced)
     }
 
@@ -151,6 +161,7 @@ impl Staged {
     /// reports one only once.
     pub(super) fn sync_early(&self) -> Result<(), Error> {
         let synced = self.root.files.sync_data(self.file.as_fd());
+        failpoint::reach("store.sync-early");
         self.condemn_if_failed(synced)
     }
 

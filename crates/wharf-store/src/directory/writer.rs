@@ -4,10 +4,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::Errno;
-use wharf_base::UploadId;
+use wharf_base::{UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
-use super::io::{blocking, failed, not_synced};
+use super::io::{blocking, failed, not_synced, sync};
 use super::layout;
 use super::pipeline::{Batch, Pipeline};
 use super::root::Root;
@@ -92,7 +92,9 @@ impl BlobWriter for Writer {
         })
         .await?;
 
+        failpoint::arrive("store.sealed").await;
         let lock = root.digests.lock(digest).await;
+        failpoint::arrive("store.locked").await;
         // From here on the lock, the lease and the file travel with the work, so that a caller who goes away does not
         // release them half-way.
         let digest = *digest;
@@ -146,12 +148,15 @@ fn place(root: &Root, upload: UploadId, digest: &Digest, size_bytes: u64) -> Res
     let keep = root.inspect(digest)?.is_some_and(|found| found.size_bytes == size_bytes);
     if !keep {
         match root.files.rename(root.uploads.as_fd(), &layout::staged(upload), directory.as_fd(), &name) {
-            Ok(()) => root.sessions.gone(upload),
+            Ok(()) => {
+                failpoint::reach("store.placed");
+                root.sessions.gone(upload);
+            }
             Err(Errno::NOENT) => return Err(Error::StagedLost),
             Err(errno) => return Err(failed("placing content")(errno)),
         }
     }
-    let synced = root.files.sync(directory.as_fd());
+    let synced = sync(&*root.files, directory.as_fd(), "store.sync-directory");
     if keep {
         root.drop_staged(upload);
     } else if synced.is_err() {

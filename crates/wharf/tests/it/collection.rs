@@ -20,7 +20,8 @@ fn eager() -> Wharf {
     eager_with("1s").start()
 }
 
-fn eager_with(grace: &str) -> Builder {
+/// A server that collects as fast as it can, with this grace period.
+pub fn eager_with(grace: &str) -> Builder {
     Wharf::builder()
         .set("gc.grace", grace)
         .set("gc.trash", "0s")
@@ -39,7 +40,7 @@ async fn status(client: &mut Client) -> Value {
 }
 
 /// Runs collection until nothing waits for it.
-async fn settle(client: &mut Client) {
+pub async fn collect_all(client: &mut Client) {
     let begun = Instant::now();
     loop {
         post(client, "/gc/run", &json!({})).await.expect(202);
@@ -54,7 +55,7 @@ async fn settle(client: &mut Client) {
 }
 
 /// The digests whose content is on the disk.
-fn on_disk(data: &Path) -> BTreeSet<String> {
+pub fn on_disk(data: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for prefix in std::fs::read_dir(data.join("layers/sha256")).unwrap() {
         for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
@@ -83,7 +84,7 @@ async fn space_comes_back_and_only_that() {
 
     client.delete(&format!("/v2/a/deleted/manifests/{}", deleted.digest())).await.expect(202);
     client.delete(&format!("/v2/a/twice/manifests/{}", kept.digest())).await.expect(202);
-    settle(&mut client).await;
+    collect_all(&mut client).await;
     assert_eq!(on_disk(server.data()), blobs_of(&[&kept]));
     client.get(&format!("/v2/a/kept/blobs/{orphan}")).await.expect(404);
     for blob in kept.blobs() {
@@ -162,7 +163,7 @@ async fn a_hold_keeps_everything() {
     assert_eq!(client.get(&format!("/v2/a/b/blobs/{orphan}")).await.status, 200);
     client.delete("/api/v1/gc/holds/operator").await.expect(204);
     client.delete("/api/v1/gc/holds/operator").await.expect(404);
-    settle(&mut client).await;
+    collect_all(&mut client).await;
     assert!(on_disk(server.data()).is_empty());
 
     server.restart_with(|builder| builder.set("gc.grace", "1s").set("gc.hold_after_crash", "1h"));
@@ -194,7 +195,7 @@ async fn ft20_nobody_notices_collection() {
         churn.verify(&mut client).await;
         expected.extend(churn.live_blobs());
     }
-    settle(&mut client).await;
+    collect_all(&mut client).await;
     for churn in &mut churns {
         churn.verify(&mut client).await;
     }
@@ -228,7 +229,7 @@ async fn ft01_kills_under_collection_lose_nothing() {
         }
     }
     let mut client = server.client();
-    settle(&mut client).await;
+    collect_all(&mut client).await;
     let mut expected = BTreeSet::new();
     for churn in &mut churns {
         churn.verify(&mut client).await;

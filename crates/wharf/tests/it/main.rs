@@ -28,3 +28,4 @@ mod matrix;
 mod sign_on;
 mod tls;
 mod tutorial;
+mod write_protocol;

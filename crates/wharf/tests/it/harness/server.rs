@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -29,7 +29,12 @@ const LOG_LINES: usize = 50_000;
 pub struct Builder {
     args: Vec<OsString>,
     accounts: bool,
-    data: Arc<TempDir>,
+    environment: Vec<(&'static str, OsString)>,
+    /// The command line that the server's own is put behind.
+    under: Vec<OsString>,
+    data: PathBuf,
+    /// Removes `data` in the end.
+    _owned: Option<Arc<TempDir>>,
 }
 
 impl Builder {
@@ -42,6 +47,35 @@ impl Builder {
     /// One configuration key, as `--set SECTION.KEY=VALUE`.
     pub fn set(self, key: &str, value: &str) -> Self {
         self.arg("--set").arg(format!("{key}={value}"))
+    }
+
+    /// One variable of its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Kills, or leaves syncs out, as `wharf_base::failpoint` reads it.
+    pub fn failpoints(self, wishes: &str) -> Self {
+        self.env("WHARF_FAILPOINT", wishes)
+    }
+
+    /// Run by `program`, which makes itself a child of the server, as `strace -D` does.
+    pub fn under(mut self, program: impl IntoIterator<Item = OsString>) -> Self {
+        self.under = program.into_iter().collect();
+        self
+    }
+
+    /// On the data directory at `path`, which somebody else removes.
+    pub fn data_at(mut self, path: &Path) -> Self {
+        self.data = path.to_owned();
+        self._owned = None;
+        self
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// With accounts: `admin` has [`ADMIN_PASSWORD`], and nobody else is let in.
@@ -64,6 +98,22 @@ impl Builder {
         let running = Running::start(&self);
         Wharf { builder: self, running: Some(running) }
     }
+
+    /// Starts the server, which may end before it listens.
+    #[track_caller]
+    pub fn try_start(self) -> Result<Wharf, Ended> {
+        let running = Running::try_start(&self)?;
+        Ok(Wharf { builder: self, running: Some(running) })
+    }
+}
+
+/// How a server ended, and what it had said.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code or the signal that ended it.
+    pub status: ExitStatus,
+    /// Its log.
+    pub log: String,
 }
 
 /// A server process of this test; killed, with its log printed if the test fails, when the value is dropped.
@@ -75,10 +125,14 @@ pub struct Wharf {
 impl Wharf {
     /// A server on an empty data directory that is removed with the last value that knows it.
     pub fn builder() -> Builder {
+        let data = tempfile::tempdir().expect("a directory for the server's data");
         Builder {
             args: Vec::new(),
             accounts: false,
-            data: Arc::new(tempfile::tempdir().expect("a directory for the server's data")),
+            environment: Vec::new(),
+            under: Vec::new(),
+            data: data.path().to_owned(),
+            _owned: Some(Arc::new(data)),
         }
     }
 
@@ -111,7 +165,7 @@ impl Wharf {
 
     /// The data directory.
     pub fn data(&self) -> &Path {
-        self.builder.data.path()
+        &self.builder.data
     }
 
     /// What the kernel says about the process's memory now.
@@ -167,6 +221,20 @@ impl Wharf {
         assert!(status.success(), "the server ended with {status}\n{log}");
     }
 
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> Ended {
+        let mut running = self.running.take().expect("a running server");
+        running.wait_for_end();
+        let status = running.child.wait().expect("waiting for the server");
+        Ended { status, log: running.log.text() }
+    }
+
+    /// Whether the process has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|running| running.child.try_wait().expect("asking for the end").is_none())
+    }
+
     /// Starts a server on the same data directory again, after `kill9` or `stop`, or stops the running one first.
     #[track_caller]
     pub fn restart(&mut self) {
@@ -179,7 +247,7 @@ impl Wharf {
     /// Like `restart`, with other settings.
     #[track_caller]
     pub fn restart_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
-        self.builder = change(Builder { args: Vec::new(), ..self.builder.clone() });
+        self.builder = change(self.builder.plain());
         self.restart();
     }
 
@@ -204,7 +272,7 @@ impl Drop for Wharf {
 /// Runs `wharf serve` on `data`, where it must refuse to start; what it said and how it ended.
 #[track_caller]
 pub fn serve_expecting_failure(data: &Path) -> Output {
-    let mut child = command(data, &[], false).stderr(Stdio::piped()).spawn().expect("starting wharf");
+    let mut child = Wharf::builder().data_at(data).command().stderr(Stdio::piped()).spawn().expect("starting wharf");
     let (lines, ended) = channel();
     let stderr = child.stderr.take().expect("a piped stderr");
     std::thread::spawn(move || {
@@ -232,11 +300,14 @@ struct Running {
 impl Running {
     #[track_caller]
     fn start(builder: &Builder) -> Self {
+        Self::try_start(builder)
+            .unwrap_or_else(|ended| panic!("wharf serve ended before it listened ({})\n{}", ended.status, ended.log))
+    }
+
+    #[track_caller]
+    fn try_start(builder: &Builder) -> Result<Self, Ended> {
         let started_at = Instant::now();
-        let mut child = command(builder.data.path(), &builder.args, builder.accounts)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starting wharf");
+        let mut child = builder.command().stderr(Stdio::piped()).spawn().expect("starting wharf");
         let log = Log::default();
         let (listening, addresses) = channel();
         let (end, ended) = channel();
@@ -252,15 +323,14 @@ impl Running {
             let _ = end.send(());
         });
         match addresses.recv_timeout(LIFE_LIMIT) {
-            Ok(address) => Self { child, address, started_at, log, ended },
-            Err(reason) => {
+            Ok(address) => Ok(Self { child, address, started_at, log, ended }),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Ended { status: child.wait().expect("waiting for wharf"), log: log.text() })
+            }
+            Err(RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
                 let status = child.wait().expect("waiting for wharf");
-                let doing = match reason {
-                    RecvTimeoutError::Timeout => "did not listen in time",
-                    RecvTimeoutError::Disconnected => "ended before it listened",
-                };
-                panic!("wharf serve {doing} ({status})\n{}", log.text());
+                panic!("wharf serve did not listen in time ({status})\n{}", log.text());
             }
         }
     }
@@ -274,21 +344,32 @@ impl Running {
     }
 }
 
-fn command(data: &Path, args: &[OsString], accounts: bool) -> Command {
-    let mut command = Command::new(binary());
-    command.arg("serve");
-    if !accounts {
-        command.arg("--open");
+impl Builder {
+    /// The same data directory and nothing else of what was set, but for the accounts.
+    fn plain(&self) -> Self {
+        Self { args: Vec::new(), environment: Vec::new(), under: Vec::new(), ..self.clone() }
     }
-    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).args(args);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
-        command.env_remove(name);
+
+    fn command(&self) -> Command {
+        let mut words = self.under.iter().cloned().chain([binary().into_os_string()]);
+        let mut command = Command::new(words.next().expect("at least the server"));
+        command.args(words).arg("serve");
+        if !self.accounts {
+            command.arg("--open");
+        }
+        command.args(["--listen", "127.0.0.1:0", "--data"]).arg(&self.data).args(&self.args);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
+            command.env_remove(name);
+        }
+        if self.accounts {
+            command.env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD);
+        }
+        for (name, value) in &self.environment {
+            command.env(name, value);
+        }
+        command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
+        command
     }
-    if accounts {
-        command.env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD);
-    }
-    command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
-    command
 }
 
 /// The binary under test.
