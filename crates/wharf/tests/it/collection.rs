@@ -1,8 +1,4 @@
 //! Collection and undo against a running registry: space comes back, and nothing goes that somebody was told is there.
-//!
-//! `WHARF_SOAK_SECONDS` and `WHARF_SOAK_KILLS` make the two long tests longer (FT-01, FT-20).
-
-mod churn;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +9,6 @@ use serde_json::{Value, json};
 use crate::harness::{
     Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
 };
-use churn::Churn;
 
 /// A server that collects as fast as it can.
 fn eager() -> Wharf {
@@ -174,79 +169,6 @@ async fn a_hold_keeps_everything() {
     assert_eq!(holds[0]["id"], "unclean-stop", "{holds:#}");
     post(&mut server.client(), "/gc/holds", &json!({ "reason": "", "hours": 1 })).await.expect(400);
     post(&mut server.client(), "/gc/holds", &json!({ "reason": "x", "hours": 0 })).await.expect(400);
-}
-
-/// FT-20: sixteen clients push, mount, look, delete, move tags, restore and pull, while everything that is not referenced
-/// goes a second later. Nothing fails, and in the end the disk has what the model says.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ft20_nobody_notices_collection() {
-    let seconds = setting("WHARF_SOAK_SECONDS", 8);
-    let server = eager();
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let clients = (0..16).map(|number| tokio::spawn(Churn::new(number, &server.client()).run_until(until)));
-    let mut churns = Vec::new();
-    for client in clients.collect::<Vec<_>>() {
-        churns.push(client.await.unwrap());
-    }
-    let done: u64 = churns.iter().map(Churn::done).sum();
-    let mut client = server.client();
-    let mut expected = BTreeSet::new();
-    for churn in &mut churns {
-        churn.verify(&mut client).await;
-        expected.extend(churn.live_blobs());
-    }
-    collect_all(&mut client).await;
-    for churn in &mut churns {
-        churn.verify(&mut client).await;
-    }
-    assert_eq!(on_disk(server.data()), expected);
-    let totals = status(&mut client).await["totals"].clone();
-    println!("{done} operations in {seconds} s, {} images live; collected: {totals}", expected.len());
-    assert!(totals["removed"].as_u64().unwrap() > 0, "{totals}");
-}
-
-/// FT-01 with collection: the process is killed in the middle of all that, again and again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ft01_kills_under_collection_lose_nothing() {
-    let kills = setting("WHARF_SOAK_KILLS", 12);
-    let mut server = eager();
-    let mut churns: Vec<Churn> = (0..8).map(|number| Churn::new(100 + number, &server.client())).collect();
-    for round in 0..kills {
-        // From one that hardly begins to one in which things become due.
-        let life = Duration::from_millis(50 + round * 617 % 1_900);
-        let far = Instant::now() + 10 * PATIENCE;
-        let running: Vec<_> = churns.drain(..).map(|churn| tokio::spawn(churn.run_until(far))).collect();
-        tokio::time::sleep(life).await;
-        server.kill9();
-        for churn in running {
-            churns.push(churn.await.unwrap());
-        }
-        server.restart();
-        let mut client = server.client();
-        for churn in &mut churns {
-            churn.connect_to(&server.client());
-            churn.verify(&mut client).await;
-        }
-    }
-    let mut client = server.client();
-    collect_all(&mut client).await;
-    let mut expected = BTreeSet::new();
-    for churn in &mut churns {
-        churn.verify(&mut client).await;
-        expected.extend(churn.live_blobs());
-    }
-    let found = on_disk(server.data());
-    assert!(found.is_superset(&expected), "names without a file: {:?}", expected.difference(&found));
-    // A kill between the rename and the commit leaves a file that nothing names, at most one a client.
-    let unnamed = found.len() - expected.len();
-    assert!(unnamed as u64 <= kills * churns.len() as u64, "{unnamed} files without a name");
-    let done: u64 = churns.iter().map(Churn::done).sum();
-    println!("{kills} kills, {done} operations, {} blobs live, {unnamed} files without a name", expected.len());
-    server.stop();
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// What was deleted or moved comes back as it was, and says how it went.

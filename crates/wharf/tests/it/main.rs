@@ -25,6 +25,7 @@ mod large;
 mod limits;
 mod load;
 mod matrix;
+mod proof;
 mod sign_on;
 mod tls;
 mod tutorial;

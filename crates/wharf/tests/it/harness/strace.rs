@@ -16,7 +16,9 @@ pub struct Strace {
 /// One call from its beginning to its end.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The name of the thread that made it.
+    /// The thread that made it.
+    pub thread_id: u32,
+    /// Its name.
     pub thread: String,
     /// The call.
     pub name: String,
@@ -39,10 +41,14 @@ impl Strace {
         }
     }
 
-    /// Makes `call` fail with `error`, from its `first` time on once or, with `for_ever`, each time; only where it is
-    /// about one of `paths`.
-    pub fn inject(mut self, call: &str, error: &str, when: &str, paths: &[PathBuf]) -> Self {
-        self.options.extend(["-e".into(), format!("inject={call}:error={error}:when={when}").into()]);
+    /// Makes each thread's `time`-th `call` fail with `error`; counted from 1, and at most 65 535.
+    pub fn inject(mut self, call: &str, error: &str, time: usize) -> Self {
+        self.options.extend(["-e".into(), format!("inject={call}:error={error}:when={time}").into()]);
+        self
+    }
+
+    /// Looks only at calls that are about one of `paths`, or about a file that was opened there.
+    pub fn about(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         for path in paths {
             self.options.extend(["-P".into(), path.into()]);
         }
@@ -100,6 +106,7 @@ fn parse(trace: &str) -> Vec<Call> {
             unfinished.insert(thread, calls.len());
         }
         calls.push(Call {
+            thread_id: thread.split('<').next().and_then(|id| id.parse().ok()).unwrap_or(0),
             thread: thread.split_once('<').map_or("", |(_, name)| name).to_owned(),
             name: name.to_owned(),
             arguments: arguments.to_owned(),
