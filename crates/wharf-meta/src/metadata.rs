@@ -21,6 +21,7 @@ use crate::{
 /// # Errors
 ///
 /// All methods fail alike: [`Error::Unavailable`](crate::Error::Unavailable) when the database did not answer,
+/// [`Error::Full`](crate::Error::Full) when it has no room to grow,
 /// [`Error::Corrupt`](crate::Error::Corrupt) when what it holds contradicts itself,
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
@@ -140,6 +141,11 @@ pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + Send 
     ///
     /// [`Error::OtherStore`](crate::Error::OtherStore) if it belongs to another one.
     async fn set_store_id(&self, id: StoreId) -> Result<()>;
+
+    /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
+    /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the
+    /// process should end.
+    async fn storage_failed(&self);
 
     /// Whether reads and writes would be answered now.
     async fn ping(&self) -> Result<()>;

@@ -164,6 +164,10 @@ impl Metadata for SqliteMetadata {
         if recorded == id { Ok(()) } else { Err(Error::OtherStore { recorded, given: id }) }
     }
 
+    async fn storage_failed(&self) {
+        self.writer.storage_failed().await;
+    }
+
     async fn ping(&self) -> Result<()> {
         self.readers.read("answering a ping", life::store).await?;
         // Nothing to write: shows that the writer runs, and costs no sync.

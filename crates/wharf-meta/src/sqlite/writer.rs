@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, Result};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, Result, ffi};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 use wharf_base::failpoint;
@@ -151,17 +151,35 @@ struct Failure {
     source: Source,
     /// Whether the log could not be synced.
     storage: bool,
+    /// Whether there was no room for it.
+    full: bool,
+}
+
+/// Whether a commit failed in a way after which nobody knows what is on the disk. A log that could not be *written* (no
+/// room, a file system that has become read-only) ends before the commit's last frame: SQLite takes the transaction back,
+/// and the next one begins where this one did. Whatever is not known to be of that kind counts as a failed sync.
+fn is_not_synced(error: &rusqlite::Error) -> bool {
+    let harmless = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            failure.code == ErrorCode::SystemIoFailure && !harmless.contains(&failure.extended_code)
+        }
+        _ => false,
+    }
 }
 
 impl Failure {
     fn new(error: rusqlite::Error) -> Self {
-        let storage = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-        Self { source: Arc::new(error), storage }
+        Self { storage: is_not_synced(&error), full: crate::error::is_full(&error), source: Arc::new(error) }
     }
 
     fn error(&self, doing: &'static str) -> Error {
         let source = Arc::clone(&self.source);
-        if self.storage { Error::StorageFailed { source } } else { Error::Unavailable { doing, source } }
+        match self {
+            Self { storage: true, .. } => Error::StorageFailed { source },
+            Self { full: true, .. } => Error::Full { doing, source },
+            _ => Error::Unavailable { doing, source },
+        }
     }
 }
 
@@ -285,6 +303,9 @@ fn take_batch(first: Message, jobs: &mut mpsc::Receiver<Message>) -> (Vec<Box<dy
 }
 
 fn commit(connection: &Connection) -> Result<()> {
+    if failpoint::fails("meta.commit") {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None));
+    }
     run(connection, "commit")
 }
 

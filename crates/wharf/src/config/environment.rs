@@ -40,6 +40,7 @@ pub(super) fn read(keys: &Keys, mut variables: Vec<(OsString, OsString)>) -> Env
         if !canonical.starts_with(PREFIX)
             || value.is_empty()
             || ELSEWHERE.contains(&&*canonical)
+            || wharf_base::failpoint::reads(&canonical)
             || is_service_link(&canonical, &value)
         {
             continue;

@@ -3,6 +3,7 @@
 mod accounts;
 mod client;
 mod content;
+mod disk;
 mod fixtures;
 mod image;
 mod process;
@@ -14,6 +15,7 @@ mod wire;
 pub use accounts::{Admin, Forge, basic, bearer_payload};
 pub use client::{Body, Client, Request, with_digest};
 pub use content::{Stripes, content, hex_sha256, hex_sha512, sha256};
+pub use disk::Disk;
 pub use fixtures::Fixture;
 pub use image::{Image, OCI_INDEX, OCI_MANIFEST, layer};
 pub use process::{MIB, Memory, MemoryWatch};
