@@ -148,7 +148,8 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone());
+        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone(), config.storage.room());
+        registry.look_at_disk().await;
         if !was_clean {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
@@ -173,6 +174,7 @@ impl App {
     /// that could not be synced ends it as well, with a moment for reads in flight and without closing the database,
     /// which would be one more write that nobody could rely on.
     pub async fn run(self) -> End {
+        self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {

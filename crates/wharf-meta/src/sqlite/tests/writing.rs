@@ -11,7 +11,7 @@ use super::super::checkpoint::Checkpointer;
 use super::super::connection::{self, Role};
 use super::super::writer::Writer;
 use super::Place;
-use crate::{Error, Result};
+use crate::{DiskRefusal, Error, Result};
 
 const CREATE: &str = "create table t (x integer primary key) strict";
 
@@ -161,6 +161,7 @@ async fn a_failed_commit_fails_every_job_and_the_next_works() {
     for answer in as_one_batch(&writer, jobs).await {
         assert!(matches!(answer, Err(Error::Full { .. })), "{answer:?}");
     }
+    assert_eq!(writer.disk_refused().await, DiskRefusal::Full);
     assert_eq!(stored(&place), [0; 0]);
     writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
     assert_eq!(stored(&place), [1]);
@@ -180,6 +181,7 @@ async fn r002_a_log_that_cannot_be_written_is_not_one_that_cannot_be_synced() {
     });
     let answer = writer.write("testing", |tx| insert(tx, 13)).await;
     assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    assert_eq!(writer.disk_refused().await, DiskRefusal::Failed);
     writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
     assert_eq!(stored(&place), [1]);
 }

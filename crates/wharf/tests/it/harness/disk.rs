@@ -50,7 +50,7 @@ impl Disk {
 
     /// How many bytes are free.
     pub fn free_bytes(&self) -> u64 {
-        let found = rustix::fs::statvfs(&self.path()).expect("statvfs");
+        let found = rustix::fs::statvfs(self.path()).expect("statvfs");
         found.f_bavail * found.f_frsize
     }
 }
