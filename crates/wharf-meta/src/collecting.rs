@@ -50,9 +50,10 @@ pub trait Collecting: Send + Sync + Debug {
     /// Condemned content whose time has come, at most `limit`.
     async fn condemned(&self, now: Timestamp, limit: u32) -> Result<Vec<Digest>>;
 
-    /// Forgets condemned content, if it is still due and unneeded, and notes that its bytes are to go. The caller
+    /// Forgets condemned content, if its date is not later than `due_by` and it is still unneeded, and notes that its bytes
+    /// are to go. The caller
     /// excludes that the same content is being placed.
-    async fn forget_blob(&self, digest: &Digest, now: Timestamp) -> Result<Option<Removal>>;
+    async fn forget_blob(&self, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>>;
 
     /// Removals that were noted and not struck, at most `limit`.
     async fn removals(&self, now: Timestamp, limit: u32) -> Result<Vec<Removal>>;

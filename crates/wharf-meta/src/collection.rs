@@ -207,10 +207,10 @@ pub(crate) fn condemned(tx: &Connection, now: Timestamp, limit: u32) -> Result<V
 }
 
 /// Forgets condemned content and notes that its bytes are to go; `None` if it is needed again, or not yet due.
-pub(crate) fn forget(tx: &Connection, digest: &Digest, now: Timestamp) -> Result<Option<Removal>> {
+pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
     let found: Option<(Key, Option<Count>)> = tx
         .prepare_cached(IS_CONDEMNED)?
-        .query_row(params![digest.to_string(), Micros(now)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![digest.to_string(), Micros(due_by)], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((blob, size)) = found else { return Ok(None) };
     let size_bytes = size.map_or(0, |size| size.0);

@@ -59,7 +59,7 @@ pub use error::{Error, Result};
 pub use identities::{AuditLog, Identities, Rules};
 pub use keys::SigningKey;
 pub use manifests::{ManifestHead, StoredManifest};
-pub use metadata::Metadata;
+pub use metadata::{DiskRefusal, Metadata};
 pub use push::{Condition, ManifestRecord, Missing, RecordManifest};
 pub use referrers::{Referrer, ReferrerCursor};
 pub use retention::{DueManifest, ManifestCursor, Retired, Untagged};

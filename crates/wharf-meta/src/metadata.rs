@@ -11,6 +11,15 @@ use crate::{
     Undoing, Upload, UploadLimits,
 };
 
+/// Why the disk did not take a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskRefusal {
+    /// There was no room for it.
+    Full,
+    /// Something else, which whoever looks after the disk finds out.
+    Failed,
+}
+
 /// Everything that must last besides blob content.
 ///
 /// Each method is one transaction. One that changes something returns after its commit is on stable storage,
@@ -21,6 +30,7 @@ use crate::{
 /// # Errors
 ///
 /// All methods fail alike: [`Error::Unavailable`](crate::Error::Unavailable) when the database did not answer,
+/// [`Error::Full`](crate::Error::Full) when it has no room to grow,
 /// [`Error::Corrupt`](crate::Error::Corrupt) when what it holds contradicts itself,
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
@@ -140,6 +150,15 @@ pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + Send 
     ///
     /// [`Error::OtherStore`](crate::Error::OtherStore) if it belongs to another one.
     async fn set_store_id(&self, id: StoreId) -> Result<()>;
+
+    /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
+    /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the
+    /// process should end.
+    async fn storage_failed(&self);
+
+    /// Resolves when the disk did not take a change, once for each time since it was last asked (several may count as one),
+    /// and says why. Nothing was changed; somebody should look at the disk. For one caller at a time.
+    async fn disk_refused(&self) -> DiskRefusal;
 
     /// Whether reads and writes would be answered now.
     async fn ping(&self) -> Result<()>;

@@ -1,6 +1,6 @@
 use wharf_oci::{Digest, ManifestError, Reference, RepositoryName};
 
-use crate::BodyError;
+use crate::{BodyError, Trouble};
 
 /// Why a use case was not carried out. One variant per thing that a caller would do differently.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +81,21 @@ pub enum Error {
     /// `If-Match` or `If-None-Match` did not hold; nothing was changed.
     #[error("the tag is not in the state that the condition of the request asks for")]
     ConditionFailed,
-    /// The registry takes no writes.
+    /// The registry was configured to take no writes.
     #[error("this registry is read-only")]
     ReadOnly,
+    /// The registry takes no writes until somebody has mended what is wrong.
+    #[error(
+        "the registry takes no writes for now: {0}; reading goes on, and so will writing when an administrator has mended that"
+    )]
+    WriteProtected(Trouble),
     /// Configuration forbids this deletion.
     #[error("deleting {0} is turned off on this registry")]
     DeletionDisabled(&'static str),
-    /// There is no room for the bytes; the session stands at its last recorded offset.
-    #[error("the storage is full")]
+    /// There is no room for it, or less than is kept free; an upload session stands at its last recorded offset.
+    #[error(
+        "the registry's disk is full; nothing more is taken until images are deleted and collected, or space is added"
+    )]
     StorageFull,
     /// Stored content is not what it was.
     #[error("the stored content of {0} is damaged")]
@@ -130,7 +137,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn meta(doing: &'static str) -> impl FnOnce(wharf_meta::Error) -> Self {
-        move |source| Self::Meta { doing, source }
+        move |source| match source {
+            wharf_meta::Error::Full { .. } => Self::StorageFull,
+            source => Self::Meta { doing, source },
+        }
     }
 
     pub(crate) fn store(doing: &'static str) -> impl FnOnce(wharf_store::Error) -> Self {

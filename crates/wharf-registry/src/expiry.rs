@@ -59,6 +59,10 @@ impl Registry {
     /// Runs [`expire_uploads`](Self::expire_uploads) until shutdown.
     pub async fn keep_expiring(self: Arc<Self>, shutdown: Shutdown) {
         while !shutdown.has_started() {
+            if self.guard.writable().is_err() {
+                pause(&shutdown).await;
+                continue;
+            }
             match self.expire_uploads().await {
                 Ok(Expiry::Ended(count)) => tracing::info!(count, "{count} upload sessions expired"),
                 Ok(Expiry::NothingDue) => pause(&shutdown).await,

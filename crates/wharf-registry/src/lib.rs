@@ -14,6 +14,7 @@ mod config;
 mod delete;
 mod error;
 mod expiry;
+mod guard;
 mod lists;
 mod manifests;
 mod mount;
@@ -38,6 +39,7 @@ pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
 pub use expiry::Expiry;
+pub use guard::{Health, Protection, Room, RoomStatus, Trouble};
 pub use lists::{Page, ReferrerCursor, ReferrersPage};
 pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, PushedManifest};
 pub use mount::Mounted;
@@ -75,6 +77,7 @@ pub struct Registry {
     config: Config,
     gc: GcConfig,
     collector: collect::Collector,
+    guard: Arc<guard::Guard>,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -82,12 +85,15 @@ pub struct Registry {
 
 impl Registry {
     /// A registry over `parts`; `config` and `gc` have passed their checks.
-    pub fn new(parts: Parts, config: Config, gc: GcConfig) -> Arc<Self> {
+    pub fn new(parts: Parts, config: Config, gc: GcConfig, room: Room) -> Arc<Self> {
+        let guard = guard::Guard::new(Arc::clone(&parts.clock), room);
+        let store = Arc::new(guard::Watched { inner: parts.store, guard: Arc::clone(&guard) });
         Arc::new(Self {
-            parts,
+            parts: Parts { store, ..parts },
             config,
             collector: collect::Collector::new(&gc),
             gc,
+            guard,
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })
@@ -117,6 +123,9 @@ impl Registry {
     }
 
     fn writable(&self) -> Result<(), Error> {
-        if self.config.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.config.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.guard.writable()
     }
 }

@@ -45,6 +45,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The data directory is not at its path any more: moved, removed, or something is mounted over it. What is written
+    /// now would be found by nobody.
+    #[error("the data directory is not at {} any more", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The operating system refused something else.
     #[error("{doing}")]
     Io {

@@ -28,4 +28,4 @@ pub use error::{Error, OpenError};
 pub use hash::HashState;
 pub use lock::{Placed, Removing};
 pub use reader::BlobReader;
-pub use store::{BlobStore, BlobWriter, Checkpoint};
+pub use store::{BlobStore, BlobWriter, Checkpoint, Space};

@@ -100,6 +100,28 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// Whatever a write would meet now: [`Error::NoSpace`], [`Error::Sync`], [`Error::Io`].
     async fn probe(&self) -> Result<(), Error>;
 
+    /// How much room there is for content and metadata; `None` where there is always some.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`]: the store is not where it was opened; [`Error::Io`]: it could not be looked at.
+    async fn space(&self) -> Result<Option<Space>, Error>;
+
+    /// Takes up `len_bytes` bytes that [`give_back`](Self::give_back) frees on a bad day; `false` where that cannot
+    /// be done. Again is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::Io`]; nothing is set aside then.
+    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error>;
+
+    /// Frees what was set aside; `false` when nothing was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: it may still be set aside.
+    async fn give_back(&self) -> Result<bool, Error>;
+
     /// The identity of this store, to be compared with the one in the metadata (B-138).
     fn store_id(&self) -> StoreId;
 }
@@ -148,6 +170,15 @@ pub trait BlobWriter: Send {
     ///   its last checkpoint.
     /// - [`Error::NoSpace`], [`Error::Io`]: as for [`Error::Damaged`].
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Placed, Error>;
+}
+
+/// Room on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process may still write.
+    pub free_bytes: u64,
+    /// Bytes of the whole file system.
+    pub total_bytes: u64,
 }
 
 /// Where an upload stands: a number of bytes and the state of the hash over exactly these.

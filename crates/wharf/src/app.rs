@@ -21,6 +21,9 @@ const DATABASE: &str = "wharf.db";
 /// How long changes that have begun to commit may take after the last request.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
 
+/// After a commit that could not be synced: how long reads in flight may go on before the process ends.
+const READ_GRACE: Duration = Duration::from_secs(5);
+
 /// How often the rules and accounts are looked at for changes that another replica made; at most 2 s may pass until they
 /// are in force (S-009).
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -86,6 +89,17 @@ pub enum AppError {
     Server(#[from] StartError),
 }
 
+/// How a registry came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to, and everything ended by itself.
+    InOrder,
+    /// It was asked to, and something had to be cut off.
+    CutOff,
+    /// A commit could not be brought to stable storage; only opening the database again tells what lasted.
+    NotSynced,
+}
+
 /// A registry that listens.
 pub struct App {
     server: Server,
@@ -134,7 +148,8 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone());
+        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone(), config.storage.room());
+        registry.look_at_disk().await;
         if !was_clean {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
@@ -155,9 +170,11 @@ impl App {
         self.first_password.take()
     }
 
-    /// Serves until shutdown, then ends in order: requests, changes that have begun to commit, the database.
-    /// Says whether all of it ended by itself.
-    pub async fn run(self) -> bool {
+    /// Serves until shutdown, then ends in order: requests, changes that have begun to commit, the database. A commit
+    /// that could not be synced ends it as well, with a moment for reads in flight and without closing the database,
+    /// which would be one more write that nobody could rely on.
+    pub async fn run(self) -> End {
+        self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
@@ -170,13 +187,31 @@ impl App {
             );
             self.spawner.spawn("refresh rules and accounts", refreshing);
         }
-        let requests_ended = self.server.run().await;
+        let mut serving = std::pin::pin!(self.server.run());
+        let requests_ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.meta.storage_failed() => {
+                tracing::error!(
+                    "the metadata database could not sync a commit; the process ends, and the next start tells what lasted"
+                );
+                self.shutdown.start();
+                let _ = tokio::time::timeout(READ_GRACE, serving).await;
+                return End::NotSynced;
+            }
+        };
         let changes_ended = self.spawner.drain(COMMIT_GRACE).await;
         let closed = self.meta.close().await;
-        if let Err(error) = &closed {
-            tracing::error!(error = error as &dyn std::error::Error, "the metadata database was not closed in order");
+        match &closed {
+            Err(wharf_meta::Error::StorageFailed { .. }) => return End::NotSynced,
+            Err(error) => {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    "the metadata database was not closed in order"
+                );
+            }
+            Ok(()) => {}
         }
-        requests_ended && changes_ended && closed.is_ok()
+        if requests_ended && changes_ended && closed.is_ok() { End::InOrder } else { End::CutOff }
     }
 }
 

@@ -201,6 +201,12 @@ impl From<wharf_registry::Error> for Problem {
                 Self::conflict(format!("{text}: {}", names.join(", ")))
             }
             Error::CollectionHeld { .. } | Error::ReadOnly => Self::conflict(text),
+            Error::WriteProtected(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, text).with(RETRY_AFTER, HeaderValue::from_static("10"))
+            }
+            Error::StorageFull => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, text).with(RETRY_AFTER, HeaderValue::from_static("60"))
+            }
             _ => Self::unavailable("the registry cannot do this right now; try again").because(error),
         }
     }

@@ -242,6 +242,9 @@ impl From<Error> for Failure {
             Error::ConditionFailed => say(StatusCode::PRECONDITION_FAILED, Code::Unsupported),
             Error::ReadOnly => say(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported)
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            // Later, not never: a 405 would be taken for a property of the registry.
+            Error::WriteProtected(_) => say(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+                .with(RETRY_AFTER, HeaderValue::from_static("10")),
             Error::DeletionDisabled(_) => {
                 let allow = HeaderValue::from_static("GET, HEAD, PUT");
                 say(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported).with(ALLOW, allow)

@@ -49,11 +49,11 @@ pub async fn what_nothing_references_goes_step_by_step(metadata: Subject) {
     assert_eq!((backlog.reviews, backlog.condemned, backlog.condemned_bytes), (0, 1, BLOB_BYTES));
 
     assert_eq!(metadata.condemned(at(DUE + 99), 10).await.unwrap(), []);
-    assert_eq!(metadata.forget_blob(&blob, at(DUE + 99)).await.unwrap(), None, "not before its time");
+    assert_eq!(metadata.forget_blob(&blob, at(DUE + 99), at(DUE + 99)).await.unwrap(), None, "not before its time");
     assert_eq!(metadata.condemned(at(DUE + 100), 10).await.unwrap(), [blob]);
     let removal = Removal { digest: blob, size_bytes: BLOB_BYTES };
-    assert_eq!(metadata.forget_blob(&blob, at(DUE + 100)).await.unwrap(), Some(removal));
-    assert_eq!(metadata.forget_blob(&blob, at(DUE + 100)).await.unwrap(), None, "once");
+    assert_eq!(metadata.forget_blob(&blob, at(DUE + 100), at(DUE + 100)).await.unwrap(), Some(removal));
+    assert_eq!(metadata.forget_blob(&blob, at(DUE + 100), at(DUE + 100)).await.unwrap(), None, "once");
     assert_eq!(metadata.removals(at(DUE + 100), 10).await.unwrap(), [removal]);
     assert!(metadata.confirm_removal(&blob).await.unwrap());
     metadata.strike_removal(&blob).await.unwrap();
@@ -114,7 +114,7 @@ pub async fn gr5_a_push_saves_condemned_content(metadata: Subject) {
     let again = crate::BlobRecord { now: at(DUE), review_at: at(2 * DUE), ..blob_record("b", "blob") };
     assert_eq!(metadata.record_blob(&again).await.unwrap(), RecordBlob::Recorded);
     assert!(serves(&*metadata, "b", blob).await);
-    assert_eq!(metadata.forget_blob(&blob, at(10 * DUE)).await.unwrap(), None);
+    assert_eq!(metadata.forget_blob(&blob, at(10 * DUE), at(10 * DUE)).await.unwrap(), None);
     assert_eq!(metadata.condemned(at(10 * DUE), 10).await.unwrap(), []);
 }
 
@@ -122,7 +122,7 @@ pub async fn gr5_a_push_saves_condemned_content(metadata: Subject) {
 pub async fn gr6_a_note_does_not_outlive_a_new_push(metadata: Subject) {
     let blob = have_blob(&*metadata, "a", "blob").await;
     review(&*metadata, DUE).await;
-    assert!(metadata.forget_blob(&blob, at(2 * DUE)).await.unwrap().is_some());
+    assert!(metadata.forget_blob(&blob, at(2 * DUE), at(2 * DUE)).await.unwrap().is_some());
     have_blob(&*metadata, "b", "blob").await;
     assert!(!metadata.confirm_removal(&blob).await.unwrap());
     assert_eq!(metadata.removals(at(100 * DUE), 10).await.unwrap(), []);

@@ -73,9 +73,9 @@ impl Collecting for SqliteMetadata {
         self.readers.read("looking for condemned blobs", |tx| collection::condemned(tx, now, limit)).await
     }
 
-    async fn forget_blob(&self, digest: &Digest, now: Timestamp) -> Result<Option<Removal>> {
+    async fn forget_blob(&self, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
         let digest = *digest;
-        self.writer.write("forgetting a blob", move |tx| collection::forget(tx, &digest, now)).await
+        self.writer.write("forgetting a blob", move |tx| collection::forget(tx, &digest, due_by, now)).await
     }
 
     async fn removals(&self, now: Timestamp, limit: u32) -> Result<Vec<Removal>> {

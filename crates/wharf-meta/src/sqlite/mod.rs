@@ -87,13 +87,6 @@ impl SqliteMetadata {
     pub fn was_clean_shutdown(&self) -> bool {
         self.was_clean_shutdown
     }
-
-    /// Resolves when a commit could not be brought to stable storage, and never otherwise. The process should then end
-    /// every later change answers [`Error::StorageFailed`], and only opening the database again tells what
-    /// lasted.
-    pub async fn storage_failed(&self) {
-        self.writer.storage_failed().await;
-    }
 }
 
 /// From now on an end that is not announced is an unclean one. Says how the last one was.

@@ -16,6 +16,9 @@ pub struct GcConfig {
     pub grace: HumanDuration,
     /// How long content that nothing needs any more stays on the disk.
     pub trash: HumanDuration,
+    /// Whether content stays only 2 hours, where `trash` says longer, while less than `storage.min_free` is free; the oldest
+    /// goes first. Never shortens `grace`.
+    pub pressure: bool,
     /// How long the collector waits when nothing was due.
     pub interval: HumanDuration,
     /// The share of its time that the collector works, in percent; the rest it leaves to requests.
@@ -44,6 +47,7 @@ impl Default for GcConfig {
             enabled: true,
             grace: HumanDuration::hours(24),
             trash: HumanDuration::hours(24),
+            pressure: true,
             interval: HumanDuration::secs(60),
             share_percent: 20,
             hold_after_crash: HumanDuration::hours(1),

@@ -96,8 +96,9 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::CollectionHeld`] while a hold stands; [`Error::Meta`].
+    /// [`Error::CollectionHeld`] while a hold stands; [`Error::WriteProtected`]; [`Error::Meta`].
     pub async fn ask_for_collection(&self, _ok: &Authorized<GcManage>) -> Result<u64, Error> {
+        self.guard.writable()?;
         let holds = self.parts.meta.holds(self.now()).await.map_err(Error::meta("looking up holds"))?;
         match holds.into_iter().next() {
             Some(hold) => Err(Error::CollectionHeld { id: hold.id, reason: hold.reason }),

@@ -51,6 +51,11 @@ impl Collector {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Something became worth doing: a run begins now instead of at its time.
+    pub(crate) fn nudge(&self) {
+        self.wish.notify_one();
+    }
+
     /// Asks for a run. The number that [`CollectionStatus::completed_runs`] reaches when a run that began after this
     /// is over.
     fn ask(&self) -> u64 {
@@ -69,7 +74,7 @@ impl Registry {
     pub async fn keep_collecting(self: Arc<Self>, shutdown: Shutdown) {
         while !shutdown.has_started() {
             let is_wanted = self.collector.update(|progress| progress.wanted > progress.completed);
-            if (self.gc.enabled || is_wanted) && !self.is_held().await {
+            if (self.gc.enabled || is_wanted) && self.guard.writable().is_ok() && !self.is_held().await {
                 self.run_collection(&shutdown).await;
             } else if is_wanted {
                 self.collector.update(|progress| progress.completed = progress.wanted);
@@ -94,7 +99,7 @@ impl Registry {
         self.collector.untagged.begin_walk(is_wanted);
         let mut run = Totals::default();
         let error = loop {
-            if shutdown.has_started() {
+            if shutdown.has_started() || self.guard.writable().is_err() {
                 break None;
             }
             let begun = Instant::now();
@@ -131,6 +136,11 @@ impl Registry {
             progress.last_run_at = Some(now);
             progress.last_error = error.map(|error| crate::error::with_causes(&error));
         });
+    }
+
+    /// Whether the disk is nearly full and collection may hurry because of that.
+    pub(crate) fn has_pressure(&self) -> bool {
+        self.gc.pressure && self.guard.space.is_low()
     }
 
     /// Whether a hold stands. When that cannot be found out, it does.

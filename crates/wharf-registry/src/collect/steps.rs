@@ -1,4 +1,6 @@
-use wharf_base::failpoint;
+use std::time::Duration;
+
+use wharf_base::{Timestamp, failpoint};
 use wharf_meta::Removal;
 use wharf_oci::Digest;
 
@@ -9,6 +11,9 @@ pub(super) const REVIEWS: u32 = 50;
 
 /// How many blobs one step removes.
 const REMOVALS: u32 = 20;
+
+/// How long condemned content stays at least while the disk is nearly full: as long as a mistake may take to be noticed.
+const TRASH_UNDER_PRESSURE: Duration = Duration::from_secs(2 * 3600);
 
 /// What collection came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +77,8 @@ impl Registry {
     async fn review(&self, done: &mut Totals) -> Result<(), Error> {
         let now = self.now();
         let remove_at = now.plus(self.gc.trash.get());
-        let reviewed = match self.parts.meta.review_blobs(now, remove_at, REVIEWS).await {
+        let review = || self.parts.meta.review_blobs(now, remove_at, REVIEWS);
+        let reviewed = match self.with_reserve(review).await {
             Ok(reviewed) => reviewed,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "reviews failed together; now one by one");
@@ -115,20 +121,28 @@ impl Registry {
     }
 
     async fn remove_condemned(&self, done: &mut Totals) -> Result<(), Error> {
-        let condemned = self.parts.meta.condemned(self.now(), REMOVALS).await;
+        let due_by = self.removal_due_by();
+        let condemned = self.parts.meta.condemned(due_by, REMOVALS).await;
         for digest in condemned.map_err(Error::meta("looking for condemned blobs"))? {
-            self.remove_blob(&digest, done).await?;
+            self.remove_blob(&digest, due_by, done).await?;
         }
         Ok(())
     }
 
+    /// Condemned content goes if its date is not later than this. A disk that is nearly full shortens the trash period,
+    /// oldest first, but never what people may rely on: the grace period (`reliability` §4.1, `gc.pressure`).
+    fn removal_due_by(&self) -> Timestamp {
+        let trash = self.gc.trash.get();
+        if self.has_pressure() { self.now().plus(trash.saturating_sub(TRASH_UNDER_PRESSURE)) } else { self.now() }
+    }
+
     /// Names before bytes: the row goes, then the file, then the note that it is to go. All under the digest's lock, so
     /// that nobody places the same content in between (L3).
-    async fn remove_blob(&self, digest: &Digest, done: &mut Totals) -> Result<(), Error> {
+    async fn remove_blob(&self, digest: &Digest, due_by: Timestamp, done: &mut Totals) -> Result<(), Error> {
         failpoint::arrive("registry.condemned-found").await;
         let removing = self.parts.store.begin_removal(digest).await;
         failpoint::arrive("registry.removal-locked").await;
-        let forgotten = self.parts.meta.forget_blob(digest, self.now()).await;
+        let forgotten = self.with_reserve(|| self.parts.meta.forget_blob(digest, due_by, self.now())).await;
         failpoint::arrive("registry.blob-forgotten").await;
         match forgotten.map_err(Error::meta("forgetting a blob"))? {
             Some(removal) => self.remove_bytes(removing, &removal, done).await,

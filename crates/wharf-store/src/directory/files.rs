@@ -11,9 +11,11 @@ use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
+use wharf_base::failpoint;
 
 use super::layout::{Below, Name};
+use crate::Space;
 
 /// How an entry is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(super) struct Stat {
     pub(super) kind: FileType,
     pub(super) size_bytes: u64,
     pub(super) device: u64,
+    pub(super) inode: u64,
     pub(super) owner: u32,
 }
 
@@ -55,6 +58,8 @@ pub(super) trait Files: Debug + Send + Sync + 'static {
     fn open_root(&self, path: &Path) -> Result<OwnedFd>;
     /// The number that tells the kinds of file systems apart (`f_type`); 0 when it does not fit.
     fn file_system(&self, file: BorrowedFd<'_>) -> Result<u32>;
+    /// How much room the file system has.
+    fn space(&self, file: BorrowedFd<'_>) -> Result<Space>;
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd>;
     fn make_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()>;
     fn remove_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()>;
@@ -122,6 +127,11 @@ impl Files for SystemFiles {
         Ok(u32::try_from(rustix::fs::fstatfs(file)?.f_type).unwrap_or(0))
     }
 
+    fn space(&self, file: BorrowedFd<'_>) -> Result<Space> {
+        let found = rustix::fs::fstatvfs(file)?;
+        Ok(Space { free_bytes: found.f_bavail * found.f_frsize, total_bytes: found.f_blocks * found.f_frsize })
+    }
+
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
         rustix::fs::openat2(directory, path.as_str(), access.flags(), access.mode(), ONLY_BENEATH)
     }
@@ -140,6 +150,7 @@ impl Files for SystemFiles {
             kind: FileType::from_raw_mode(stat.st_mode),
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             device: stat.st_dev,
+            inode: stat.st_ino,
             owner: stat.st_uid,
         })
     }
@@ -161,10 +172,16 @@ impl Files for SystemFiles {
     }
 
     fn sync(&self, file: BorrowedFd<'_>) -> Result<()> {
+        if failpoint::fails("store.sync") {
+            return Err(Errno::IO);
+        }
         rustix::fs::fsync(file)
     }
 
     fn sync_data(&self, file: BorrowedFd<'_>) -> Result<()> {
+        if failpoint::fails("store.sync") {
+            return Err(Errno::IO);
+        }
         rustix::fs::fdatasync(file)
     }
 

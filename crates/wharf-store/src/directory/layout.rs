@@ -3,6 +3,7 @@
 //! ```text
 //! wharf.lock                  held with flock while a process owns the directory; its process id inside
 //! wharf.id                    layout version and store id
+//! wharf.reserve               space that is given back when the disk is full, so that deletions can be recorded
 //! uploads/<upload id>         staged content
 //! uploads/probe               exists for a moment while the store is probed
 //! layers/<alg>/<aa>/<hex>     content; <aa> are the first two digits of <hex>
@@ -56,6 +57,11 @@ pub(super) fn id_file() -> Name {
 /// Where `wharf.id` is written before it gets its name.
 pub(super) fn new_id_file() -> Name {
     Name::new("wharf.id.new")
+}
+
+/// Nothing is in it: it only takes up room.
+pub(super) fn reserve_file() -> Name {
+    Name::new("wharf.reserve")
 }
 
 pub(super) fn uploads() -> Name {

@@ -8,6 +8,7 @@ mod pipeline;
 mod probe;
 mod root;
 mod sessions;
+mod space;
 mod staged;
 mod writer;
 
@@ -24,7 +25,7 @@ use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced, sync};
 use self::root::Root;
 use self::writer::Writer;
-use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing};
+use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing, Space};
 
 /// Content in files of one directory, owned by one process.
 ///
@@ -111,6 +112,18 @@ impl BlobStore for DirectoryStore {
 
     async fn probe(&self) -> Result<(), Error> {
         self.on_root("probing the data directory", |root| probe::probe(root)).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, Error> {
+        self.on_root("looking at the data directory", |root| space::look(root).map(Some)).await
+    }
+
+    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error> {
+        self.on_root("setting space aside", move |root| space::set_aside(root, len_bytes)).await
+    }
+
+    async fn give_back(&self) -> Result<bool, Error> {
+        self.on_root("giving space back", |root| space::give_back(root)).await
     }
 
     fn store_id(&self) -> StoreId {

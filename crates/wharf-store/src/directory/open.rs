@@ -49,6 +49,9 @@ pub(super) fn open(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &
     opening.part(&layers, &layout::algorithm(Algorithm::Sha256), "layers/sha256", &stat)?;
     Ok(Root {
         files,
+        path: path.clone(),
+        place: (stat.device, stat.inode),
+        directory,
         uploads,
         layers,
         _lock: lock,

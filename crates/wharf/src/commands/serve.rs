@@ -2,18 +2,22 @@
 
 use std::net::SocketAddr;
 use std::process;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharf_base::{Secret, Shutdown};
 
 use crate::admin_password;
-use crate::app::{Access, App, AppError};
+use crate::app::{Access, App, AppError, End};
 use crate::cli::OpenMode;
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
 
 /// Threads for blocking work: reads, writes and syncs of blobs.
 const BLOCKING_THREADS_MAX: usize = 128;
+
+/// How long the end waits for calls that block.
+const THREAD_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal asks to stop.
 ///
@@ -29,7 +33,10 @@ pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(|error| CommandError::unexpected("starting the runtime", error))?;
-    runtime.block_on(serve(config, access))
+    let served = runtime.block_on(serve(config, access));
+    // A call that hangs in a broken disk must not keep the process.
+    runtime.shutdown_timeout(THREAD_GRACE);
+    served
 }
 
 async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
@@ -46,12 +53,21 @@ async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
         greet(config, *address, is_open, app.take_first_password());
     }
     tokio::spawn(signals.handle(shutdown));
-    if app.run().await {
-        tracing::info!("stopped");
-    } else {
-        tracing::warn!("stopped; what was still running was cut off, and clients go on from there");
+    match app.run().await {
+        End::InOrder => tracing::info!("stopped"),
+        End::CutOff => tracing::warn!("stopped; what was still running was cut off, and clients go on from there"),
+        End::NotSynced => return Err(not_synced()),
     }
     Ok(())
+}
+
+/// whoever starts the process again lets the database recover.
+fn not_synced() -> CommandError {
+    CommandError::new(Exit::NotSynced, "the disk did not keep a change of the metadata database")
+        .with_lines([
+            "everything that was acknowledged before is safe; what was not answered may have happened or not".into()
+        ])
+        .with_hint("look at the disk (`dmesg`, `smartctl -a`), then start Wharf again: the database recovers by itself")
 }
 
 /// Who is let in. Everybody only when asked for, and only on this machine unless asked for twice (S-080).

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wharf_base::ByteSize;
 
 use crate::logging;
 
@@ -61,11 +62,18 @@ pub struct Config {
 pub struct Storage {
     /// The data directory, on a local disk. Created if missing; relative to the directory that Wharf is started in.
     pub data: PathBuf,
+    /// While less than this is free on the data directory's file system, uploads are answered 507; pulls and deletions go on.
+    /// Default: the larger of 1 GiB and 2 % of the file system, but at most a tenth of it.
+    pub min_free: Option<ByteSize>,
+    /// How much is set aside in the data directory, for the day on which the database has no room left to record a deletion;
+    /// at most a twentieth of the file system. 0 for nothing.
+    pub reserve: ByteSize,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { data: PathBuf::from("./wharf-data") }
+        let room = wharf_registry::Room::default();
+        Self { data: PathBuf::from("./wharf-data"), min_free: room.min_free, reserve: room.reserve }
     }
 }
 
@@ -97,6 +105,11 @@ impl Config {
 }
 
 impl Storage {
+    /// What is kept free, and what is set aside.
+    pub fn room(&self) -> wharf_registry::Room {
+        wharf_registry::Room { min_free: self.min_free, reserve: self.reserve }
+    }
+
     fn check(&self) -> Vec<String> {
         if self.data.as_os_str().is_empty() { vec!["storage.data must name a directory".into()] } else { Vec::new() }
     }

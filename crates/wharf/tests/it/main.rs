@@ -12,6 +12,7 @@
 mod harness;
 
 mod admin_cli;
+mod bad_days;
 mod cli;
 mod clients;
 mod collection;

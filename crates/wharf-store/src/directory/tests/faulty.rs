@@ -9,6 +9,7 @@ use rustix::io::{Errno, Result};
 
 use super::super::files::{Access, Files, Stat, SystemFiles};
 use super::super::layout::{Below, Name};
+use crate::Space;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,10 @@ impl Files for Faulty {
 
     fn file_system(&self, file: BorrowedFd<'_>) -> Result<u32> {
         self.call("file_system", "", || self.pretence.file_system.map_or_else(|| SystemFiles.file_system(file), Ok))
+    }
+
+    fn space(&self, file: BorrowedFd<'_>) -> Result<Space> {
+        self.call("space", "", || SystemFiles.space(file))
     }
 
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
