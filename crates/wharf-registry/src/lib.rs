@@ -9,6 +9,7 @@
 mod audit;
 mod blobs;
 mod body;
+mod check;
 mod collect;
 mod config;
 mod delete;
@@ -33,6 +34,7 @@ use wharf_store::BlobStore;
 
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
+pub use check::{CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage, Watch};
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
 pub use config::Config;
 pub use delete::DeletedManifest;
@@ -75,6 +77,7 @@ pub struct Registry {
     config: Config,
     gc: GcConfig,
     collector: collect::Collector,
+    checks: check::Checks,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -88,6 +91,7 @@ impl Registry {
             config,
             gc,
             collector: collect::Collector::default(),
+            checks: check::Checks::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })

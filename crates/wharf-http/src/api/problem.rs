@@ -200,7 +200,7 @@ impl From<wharf_registry::Error> for Problem {
                 let names: Vec<String> = digests.iter().take(5).map(ToString::to_string).collect();
                 Self::conflict(format!("{text}: {}", names.join(", ")))
             }
-            Error::CollectionHeld { .. } | Error::ReadOnly => Self::conflict(text),
+            Error::CollectionHeld { .. } | Error::CheckRunning | Error::ReadOnly => Self::conflict(text),
             _ => Self::unavailable("the registry cannot do this right now; try again").because(error),
         }
     }

@@ -49,6 +49,7 @@ pub(super) fn open(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &
     opening.part(&layers, &layout::algorithm(Algorithm::Sha256), "layers/sha256", &stat)?;
     Ok(Root {
         files,
+        directory,
         uploads,
         layers,
         _lock: lock,

@@ -19,6 +19,8 @@ use crate::lock::DigestLocks;
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) files: Arc<dyn Files>,
+    /// The data directory itself.
+    pub(super) directory: OwnedFd,
     pub(super) uploads: OwnedFd,
     pub(super) layers: OwnedFd,
     /// Open as long as the directory is ours (B-136).
