@@ -22,6 +22,8 @@ mod audit;
 mod audit_chain;
 mod blobs;
 mod changes;
+mod check;
+mod checking;
 mod collecting;
 mod collection;
 #[cfg(any(test, feature = "contract"))]
@@ -52,6 +54,11 @@ pub use audit::{AuditEntry, AuditFilter, AuditRecord, Outcome, Seal};
 pub use audit_chain::{BrokenChain, ChainVerifier, Hash, IntactChain};
 pub use blobs::{BlobMount, BlobRecord, RecordBlob};
 pub use changes::Versions;
+pub use check::{
+    Affected, CheckCursor, CheckedBlob, CheckedChange, CheckedChild, CheckedDeleted, CheckedLink, CheckedManifest,
+    CheckedTag, CheckedUpload, Page,
+};
+pub use checking::Checking;
 pub use collecting::Collecting;
 pub use collection::{Backlog, Hold, PreviewCursor, Releasable, Removal, Reviewed};
 pub use deletion::DeletedManifest;

@@ -48,6 +48,8 @@ actions! {
     AuditRead = "audit:read";
     /// Watch, run, hold and release collection.
     GcManage = "gc:manage";
+    /// Run and watch checks of what is stored, and repair what they find.
+    CheckManage = "check:manage";
 }
 
 /// No action has this name.
@@ -133,4 +135,6 @@ permission! {
     AuditRead: ();
     /// [`Action::GcManage`].
     GcManage: ();
+    /// [`Action::CheckManage`].
+    CheckManage: ();
 }

@@ -130,6 +130,17 @@ pub enum Error {
         /// Why not.
         source: wharf_store::Error,
     },
+    /// Content could not be read.
+    #[error("{doing}")]
+    Read {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A check is running already.
+    #[error("a check is running; wait for its end, or stop it with `wharf check --stop`")]
+    CheckRunning,
     /// A task of ours ended without an answer.
     #[error("a task that carried out the request broke off")]
     TaskLost,

@@ -9,6 +9,7 @@
 mod audit;
 mod blobs;
 mod body;
+mod check;
 mod collect;
 mod config;
 mod delete;
@@ -34,6 +35,7 @@ use wharf_store::BlobStore;
 
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
+pub use check::{CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage, Watch};
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals, Untagged};
 pub use config::Config;
 pub use delete::DeletedManifest;
@@ -78,6 +80,7 @@ pub struct Registry {
     gc: GcConfig,
     collector: collect::Collector,
     guard: Arc<guard::Guard>,
+    checks: check::Checks,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -94,6 +97,7 @@ impl Registry {
             collector: collect::Collector::new(&gc),
             gc,
             guard,
+            checks: check::Checks::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })

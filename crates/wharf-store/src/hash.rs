@@ -29,7 +29,7 @@ impl HashState {
 }
 
 /// A hash that is being computed. Not boxed: it moves once per batch of a mebibyte.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Running {
     Sha256(Sha256),
     Sha512(Sha512),

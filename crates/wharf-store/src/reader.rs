@@ -6,9 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
+use wharf_oci::{Algorithm, Digest};
+
+use crate::HashState;
+use crate::hash::Running;
 
 /// How much is read at once. A stream holds at most two of these: one on its way to the client, one read ahead.
 const CHUNK_BYTES: u64 = 512 << 10;
+
+/// How much is read and hashed at once when content is verified.
+const REHASH_BYTES: u64 = 1 << 20;
 
 /// What a reader reads from. Blocking: called only on blocking threads.
 pub(crate) trait Content: Send + Sync + fmt::Debug {
@@ -33,6 +40,12 @@ impl BlobReader {
         self.size_bytes
     }
 
+    /// Hashes the whole content again.
+    pub fn rehash(&self, algorithm: Algorithm) -> Rehash {
+        let running = Some(Running::new(algorithm));
+        Rehash { content: Arc::clone(&self.content), rest: 0..self.size_bytes, running }
+    }
+
     /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB, one read ahead. Reading begins
     /// when the stream is first polled and never blocks the polling thread.
     ///
@@ -48,6 +61,54 @@ impl BlobReader {
         }
         let reading = Reading { content: Arc::clone(&self.content), rest: range, ahead: None };
         stream::unfold(reading, Reading::next).boxed()
+    }
+}
+
+/// Content being read and hashed again, piece by piece, so that whoever asks can set the pace.
+#[derive(Debug)]
+pub struct Rehash {
+    content: Arc<dyn Content>,
+    rest: Range<u64>,
+    /// `None` only after a failure.
+    running: Option<Running>,
+}
+
+impl Rehash {
+    /// Reads and hashes the next piece, at most 1 MiB; how many bytes that were, 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] when the content has become shorter, otherwise what the operating system said.
+    /// There is no going on after that.
+    pub async fn step(&mut self) -> io::Result<u64> {
+        let at = self.rest.start;
+        let len_bytes = (self.rest.end - at).min(REHASH_BYTES);
+        if len_bytes == 0 {
+            return Ok(0);
+        }
+        let mut running = self.running.take().ok_or_else(|| io::Error::other("reading failed before"))?;
+        let content = Arc::clone(&self.content);
+        let hashed = tokio::task::spawn_blocking(move || {
+            let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
+            running.update(&content.read_exact(at, len)?);
+            Ok::<_, io::Error>(running)
+        });
+        self.running = Some(hashed.await.map_err(io::Error::other)??);
+        self.rest.start += len_bytes;
+        Ok(len_bytes)
+    }
+
+    /// Whether the bytes hash to `digest`; `false` too if they have not all been read.
+    pub fn is(self, digest: &Digest) -> bool {
+        self.rest.is_empty() && self.running.is_some_and(|running| running.finish() == *digest)
+    }
+
+    /// Whether the bytes are those that `state` was saved after; also if that cannot be told, because it is a state of
+    /// another version of the hash.
+    pub fn continues(self, state: &HashState) -> bool {
+        let (at, Some(running)) = (self.rest.end, self.running) else { return false };
+        let is_comparable = Running::load(state, running.algorithm(), at).is_some();
+        self.rest.is_empty() && (!is_comparable || running.save(at) == *state)
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use wharf_base::{StoreId, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
-use crate::{BlobReader, Error, HashState, Placed, Removing};
+use crate::{BlobReader, Error, HashState, ListCursor, Listing, Placed, Removing, Survey};
 
 /// Where content is kept: by digest once it is complete, by upload id until then.
 ///
@@ -79,6 +79,36 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
         let removing = self.begin_removal(digest).await;
         self.remove(&removing).await
     }
+
+    /// What the store holds, and what else lies there: at most about `limit` entries behind `after`.
+    ///
+    /// What comes and goes while pages are read may be in them or not; all that stays is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: the page could not be listed. An incomplete one is never answered.
+    async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error>;
+
+    /// What lies under each of `digests`, without reading it. Each has an answer of its own, as [`stat`](Self::stat) has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: none of them was looked at.
+    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error>;
+
+    /// What is staged for each of `uploads`, without reading it; [`Error::StagedLost`] for what is no regular file.
+    ///
+    /// # Errors
+    ///
+    /// As [`survey`](Self::survey).
+    async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error>;
+
+    /// The first `size_bytes` bytes that are staged for `upload`; `None`: nothing is, or less. Its writer is not disturbed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StagedLost`]: it is no regular file; [`Error::Io`].
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error>;
 
     /// Keeps content of `digest` from being placed until the result is dropped, so that the metadata can forget it
     /// first (names before bytes). Must not be called while holding a [`Placed`].

@@ -16,7 +16,7 @@ use wharf_store::{BlobStore, DirectoryStore, OpenError};
 use crate::config::Config;
 
 /// The metadata database, beside the content it names.
-const DATABASE: &str = "wharf.db";
+pub const DATABASE: &str = "wharf.db";
 
 /// How long changes that have begun to commit may take after the last request.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
@@ -84,6 +84,9 @@ pub enum AppError {
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database was not closed in order.
+    #[error("closing the metadata database")]
+    Close(#[source] wharf_meta::Error),
     /// The server cannot listen.
     #[error(transparent)]
     Server(#[from] StartError),
@@ -176,6 +179,7 @@ impl App {
     pub async fn run(self) -> End {
         self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
+        self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
@@ -215,19 +219,37 @@ impl App {
     }
 }
 
-/// Content and metadata of a registry that does not run: nobody else can use them until both are dropped.
+/// Content and metadata of a registry that does not run: nobody else can use them until this is gone.
+pub struct Offline {
+    /// The content.
+    pub store: Arc<dyn BlobStore>,
+    /// The metadata.
+    pub meta: Arc<dyn Metadata>,
+    was_clean: bool,
+}
+
+impl Offline {
+    /// Closes both. That the registry itself was not stopped in order is still known at its next start, which then holds
+    /// collection.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Close`].
+    pub async fn close(self) -> Result<(), AppError> {
+        if self.was_clean { self.meta.close().await.map_err(AppError::Close) } else { Ok(()) }
+    }
+}
+
+/// Opens what a registry that does not run has.
 ///
 /// # Errors
 ///
 /// [`AppError`], that it runs after all among them.
-pub async fn open_offline(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-) -> Result<(Arc<dyn BlobStore>, Arc<dyn Metadata>), AppError> {
+pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let store = open_store(config, &clock, &rng).await?;
-    let (meta, _) = open_meta(config, store.store_id()).await?;
-    Ok((store, meta))
+    let (meta, was_clean) = open_meta(config, store.store_id()).await?;
+    Ok(Offline { store, meta, was_clean })
 }
 
 async fn open_store(

@@ -200,7 +200,7 @@ impl From<wharf_registry::Error> for Problem {
                 let names: Vec<String> = digests.iter().take(5).map(ToString::to_string).collect();
                 Self::conflict(format!("{text}: {}", names.join(", ")))
             }
-            Error::CollectionHeld { .. } | Error::ReadOnly => Self::conflict(text),
+            Error::CollectionHeld { .. } | Error::CheckRunning | Error::ReadOnly => Self::conflict(text),
             Error::WriteProtected(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).with(RETRY_AFTER, HeaderValue::from_static("10"))
             }

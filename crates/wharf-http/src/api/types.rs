@@ -1,6 +1,8 @@
 //! The wire of the administration API: what goes in and what comes out. Times are RFC 3339 in UTC; a `…_days` is a whole
 //! number of days. Unknown members of what goes in are refused.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use wharf_base::Secret;
@@ -535,6 +537,97 @@ pub(crate) struct CollectionPreviewLine {
     pub(crate) bytes: u64,
     /// Since when the first of them is due.
     pub(crate) oldest_due: String,
+}
+
+/// A check to be begun.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCheck {
+    /// `fast` looks at everything but the bytes of blobs, `deep` reads these as well.
+    pub(crate) mode: String,
+    /// Only what belongs to repositories with such a name.
+    pub(crate) repository: Option<String>,
+}
+
+/// A check that has begun.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckRun {
+    /// Its number since the start.
+    pub(crate) number: u64,
+}
+
+/// What a check has looked at.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckTotals {
+    /// Blobs.
+    pub(crate) blobs: u64,
+    /// Bytes of blobs that were read.
+    pub(crate) bytes: u64,
+    /// Manifests.
+    pub(crate) manifests: u64,
+    /// Other rows.
+    pub(crate) rows: u64,
+    /// Files in the data directory.
+    pub(crate) files: u64,
+}
+
+/// A check.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Check {
+    /// Its number since the start.
+    pub(crate) number: u64,
+    /// `fast` or `deep`.
+    pub(crate) mode: &'static str,
+    /// Only what belongs to repositories with such a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    /// Whether it runs now.
+    pub(crate) running: bool,
+    /// When it began.
+    pub(crate) begun_at: String,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<String>,
+    /// Why it ended early; then it says nothing about what it had not reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// What it is doing, or did last.
+    pub(crate) stage: &'static str,
+    /// What it has looked at.
+    pub(crate) totals: CheckTotals,
+    /// Whether it has found nothing but notes.
+    pub(crate) clean: bool,
+    /// How many findings that are worth repairing, by class.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// How many notes.
+    pub(crate) notes: u64,
+}
+
+/// Something that is not as it should be.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckFinding {
+    /// Which invariant does not hold: `I-01` to `I-21`.
+    pub(crate) class: &'static str,
+    /// `error`, `warning` or `note`.
+    pub(crate) severity: &'static str,
+    /// A digest, `repository:tag`, `repository@digest` or a path in the data directory.
+    pub(crate) subject: String,
+    /// What is wrong.
+    pub(crate) problem: String,
+    /// The first few tags, or manifests without one, that cannot be pulled because of it.
+    pub(crate) affected: Vec<String>,
+    /// What to do.
+    pub(crate) advice: String,
+}
+
+/// Some findings.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckFindings {
+    /// The findings.
+    pub(crate) items: Vec<CheckFinding>,
+    /// `after` of the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
 /// A move, creation or removal of a tag.

@@ -214,7 +214,9 @@ impl From<Error> for Failure {
             Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
             // Of the administration API; see `api::problem`.
             Error::NothingToRestore(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
-            Error::ContentGone(_) | Error::CollectionHeld { .. } => say(StatusCode::CONFLICT, Code::Unsupported),
+            Error::ContentGone(_) | Error::CollectionHeld { .. } | Error::CheckRunning => {
+                say(StatusCode::CONFLICT, Code::Unsupported)
+            }
             Error::RepositoryUnknown(_) => say(StatusCode::NOT_FOUND, Code::NameUnknown),
             // The challenge comes from the handler, which knows the request (P-154).
             Error::SourceScope => say(StatusCode::UNAUTHORIZED, Code::Unauthorized),
@@ -254,7 +256,7 @@ impl From<Error> for Failure {
                 full.with(RETRY_AFTER, HeaderValue::from_static("60")).because(error)
             }
             Error::Damaged(_) | Error::TaskLost => Self::internal().because(error),
-            Error::Meta { .. } | Error::Store { .. } => {
+            Error::Meta { .. } | Error::Store { .. } | Error::Read { .. } => {
                 Self::unavailable("the registry cannot do this right now; try again").because(error)
             }
         }

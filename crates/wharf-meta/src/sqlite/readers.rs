@@ -43,6 +43,20 @@ impl Readers {
         Ok(answer)
     }
 
+    /// Answers `question`, which takes long, on a connection of its own and a thread that may block.
+    pub(super) async fn read_long<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        question: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> crate::Result<T> {
+        let (path, config) = (self.path.clone(), self.config.clone());
+        let answer = tokio::task::spawn_blocking(move || {
+            let connection = connection::open(&path, Role::Reader, &config)?;
+            retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
+        });
+        answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
+    }
+
     fn take(&self) -> crate::Result<Connection> {
         let idle = self.idle().pop();
         match idle {

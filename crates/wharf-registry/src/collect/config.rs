@@ -23,6 +23,9 @@ pub struct GcConfig {
     pub interval: HumanDuration,
     /// The share of its time that the collector works, in percent; the rest it leaves to requests.
     pub share_percent: u8,
+    /// How old content without a row, or staged bytes without an upload session, must be before it counts as left behind;
+    /// a day more than the longest upload session (`registry.upload_life`) at least.
+    pub orphan_age: HumanDuration,
     /// How long nothing is collected after a stop that was not in order.
     pub hold_after_crash: HumanDuration,
     /// Where manifests that no tag names go by themselves. None by default: people deploy by digest. The first entry whose
@@ -50,6 +53,7 @@ impl Default for GcConfig {
             pressure: true,
             interval: HumanDuration::secs(60),
             share_percent: 20,
+            orphan_age: HumanDuration::days(8),
             hold_after_crash: HumanDuration::hours(1),
             untagged: Vec::new(),
         }
@@ -68,6 +72,7 @@ impl GcConfig {
             ("grace", self.grace, second),
             ("trash", self.trash, HumanDuration::secs(0)),
             ("interval", self.interval, second),
+            ("orphan_age", self.orphan_age, HumanDuration::secs(0)),
             ("hold_after_crash", self.hold_after_crash, HumanDuration::secs(0)),
         ] {
             if value < least || value > LONGEST {

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use wharf_base::{StoreId, UploadId};
 use wharf_oci::{Algorithm, Digest};
-use wharf_store::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, Placed, Removing, Space};
+use wharf_store::{
+    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, Placed, Removing, Space, Survey,
+};
 
 use super::Guard;
 
@@ -51,6 +53,22 @@ impl BlobStore for Watched {
 
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         self.guard.see(self.inner.stat(digest).await)
+    }
+
+    async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error> {
+        self.guard.see(self.inner.list(after, limit).await)
+    }
+
+    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error> {
+        self.guard.see(self.inner.survey(digests).await)
+    }
+
+    async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error> {
+        self.guard.see(self.inner.survey_staged(uploads).await)
+    }
+
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        self.guard.see(self.inner.open_staged(upload, size_bytes).await)
     }
 
     async fn begin_removal(&self, digest: &Digest) -> Removing {

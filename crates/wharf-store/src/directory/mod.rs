@@ -1,5 +1,6 @@
 //! A blob store in a directory of a local file system.
 
+mod census;
 mod files;
 mod io;
 mod layout;
@@ -25,7 +26,9 @@ use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced, sync};
 use self::root::Root;
 use self::writer::Writer;
-use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing, Space};
+use crate::{
+    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, OpenError, Removing, Space, Survey,
+};
 
 /// Content in files of one directory, owned by one process.
 ///
@@ -98,6 +101,31 @@ impl BlobStore for DirectoryStore {
         let digest = *digest;
         let found = self.on_root("inspecting stored content", move |root| root.inspect(&digest)).await?;
         Ok(found.map(|found| found.size_bytes))
+    }
+
+    async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error> {
+        let after = after.cloned();
+        self.on_root("listing the store", move |root| root.list(after.as_ref(), limit)).await
+    }
+
+    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error> {
+        let digests = digests.to_vec();
+        let survey = move |root: &Arc<Root>| Ok(digests.iter().map(|digest| root.facts(digest)).collect());
+        self.on_root("inspecting stored content", survey).await
+    }
+
+    async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error> {
+        let uploads = uploads.to_vec();
+        let survey = move |root: &Arc<Root>| Ok(uploads.iter().map(|upload| root.staged_facts(*upload)).collect());
+        self.on_root("inspecting staged content", survey).await
+    }
+
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        self.on_root("opening staged content", move |root| {
+            let file = root.open_staged(upload, size_bytes)?;
+            Ok(file.map(|fd| BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)))
+        })
+        .await
     }
 
     async fn begin_removal(&self, digest: &Digest) -> Removing {

@@ -24,6 +24,7 @@ pub(super) struct Root {
     pub(super) path: PathBuf,
     /// Device and inode of what was found there.
     pub(super) place: (u64, u64),
+    /// The data directory itself.
     pub(super) directory: OwnedFd,
     pub(super) uploads: OwnedFd,
     pub(super) layers: OwnedFd,

@@ -1,5 +1,6 @@
 //! The command line. The doc comments are the help texts.
 
+mod check;
 mod remote;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::Flag;
 
+pub use check::CheckArgs;
 pub use remote::{
     AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
     PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
@@ -88,6 +90,17 @@ Examples:
     /// Collection of what nobody needs any more
     #[command(subcommand)]
     Gc(GcCommand),
+    /// Look whether everything that is stored is as it should be; exit code 8 if it is not
+    ///
+    /// Asks a running registry, which goes on serving meanwhile; or with --data or --config looks at the data directory of
+    /// one that does not run.
+    #[command(after_help = "\
+Examples:
+  wharf check                             everything but the bytes of blobs
+  wharf check --deep                      every byte
+  wharf check --repo 'team/**' --json
+  wharf check --deep --data /srv/wharf    without a running registry")]
+    Check(CheckArgs),
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version

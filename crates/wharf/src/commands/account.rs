@@ -6,7 +6,6 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use wharf_base::{SystemClock, SystemRng};
-use wharf_meta::Metadata;
 
 use super::print;
 use super::remote::{list, new_password, pages, show};
@@ -86,11 +85,9 @@ fn reset_admin(data: &Path) -> Result<(), CommandError> {
         let clock = Arc::new(SystemClock::new());
         let rng = SystemRng;
         // The store is what keeps a second process out.
-        let (store, meta): (_, Arc<dyn Metadata>) = app::open_offline(&config, clock.clone()).await?;
-        let password = wharf_identity::reset_admin(&*meta, &*clock, &rng).await.map_err(AppError::Identity)?;
-        let closed = meta.close().await;
-        drop(store);
-        closed.map_err(|error| CommandError::unexpected("closing the metadata database", error))?;
+        let opened = app::open_offline(&config, clock.clone()).await?;
+        let password = wharf_identity::reset_admin(&*opened.meta, &*clock, &rng).await.map_err(AppError::Identity)?;
+        opened.close().await?;
         Ok::<_, CommandError>(password)
     })?;
     print(&format!("The new password of `admin`, shown this once:\n\n    {}\n", password.expose()))

@@ -9,6 +9,7 @@ use crate::logging;
 
 mod account;
 mod audit;
+mod check;
 pub mod config;
 mod gc;
 mod login;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Manifest(command) => undo::manifest(&command),
         Command::Restore(args) => undo::restore(&args),
         Command::Gc(command) => gc::run(&command),
+        Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args.command),
         Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
     }

@@ -5,16 +5,17 @@ use rusqlite::Connection;
 
 use super::super::schema;
 use crate::{
-    accounts, audit, blobs, changes, collection, deletion, keys, life, manifests, push, referrers, repositories,
+    accounts, audit, blobs, changes, check, collection, deletion, keys, life, manifests, push, referrers, repositories,
     retention, reviews, rules, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 19] = [
+    let files: [(&str, &[(&str, &str)]); 20] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("check", check::STATEMENTS),
         ("collection", collection::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
         ("keys", keys::STATEMENTS),
