@@ -48,6 +48,8 @@ actions! {
     AuditRead = "audit:read";
     /// Watch, run, hold and release collection.
     GcManage = "gc:manage";
+    /// Copy everything: all content of all repositories, accounts, rules and the audit log.
+    BackupCreate = "backup:create";
 }
 
 /// No action has this name.
@@ -133,4 +135,6 @@ permission! {
     AuditRead: ();
     /// [`Action::GcManage`].
     GcManage: ();
+    /// [`Action::BackupCreate`].
+    BackupCreate: ();
 }

@@ -19,7 +19,7 @@ mod simulate;
 
 pub use access::{Access, Resource};
 pub use action::{
-    AccountManage, AccountSelf, Action, AuditRead, Catalog, Delete, GcManage, Permission, PolicyManage, Pull, Push,
+    AccountManage, AccountSelf, Action, AuditRead, BackupCreate, Catalog, Delete, GcManage, Permission, PolicyManage, Pull, Push,
     Target, UnknownAction, VersionCheck,
 };
 pub use asker::{Asker, Attribution, Limit, Limits};

@@ -7,6 +7,7 @@
 //! hangs up cannot stop it half-way.
 
 mod audit;
+mod backup;
 mod blobs;
 mod body;
 mod collect;
@@ -31,6 +32,7 @@ use wharf_meta::Metadata;
 use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
+pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
@@ -75,6 +77,7 @@ pub struct Registry {
     config: Config,
     gc: GcConfig,
     collector: collect::Collector,
+    backups: backup::Backups,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -88,6 +91,7 @@ impl Registry {
             config,
             gc,
             collector: collect::Collector::default(),
+            backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })

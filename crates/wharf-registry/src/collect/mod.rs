@@ -84,7 +84,8 @@ impl Registry {
         self.collector.update(|progress| progress.running = true);
         let mut run = Totals::default();
         let error = loop {
-            if shutdown.has_started() {
+            // A hold that is set now counts now (GR-36).
+            if shutdown.has_started() || self.is_held().await {
                 break None;
             }
             let begun = Instant::now();

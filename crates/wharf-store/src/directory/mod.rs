@@ -6,6 +6,7 @@ mod layout;
 mod open;
 mod pipeline;
 mod probe;
+mod restoring;
 mod root;
 mod sessions;
 mod staged;
@@ -24,6 +25,7 @@ use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced};
 use self::root::Root;
 use self::writer::Writer;
+pub use self::restoring::{Claim, RestoreTargetError, Restoring};
 use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing};
 
 /// Content in files of one directory, owned by one process.

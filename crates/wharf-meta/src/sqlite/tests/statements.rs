@@ -6,11 +6,11 @@ use rusqlite::Connection;
 use super::super::schema;
 use crate::{
     accounts, audit, blobs, changes, collection, deletion, keys, life, manifests, push, referrers, repositories,
-    reviews, rules, tags, tokens, undo, uploads,
+    reviews, rules, snapshot, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 18] = [
+    let files: [(&str, &[(&str, &str)]); 19] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -25,6 +25,7 @@ fn all() -> Vec<(&'static str, &'static str, &'static str)> {
         ("repositories", repositories::STATEMENTS),
         ("reviews", reviews::STATEMENTS),
         ("rules", rules::STATEMENTS),
+        ("snapshot", snapshot::STATEMENTS),
         ("tags", tags::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
         ("undo", undo::STATEMENTS),
