@@ -27,7 +27,7 @@ pub mod contract;
 pub use archive::{Archive, ArchiveError, ArchiveWriter, Damage, Staged, Swept};
 pub use directory::{Claim, DirectoryStore, RestoreTargetError, Restoring};
 pub use error::{Error, OpenError};
-pub use hash::HashState;
+pub use hash::{HashState, Hasher};
 pub use lock::{Placed, Removing};
 pub use reader::BlobReader;
 pub use store::{BlobStore, BlobWriter, Checkpoint};

@@ -1,7 +1,7 @@
 //! Wiring: from a configuration to a running registry. Read it once and know what is connected to what.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use wharf_registry::Registry;
 use wharf_store::{BlobStore, DirectoryStore, OpenError};
 
 use crate::config::Config;
+use crate::error::{CommandError, Exit};
 
 /// The metadata database, beside the content it names.
-const DATABASE: &str = "wharf.db";
+pub(crate) const DATABASE: &str = "wharf.db";
 
 /// How long changes that have begun to commit may take after the last request.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
@@ -159,6 +160,7 @@ impl App {
     /// Says whether all of it ended by itself.
     pub async fn run(self) -> bool {
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
+        self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
@@ -178,6 +180,19 @@ impl App {
         }
         requests_ended && changes_ended && closed.is_ok()
     }
+}
+
+/// A command that looks for a data directory must not make one where somebody has misspelled it.
+///
+/// # Errors
+///
+/// [`CommandError`]: there is none.
+pub fn check_data(data: &Path) -> Result<(), CommandError> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
+        .with_hint("name the directory of your registry with --data"))
 }
 
 /// Content and metadata of a registry that does not run: nobody else can use them until both are dropped.
