@@ -7,6 +7,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+pub mod backing_up;
 pub mod blobs;
 pub mod collecting;
 pub(crate) mod fixture;
@@ -103,6 +104,15 @@ macro_rules! metadata_contract {
             an_entry_only_moves_later,
             a_preview_says_what_a_review_would_do,
             holds_stand_until_their_time,
+            gr36_nothing_is_forgotten_while_a_hold_stands,
+            r061_a_hold_is_renewed_only_while_it_stands,
+        );
+        $crate::metadata_contract!(@file $fresh, backing_up:
+            r060_a_snapshot_is_one_moment,
+            r060_a_snapshot_is_taken_while_everybody_writes,
+            there_is_one_snapshot_at_a_time,
+            r063_no_key_is_in_a_snapshot,
+            content_comes_back,
         );
         $crate::metadata_contract!(@file $fresh, undo:
             a_tag_has_a_history,

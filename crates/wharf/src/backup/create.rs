@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use wharf_base::failpoint::reach;
 use wharf_base::{Clock, SystemClock};
@@ -69,13 +70,28 @@ pub(crate) async fn create(
     let made = tokio::select! {
         made = making => made,
         error = source.hold_lost() => Err(error),
-        _ = tokio::signal::ctrl_c() => Err(CommandError::new(Exit::Unexpected, "interrupted")),
+        error = stopped() => Err(error),
     };
-    match (made, source.end().await) {
-        // It is complete: that the registry does not know is no reason to do it again.
-        (Ok(made), _) => Ok(made),
-        (Err(error), _) => Err(error.with_lines(["no generation was made; the next attempt goes on from here".into()])),
+    // If it cannot be told that this is the end, it is the end all the same: the session ends by itself.
+    if source.end().await.is_ok() {
+        directory.forget_session();
     }
+    made.map_err(|error| error.with_lines(["no generation was made; the next attempt goes on from here".into()]))
+}
+
+/// Resolves when somebody wants this to stop: then the registry should not wait for it.
+async fn stopped() -> CommandError {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+    CommandError::new(Exit::Unexpected, "told to stop")
 }
 
 async fn make(

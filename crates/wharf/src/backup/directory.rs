@@ -152,6 +152,12 @@ impl BackupDirectory {
         fs::write(&path, session).map_err(failed("writing", &path))
     }
 
+    /// The session has ended.
+    pub(super) fn forget_session(&self) {
+        // Asked to end once more, a session that has ended says no harm.
+        let _ = fs::remove_file(self.path.join(INCOMPLETE).join(SESSION));
+    }
+
     /// The generations, the oldest first.
     pub(crate) fn generations(&self) -> Result<Vec<Generation>, CommandError> {
         let directory = self.path.join(GENERATIONS);

@@ -321,3 +321,6 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     };
     found.map(|entry| entry.map(|entry| entry.path()).map_err(failed(directory))).collect()
 }
+
+#[cfg(test)]
+mod tests;
