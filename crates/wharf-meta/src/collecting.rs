@@ -50,8 +50,8 @@ pub trait Collecting: Send + Sync + Debug {
     /// Condemned content whose time has come, at most `limit`.
     async fn condemned(&self, now: Timestamp, limit: u32) -> Result<Vec<Digest>>;
 
-    /// Forgets condemned content, if its date is not later than `due_by` and it is still unneeded, and notes that its bytes
-    /// are to go. The caller
+    /// Forgets condemned content, if its date is not later than `due_by`, it is still unneeded and no hold stands, and notes
+    /// that its bytes are to go. The caller
     /// excludes that the same content is being placed.
     async fn forget_blob(&self, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>>;
 
@@ -81,6 +81,10 @@ pub trait Collecting: Send + Sync + Debug {
 
     /// Adds a hold or changes the one of that id; recorded as done by `by`, if somebody did it.
     async fn hold(&self, hold: &Hold, by: Option<&Attribution>, now: Timestamp) -> Result<()>;
+
+    /// Lets a hold that stands end at `until` instead; `false` if none of that id stands any more, so that something may
+    /// have been collected since.
+    async fn renew_hold(&self, id: &str, until: Timestamp, now: Timestamp) -> Result<bool>;
 
     /// Ends a hold; `false` if there is none of that id.
     async fn release_hold(&self, id: &str, by: Option<&Attribution>, now: Timestamp) -> Result<bool>;

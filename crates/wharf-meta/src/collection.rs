@@ -131,7 +131,11 @@ statements! {
         "insert into gc_holds (id, reason, until_us) values ($1, $2, $3)
              on conflict (id) do update
             set reason = excluded.reason, until_us = excluded.until_us";
+    FORGET_ENDED_HOLDS = "delete from gc_holds where id > '' and until_us <= $1";
+    /// One that has ended is not renewed: something may have been collected since.
+    RENEW = "update gc_holds set until_us = $1 where id = $2 and until_us > $3";
     RELEASE = "delete from gc_holds where id = $1";
+    IS_HELD = "select 1 from gc_holds where id > '' and until_us > $1 limit 1";
     PREVIEW =
         "select g.repository_id, g.digest, r.name, g.due_at_us, b.id, b.size_bytes,
                 exists (select 1 from manifest_blobs x where x.blob_id = b.id and x.repository_id = g.repository_id),
@@ -206,8 +210,14 @@ pub(crate) fn condemned(tx: &Connection, now: Timestamp, limit: u32) -> Result<V
     tx.prepare_cached(CONDEMNED)?.query_map(params![Micros(now), limit], |row| parsed(row, 0))?.collect()
 }
 
-/// Forgets condemned content and notes that its bytes are to go; `None` if it is needed again, or not yet due.
+/// Forgets condemned content and notes that its bytes are to go; `None` if it is needed again, not yet due, or held.
+///
+/// The hold is looked for in this very transaction: whoever has set one knows that nothing goes from then on, whatever
+/// step a collector stood at (GR-36).
 pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
+    if tx.prepare_cached(IS_HELD)?.exists([Micros(now)])? {
+        return Ok(None);
+    }
     let found: Option<(Key, Option<Count>)> = tx
         .prepare_cached(IS_CONDEMNED)?
         .query_row(params![digest.to_string(), Micros(due_by)], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -313,6 +323,17 @@ pub(crate) fn holds(tx: &Connection, now: Timestamp) -> Result<Vec<Hold>> {
 pub(crate) fn hold(tx: &Connection, hold: &Hold) -> Result<()> {
     tx.prepare_cached(HOLD)?.execute(params![hold.id, hold.reason, Micros(hold.until)])?;
     Ok(())
+}
+
+/// Forgets holds that nobody released.
+pub(crate) fn forget_ended_holds(tx: &Connection, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(FORGET_ENDED_HOLDS)?.execute([Micros(now)])?;
+    Ok(())
+}
+
+/// Lets a hold that stands end at `until`; `false` if there is none of that id any more.
+pub(crate) fn renew(tx: &Connection, id: &str, until: Timestamp, now: Timestamp) -> Result<bool> {
+    Ok(tx.prepare_cached(RENEW)?.execute(params![Micros(until), id, Micros(now)])? == 1)
 }
 
 /// Ends a hold; `false` if there is none of that id.

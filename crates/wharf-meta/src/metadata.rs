@@ -6,9 +6,9 @@ use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::{
-    Advance, AuditLog, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest, Identities,
-    ManifestHead, ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules,
-    StoredManifest, Undoing, Upload, UploadLimits,
+    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest,
+    Identities, ManifestHead, ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result,
+    Rules, StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Why the disk did not take a change.
@@ -35,7 +35,7 @@ pub enum DiskRefusal {
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
 pub trait Metadata:
-    Identities + Rules + AuditLog + Checking + Collecting + Undoing + Send + Sync + Debug + 'static
+    Identities + Rules + AuditLog + BackingUp + Checking + Collecting + Undoing + Send + Sync + Debug + 'static
 {
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;

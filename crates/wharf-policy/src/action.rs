@@ -50,6 +50,8 @@ actions! {
     GcManage = "gc:manage";
     /// Run and watch checks of what is stored, and repair what they find.
     CheckManage = "check:manage";
+    /// Copy everything: all content of all repositories, accounts, rules and the audit log.
+    BackupCreate = "backup:create";
 }
 
 /// No action has this name.
@@ -137,4 +139,6 @@ permission! {
     GcManage: ();
     /// [`Action::CheckManage`].
     CheckManage: ();
+    /// [`Action::BackupCreate`].
+    BackupCreate: ();
 }

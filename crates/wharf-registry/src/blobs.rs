@@ -61,6 +61,11 @@ impl Registry {
         let size_bytes = self.parts.meta.blob(ok.repository(), digest).await;
         let size_bytes = size_bytes.map_err(Error::meta("looking up a blob"))?.ok_or(Error::BlobUnknown(*digest))?;
         failpoint::arrive("registry.pull-looked").await;
+        self.open_content(digest, size_bytes).await
+    }
+
+    /// Opens content that the database knows.
+    pub(crate) async fn open_content(&self, digest: &Digest, size_bytes: u64) -> Result<OpenBlob, Error> {
         match self.parts.store.open(digest, size_bytes).await {
             Ok(Some(content)) => Ok(OpenBlob { size_bytes, content: Arc::new(content) }),
             Ok(None) => Err(Error::Damaged(*digest)),

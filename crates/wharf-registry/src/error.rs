@@ -114,6 +114,21 @@ pub enum Error {
         /// Why it was set.
         reason: String,
     },
+    /// There is one backup at a time.
+    #[error("another backup is being made; wait for its end, at most {} seconds if nobody attends to it", .renewed_within.as_secs())]
+    BackupRunning {
+        /// How long it lives if nobody renews it.
+        renewed_within: std::time::Duration,
+    },
+    /// There is no such backup: it was ended, it was not renewed in time, or the registry was restarted.
+    #[error("this backup has ended; begin another one, which copies only what is missing")]
+    BackupUnknown,
+    /// What keeps content from being collected was taken away while the backup was being made.
+    #[error("the hold on collection was released or ran out while the backup was being made; begin another one")]
+    BackupHoldGone,
+    /// The database has not been copied yet, or could not be.
+    #[error("the snapshot of this backup is not there: {0}")]
+    NoSnapshot(String),
     /// The metadata database did not answer; a retry is safe.
     #[error("{doing}")]
     Meta {

@@ -7,6 +7,7 @@
 //! hangs up cannot stop it half-way.
 
 mod audit;
+mod backup;
 mod blobs;
 mod body;
 mod check;
@@ -33,6 +34,7 @@ use wharf_meta::Metadata;
 use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
+pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage, Watch};
@@ -81,6 +83,7 @@ pub struct Registry {
     collector: collect::Collector,
     guard: Arc<guard::Guard>,
     checks: check::Checks,
+    backups: backup::Backups,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -98,6 +101,7 @@ impl Registry {
             gc,
             guard,
             checks: check::Checks::default(),
+            backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })

@@ -85,6 +85,28 @@ impl Running {
     }
 }
 
+/// The running hash of content that somebody reads elsewhere.
+pub struct Hasher(Running);
+
+impl Hasher {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(Running::new(algorithm))
+    }
+
+    /// Of these bytes, too.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
 fn header(algorithm: Algorithm, offset_bytes: u64) -> String {
     format!("{LIBRARY}/{algorithm}/{offset_bytes}\n")
 }

@@ -1,7 +1,7 @@
 //! Wiring: from a configuration to a running registry. Read it once and know what is connected to what.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use wharf_registry::Registry;
 use wharf_store::{BlobStore, DirectoryStore, OpenError};
 
 use crate::config::Config;
+use crate::error::{CommandError, Exit};
 
 /// The metadata database, beside the content it names.
 pub const DATABASE: &str = "wharf.db";
@@ -180,6 +181,7 @@ impl App {
         self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
         self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));
+        self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
@@ -219,7 +221,21 @@ impl App {
     }
 }
 
+/// A command that looks for a data directory must not make one where somebody has misspelled it.
+///
+/// # Errors
+///
+/// [`CommandError`]: there is none.
+pub fn check_data(data: &Path) -> Result<(), CommandError> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
+        .with_hint("name the directory of your registry with --data"))
+}
+
 /// Content and metadata of a registry that does not run: nobody else can use them until this is gone.
+#[derive(Debug)]
 pub struct Offline {
     /// The content.
     pub store: Arc<dyn BlobStore>,
@@ -235,7 +251,7 @@ impl Offline {
     /// # Errors
     ///
     /// [`AppError::Close`].
-    pub async fn close(self) -> Result<(), AppError> {
+    pub async fn close(&self) -> Result<(), AppError> {
         if self.was_clean { self.meta.close().await.map_err(AppError::Close) } else { Ok(()) }
     }
 }

@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 use wharf_policy::{Authorized, VersionCheck};
 
 use super::problem::ProblemDetails;
-use super::{Answer, Call, accounts, audit, check, gc, keys, me, ok, policy, tokens, undo};
+use super::{Answer, Call, accounts, audit, backup, check, gc, keys, me, ok, policy, tokens, undo};
 
 /// Everything that the command line does, over HTTP.
 ///
@@ -52,7 +52,12 @@ use super::{Answer, Call, accounts, audit, check, gc, keys, me, ok, policy, toke
         check::status,
         check::start,
         check::findings,
-        check::stop
+        check::stop,
+        backup::begin,
+        backup::renew,
+        backup::database,
+        backup::blob,
+        backup::end
     ),
     components(schemas(ProblemDetails))
 )]

@@ -686,3 +686,36 @@ pub(crate) struct Restored {
     /// Whether the manifest itself had been deleted.
     pub(crate) was_deleted: bool,
 }
+
+/// A backup to be begun.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBackup {
+    /// It ends by itself if it is not renewed within this time: 1 to 3,600.
+    pub(crate) renew_seconds: u32,
+}
+
+/// A backup that is being made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BackupState {
+    /// It is renewed, read from and ended by this.
+    pub(crate) id: String,
+    /// It ends by itself if it is not renewed within this time.
+    pub(crate) renew_seconds: u64,
+    /// The version of the registry.
+    pub(crate) version: &'static str,
+    /// The copied database; absent until it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<BackupDatabase>,
+}
+
+/// The copied database of a backup.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BackupDatabase {
+    /// Everything that was acknowledged before is in it.
+    pub(crate) taken_at: String,
+    /// How many bytes it has.
+    pub(crate) bytes: u64,
+    /// Their SHA-256 in hexadecimal.
+    pub(crate) sha256: String,
+}

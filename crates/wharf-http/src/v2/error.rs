@@ -214,9 +214,13 @@ impl From<Error> for Failure {
             Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
             // Of the administration API; see `api::problem`.
             Error::NothingToRestore(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
-            Error::ContentGone(_) | Error::CollectionHeld { .. } | Error::CheckRunning => {
-                say(StatusCode::CONFLICT, Code::Unsupported)
-            }
+            Error::ContentGone(_)
+            | Error::CollectionHeld { .. }
+            | Error::CheckRunning
+            | Error::BackupRunning { .. }
+            | Error::BackupUnknown
+            | Error::BackupHoldGone
+            | Error::NoSnapshot(_) => say(StatusCode::CONFLICT, Code::Unsupported),
             Error::RepositoryUnknown(_) => say(StatusCode::NOT_FOUND, Code::NameUnknown),
             // The challenge comes from the handler, which knows the request (P-154).
             Error::SourceScope => say(StatusCode::UNAUTHORIZED, Code::Unauthorized),

@@ -303,3 +303,27 @@ pub async fn a_walk_finds_manifests_that_never_had_a_tag(metadata: Subject) {
     assert_eq!(walk().await, []);
     assert!(metadata.due_manifests(at(DUE), 10).await.unwrap().iter().all(|due| due.waited));
 }
+
+/// Whatever step the collector stands at: a hold that has been set counts.
+pub async fn gr36_nothing_is_forgotten_while_a_hold_stands(metadata: Subject) {
+    let blob = have_blob(&*metadata, "a", "blob").await;
+    assert_eq!(review(&*metadata, DUE).await.condemned, 1);
+    assert_eq!(metadata.condemned(at(DUE + 100), 10).await.unwrap(), [blob]);
+    let hold = Hold { id: "backup".to_owned(), reason: "why".to_owned(), until: at(DUE + 200) };
+    metadata.hold(&hold, None, at(DUE + 100)).await.unwrap();
+    assert_eq!(metadata.forget_blob(&blob, at(DUE + 199), at(DUE + 199)).await.unwrap(), None, "it is held");
+    assert!(metadata.forget_blob(&blob, at(DUE + 200), at(DUE + 200)).await.unwrap().is_some(), "the hold has run out");
+}
+
+/// Something may have gone since it ended.
+pub async fn r061_a_hold_is_renewed_only_while_it_stands(metadata: Subject) {
+    let hold = Hold { id: "backup".to_owned(), reason: "why".to_owned(), until: at(10) };
+    assert!(!metadata.renew_hold("backup", at(20), at(0)).await.unwrap());
+    metadata.hold(&hold, None, at(0)).await.unwrap();
+    assert!(metadata.renew_hold("backup", at(20), at(9)).await.unwrap());
+    assert_eq!(metadata.holds(at(19)).await.unwrap(), [Hold { until: at(20), ..hold.clone() }]);
+    assert!(!metadata.renew_hold("backup", at(30), at(20)).await.unwrap());
+    metadata.hold(&hold, None, at(0)).await.unwrap();
+    assert!(metadata.release_hold("backup", None, at(1)).await.unwrap());
+    assert!(!metadata.renew_hold("backup", at(30), at(2)).await.unwrap());
+}

@@ -7,6 +7,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+pub mod backing_up;
 pub mod blobs;
 pub mod collecting;
 pub(crate) mod fixture;
@@ -106,6 +107,15 @@ macro_rules! metadata_contract {
             an_untagged_manifest_is_retired_unless_something_needs_it,
             gr12_a_tag_that_moves_again_begins_the_wait_anew,
             a_walk_finds_manifests_that_never_had_a_tag,
+            gr36_nothing_is_forgotten_while_a_hold_stands,
+            r061_a_hold_is_renewed_only_while_it_stands,
+        );
+        $crate::metadata_contract!(@file $fresh, backing_up:
+            r060_a_snapshot_is_one_moment,
+            r060_a_snapshot_is_taken_while_everybody_writes,
+            there_is_one_snapshot_at_a_time,
+            r063_no_key_is_in_a_snapshot,
+            content_comes_back,
         );
         $crate::metadata_contract!(@file $fresh, undo:
             a_tag_has_a_history,

@@ -113,12 +113,18 @@ impl Collecting for SqliteMetadata {
         let (hold, by) = (hold.clone(), by.cloned());
         self.writer
             .write("holding collection", move |tx| {
+                collection::forget_ended_holds(tx, now)?;
                 collection::hold(tx, &hold)?;
                 let Some(by) = &by else { return Ok(()) };
                 let detail = serde_json::json!({ "reason": hold.reason, "until": hold.until.to_string() });
                 audit::append(tx, &AuditRecord::done(by, now, "gc.hold").to(&hold.id).with(detail))
             })
             .await
+    }
+
+    async fn renew_hold(&self, id: &str, until: Timestamp, now: Timestamp) -> Result<bool> {
+        let id = id.to_owned();
+        self.writer.write("renewing a hold", move |tx| collection::renew(tx, &id, until, now)).await
     }
 
     async fn release_hold(&self, id: &str, by: Option<&Attribution>, now: Timestamp) -> Result<bool> {

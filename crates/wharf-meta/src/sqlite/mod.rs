@@ -18,6 +18,7 @@ mod identities;
 mod metadata;
 mod readers;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod undoing;
@@ -32,16 +33,19 @@ use self::checkpoint::Checkpointer;
 use self::connection::Role;
 use self::file::Found;
 use self::readers::Readers;
+use self::snapshot::Snapshots;
 use self::writer::Writer;
 use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;
+pub use self::snapshot::Snapshot;
 
 /// Metadata in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteMetadata {
     writer: Writer,
     readers: Readers,
+    snapshots: Snapshots,
     was_clean_shutdown: bool,
 }
 
@@ -81,7 +85,8 @@ impl SqliteMetadata {
         };
         let writer = start().map_err(|error| Error::unavailable("starting a thread", error))?;
         let readers = Readers::new(path.to_owned(), config.clone(), reader);
-        Ok(Self { writer, readers, was_clean_shutdown })
+        let snapshots = Snapshots::of(path, config)?;
+        Ok(Self { writer, readers, snapshots, was_clean_shutdown })
     }
 
     /// Whether the database was closed in order before it was opened this time; `true` for a new one.

@@ -99,7 +99,8 @@ impl Registry {
         self.collector.untagged.begin_walk(is_wanted);
         let mut run = Totals::default();
         let error = loop {
-            if shutdown.has_started() || self.guard.writable().is_err() {
+            // A hold that is set now counts now (GR-36).
+            if shutdown.has_started() || self.guard.writable().is_err() || self.is_held().await {
                 break None;
             }
             let begun = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wharf.lock                  held with flock while a process owns the directory; its process id inside
-//! wharf.id                    layout version and store id
+//! wharf.id                    layout version and store id; a single word while a backup is being restored
 //! wharf.reserve               space that is given back when the disk is full, so that deletions can be recorded
 //! uploads/<upload id>         staged content
 //! uploads/probe               exists for a moment while the store is probed
@@ -20,6 +20,9 @@ use wharf_oci::{Algorithm, Digest};
 
 /// The version of the layout above, as written to `wharf.id`.
 pub(super) const VERSION: u32 = 1;
+
+/// The whole of `wharf.id` while the directory is being restored: nobody takes it for a registry then.
+pub(super) const RESTORING: &str = "restoring\n";
 
 /// A path below an opened directory: one component or several, none of them a dot segment.
 #[derive(Clone, Debug, PartialEq, Eq)]

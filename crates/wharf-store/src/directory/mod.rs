@@ -7,6 +7,7 @@ mod layout;
 mod open;
 mod pipeline;
 mod probe;
+mod restoring;
 mod root;
 mod sessions;
 mod space;
@@ -24,6 +25,7 @@ use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced, sync};
+pub use self::restoring::{Claim, RestoreTargetError, Restoring};
 use self::root::Root;
 use self::writer::Writer;
 use crate::{

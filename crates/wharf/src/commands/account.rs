@@ -12,7 +12,7 @@ use super::remote::{list, new_password, pages, show};
 use crate::app::{self, AppError};
 use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
 use crate::client::{Api, escape};
-use crate::error::{CommandError, Exit};
+use crate::error::CommandError;
 use crate::table::Column;
 
 const COLUMNS: [Column; 6] = [
@@ -71,10 +71,7 @@ fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandEr
 
 /// On the data directory itself, which nobody else may use meanwhile.
 fn reset_admin(data: &Path) -> Result<(), CommandError> {
-    if !data.is_dir() {
-        return Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
-            .with_hint("name the directory of your registry with --data"));
-    }
+    app::check_data(data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let password = runtime.block_on(async {

@@ -26,7 +26,7 @@ const THREAD_GRACE: Duration = Duration::from_secs(5);
 /// [`CommandError`] when the registry cannot start, or was cut off while stopping.
 pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
     let access = access(config, open)?;
-    restrict_new_files();
+    super::restrict_new_files();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -122,11 +122,6 @@ fn greet(config: &Config, address: SocketAddr, is_open: bool, password: Option<S
         "Push something:\n\n{log_in}    docker tag alpine {reached}/alpine\n    docker push {reached}/alpine\n"
     );
     anstream::println!("{text}");
-}
-
-/// Everything Wharf creates is for its own account only (S-083).
-fn restrict_new_files() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
 /// Connections and open blobs are descriptors: as many as the system lets us have.

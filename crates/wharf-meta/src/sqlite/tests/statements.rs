@@ -6,11 +6,11 @@ use rusqlite::Connection;
 use super::super::schema;
 use crate::{
     accounts, audit, blobs, changes, check, collection, deletion, keys, life, manifests, push, referrers, repositories,
-    retention, reviews, rules, tags, tokens, undo, uploads,
+    retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 20] = [
+    let files: [(&str, &[(&str, &str)]); 21] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -27,6 +27,7 @@ fn all() -> Vec<(&'static str, &'static str, &'static str)> {
         ("retention", retention::STATEMENTS),
         ("reviews", reviews::STATEMENTS),
         ("rules", rules::STATEMENTS),
+        ("snapshot", snapshot::STATEMENTS),
         ("tags", tags::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
         ("undo", undo::STATEMENTS),
