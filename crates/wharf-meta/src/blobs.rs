@@ -8,6 +8,7 @@ use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
+use crate::collection;
 use crate::repositories;
 use crate::reviews::{self, Kind};
 use crate::sql::{Contradiction, Count, Key, Micros, parsed, statements};
@@ -39,7 +40,8 @@ pub struct BlobRecord {
 pub enum RecordBlob {
     /// The repository may serve it.
     Recorded,
-    /// The session is cancelled, expired, or finished with another blob; nothing has changed.
+    /// The session is cancelled, expired, or finished with another blob. Nothing has changed, but that the
+    /// collector removes the content if nobody else has it.
     UploadGone,
 }
 
@@ -115,7 +117,13 @@ pub(crate) fn record(tx: &Connection, record: &BlobRecord) -> Result<RecordBlob>
             Completion::Open => {}
             // Done before, and whatever happened to the blob since then came later: nothing to do again.
             Completion::Repeated => return Ok(RecordBlob::Recorded),
-            Completion::Gone => return Ok(RecordBlob::UploadGone),
+            Completion::Gone => {
+                // Its bytes are in place, and nobody would look there again.
+                if row(tx, &record.digest)?.is_none() {
+                    collection::note_removal(tx, &record.digest, record.size_bytes, record.now)?;
+                }
+                return Ok(RecordBlob::UploadGone);
+            }
         }
     }
     let repository = repositories::find_or_create(tx, &record.repository, record.now)?;

@@ -226,9 +226,15 @@ pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: T
     let size_bytes = size.map_or(0, |size| size.0);
     // Foreign keys refuse this if anything names the row after all; then nothing happens and somebody is told.
     tx.prepare_cached(FORGET)?.execute([blob])?;
+    note_removal(tx, digest, size_bytes, now)?;
+    Ok(Some(Removal { digest: *digest, size_bytes }))
+}
+
+/// Content that no row names is to go.
+pub(crate) fn note_removal(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
     let text = digest.to_string();
     tx.prepare_cached(NOTE_REMOVAL)?.execute(params![text, text, Count(size_bytes), Micros(now)])?;
-    Ok(Some(Removal { digest: *digest, size_bytes }))
+    Ok(())
 }
 
 /// Removals that were noted and not struck: some process was killed in between.

@@ -35,20 +35,23 @@ impl Registry {
     pub async fn blob_head(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<BlobHead, Error> {
         let failed = || Error::meta("looking up a blob");
         let meta = &*self.parts.meta;
-        let mut size_bytes = meta.blob(ok.repository(), digest).await.map_err(failed())?;
-        failpoint::arrive("registry.head-looked").await;
-        let may_push = || self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok();
-        if size_bytes.is_some() && may_push() {
+        let absent = Error::BlobUnknown(*digest);
+        if self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok() {
             let now = self.now();
             let not_before = now.plus(self.gc.grace.get());
             let due = meta.review_due(ok.repository(), digest).await.map_err(failed())?;
+            failpoint::arrive("registry.head-looked").await;
             if due.is_some_and(|due| due < not_before) {
                 failpoint::arrive("registry.head-due").await;
                 let review_at = self.review_at(now);
-                size_bytes = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
+                let kept = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
+                return kept.map(|size_bytes| BlobHead { size_bytes }).ok_or(absent);
             }
         }
-        size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or(Error::BlobUnknown(*digest))
+        // Only now: had it been looked up before its review, a review in between could have ended both, and nothing
+        // would tell (GR-10).
+        let size_bytes = meta.blob(ok.repository(), digest).await.map_err(failed())?;
+        size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or(absent)
     }
 
     /// Opens the blob for reading (end-2).

@@ -21,6 +21,8 @@ mod lists;
 mod manifests;
 mod mount;
 mod plan;
+#[cfg(test)]
+mod races;
 mod rules;
 mod sessions;
 mod undo;

@@ -37,7 +37,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.reviewed += other.reviewed;
         self.released += other.released;
         self.condemned += other.condemned;
@@ -48,7 +48,7 @@ impl Totals {
         self.forgotten += other.forgotten;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }

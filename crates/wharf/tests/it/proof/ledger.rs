@@ -128,7 +128,7 @@ impl Ledger {
     #[track_caller]
     pub fn blob_seen(&mut self, bytes: &Bytes, sent: Instant) {
         let digest = sha256(bytes);
-        let fate = self.blobs.get(&digest).map_or(Fate::Gone, |blob| blob.fate);
+        let fate = self.blobs.get(&digest).map_or(Fate::Open, |blob| blob.fate);
         assert_ne!(fate, Fate::Gone, "{}@{digest} is there, but should be gone", self.repository);
         self.blob_promised(bytes, sent);
     }
@@ -332,6 +332,16 @@ impl Ledger {
 
     fn tags_of<'a>(&'a mut self, digest: &'a str) -> impl Iterator<Item = &'a mut BTreeSet<Option<String>>> {
         self.tags.values_mut().filter(move |names| names.contains(&Some(digest.to_owned())))
+    }
+
+    /// Forgets what nothing is promised of any more, so that a long test does not grow.
+    pub fn forget_the_past(&mut self) {
+        let certain: BTreeSet<String> = self.blobs.keys().filter(|digest| self.is_certain(digest)).cloned().collect();
+        self.blobs.retain(|digest, blob| blob.pushing || certain.contains(digest));
+        let now = Instant::now();
+        self.manifests.retain(|_, manifest| {
+            manifest.fate != Fate::Gone || manifest.restorable_until.is_some_and(|until| now < until)
+        });
     }
 
     // The disk ------------------------------------------------------------------------------------------------------
