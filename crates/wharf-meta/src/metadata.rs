@@ -153,6 +153,16 @@ pub trait Metadata:
     /// [`Error::OtherStore`](crate::Error::OtherStore) if it belongs to another one.
     async fn set_store_id(&self, id: StoreId) -> Result<()>;
 
+    /// The latest time that this registry is known to have run at; `None` before the first was noted.
+    async fn clock_mark(&self) -> Result<Option<Timestamp>>;
+
+    /// Notes that it runs at `now`.
+    async fn set_clock_mark(&self, now: Timestamp) -> Result<()>;
+
+    /// Looks through the whole database for damage that can be seen without comparing it with anything; what was found, a
+    /// few lines of it. Takes as long as reading the file does, and may be abandoned.
+    async fn quick_check(&self) -> Result<Vec<String>>;
+
     /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
     /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the
     /// process should end.

@@ -30,6 +30,9 @@ impl Registry {
     ///
     /// [`Error::Meta`]; what was not done is due again.
     pub async fn expire_uploads(&self) -> Result<Expiry, Error> {
+        if self.is_held_for_clock().await? {
+            return Ok(Expiry::NothingDue);
+        }
         let due = self.parts.meta.expired_uploads(self.now(), STEP).await;
         let due = due.map_err(Error::meta("looking for expired upload sessions"))?;
         if due.is_empty() {

@@ -79,8 +79,8 @@ pub enum AppError {
     /// Who people are cannot be found out: a first account that cannot be made, a certificate that cannot be read.
     #[error("setting up accounts and single sign-on")]
     Identity(#[from] wharf_identity::StartError),
-    /// Collection cannot be held although the last end was not in order.
-    #[error("holding collection after an unclean stop")]
+    /// Collection cannot be held although the last end was not in order or the clock is in doubt.
+    #[error("holding collection, whose dates may be wrong")]
     Hold(#[source] wharf_registry::Error),
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
@@ -113,6 +113,8 @@ pub struct App {
     first_password: Option<Secret<String>>,
     spawner: Spawner,
     shutdown: Shutdown,
+    /// Whether the database had been closed in order.
+    was_clean: bool,
 }
 
 impl App {
@@ -153,6 +155,7 @@ impl App {
             spawner: spawner.clone(),
         };
         let registry = Registry::new(parts, config.registry.clone(), config.gc.clone(), config.storage.room());
+        registry.check_clock_at_start().await.map_err(AppError::Hold)?;
         registry.look_at_disk().await;
         if !was_clean {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
@@ -161,7 +164,7 @@ impl App {
         let parts =
             wharf_http::Parts { registry: Arc::clone(&registry), policy, identity: identity.clone(), clock, rng };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
-        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown })
+        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
     }
 
     /// The addresses that are listened on.
@@ -178,6 +181,10 @@ impl App {
     /// that could not be synced ends it as well, with a moment for reads in flight and without closing the database,
     /// which would be one more write that nobody could rely on.
     pub async fn run(self) -> End {
+        if !self.was_clean {
+            let checking = Arc::clone(&self.registry).check_database(self.shutdown.clone());
+            self.spawner.spawn("check the database", checking);
+        }
         self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
         self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));

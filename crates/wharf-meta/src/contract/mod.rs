@@ -125,6 +125,8 @@ macro_rules! metadata_contract {
         );
         $crate::metadata_contract!(@file $fresh, life:
             b138_a_database_belongs_to_one_store,
+            r050_the_clocks_mark_is_kept,
+            a_sound_database_has_no_damage,
             a_ping_is_answered,
             after_close_nothing_is_answered,
         );

@@ -3,7 +3,7 @@ use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
-use super::SqliteMetadata;
+use super::{SqliteMetadata, quick_check};
 use crate::tags::Change;
 use crate::{
     Advance, BeginUpload, BlobMount, BlobRecord, DeletedManifest, DiskRefusal, Error, ManifestHead, ManifestRecord,
@@ -162,6 +162,18 @@ impl Metadata for SqliteMetadata {
     async fn set_store_id(&self, id: StoreId) -> Result<()> {
         let recorded = self.writer.write("recording the store's id", move |tx| life::set_store(tx, id)).await?;
         if recorded == id { Ok(()) } else { Err(Error::OtherStore { recorded, given: id }) }
+    }
+
+    async fn clock_mark(&self) -> Result<Option<Timestamp>> {
+        self.readers.read("reading the clock's mark", life::clock_mark).await
+    }
+
+    async fn set_clock_mark(&self, now: Timestamp) -> Result<()> {
+        self.writer.write("noting the time", move |tx| life::set_clock_mark(tx, now)).await
+    }
+
+    async fn quick_check(&self) -> Result<Vec<String>> {
+        quick_check::run(self.readers.path(), self.readers.config()).await
     }
 
     async fn storage_failed(&self) {

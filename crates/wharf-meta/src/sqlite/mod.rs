@@ -16,6 +16,7 @@ mod connection;
 mod file;
 mod identities;
 mod metadata;
+mod quick_check;
 mod readers;
 mod schema;
 mod snapshot;

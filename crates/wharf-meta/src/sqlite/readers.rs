@@ -2,7 +2,7 @@
 //! thread itself, because it takes microseconds and the way to another thread and back takes longer; a caller that
 //! finds all connections in use waits without blocking. Each read is one statement, so none holds back a checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Result};
@@ -55,6 +55,15 @@ impl Readers {
             retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
         });
         answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
+    }
+
+    /// The file, for a connection of its own.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn config(&self) -> &SqliteConfig {
+        &self.config
     }
 
     fn take(&self) -> crate::Result<Connection> {

@@ -91,7 +91,7 @@ impl Registry {
     }
 
     /// Steps until nothing is due. The rest between two steps is as long as the share of the disk asks for.
-    async fn run_collection(&self, shutdown: &Shutdown) {
+    pub(crate) async fn run_collection(&self, shutdown: &Shutdown) {
         let is_wanted = self.collector.update(|progress| {
             progress.running = true;
             progress.wanted > progress.completed
@@ -102,6 +102,11 @@ impl Registry {
             // A hold that is set now counts now (GR-36).
             if shutdown.has_started() || self.guard.writable().is_err() || self.is_held().await {
                 break None;
+            }
+            match self.clock_has_jumped().await {
+                Ok(false) => {}
+                Ok(true) => break None,
+                Err(error) => break Some(error),
             }
             let begun = Instant::now();
             match self.collect_step().await {
@@ -145,7 +150,11 @@ impl Registry {
     }
 
     /// Whether a hold stands. When that cannot be found out, it does.
-    async fn is_held(&self) -> bool {
+    pub(crate) async fn is_held(&self) -> bool {
+        if let Err(error) = self.clock_has_jumped().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the clock has jumped and nothing is collected");
+            return true;
+        }
         match self.parts.meta.holds(self.now()).await {
             Ok(holds) => !holds.is_empty(),
             Err(error) => {

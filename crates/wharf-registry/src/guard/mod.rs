@@ -12,6 +12,7 @@
 //! Both are refused as 503 and 507, which say "later". 405 is for a registry that was configured to be read-only: clients
 //! take it for a property of the registry and give up.
 
+mod clock;
 mod space;
 mod store;
 mod watch;
@@ -25,6 +26,7 @@ use wharf_base::{Clock, Timestamp};
 
 use crate::Error;
 
+use clock::ClockWatch;
 pub(crate) use space::SpaceWatch;
 pub use space::{Room, RoomStatus};
 pub(crate) use store::Watched;
@@ -115,6 +117,7 @@ pub(crate) struct Guard {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     pub(crate) space: SpaceWatch,
+    clock_watch: ClockWatch,
     /// Somebody met an error after which the disk should be probed.
     doubt: Notify,
 }
@@ -128,7 +131,13 @@ struct State {
 
 impl Guard {
     pub(crate) fn new(clock: Arc<dyn Clock>, room: Room) -> Arc<Self> {
-        Arc::new(Self { clock, state: Mutex::default(), space: SpaceWatch::new(room), doubt: Notify::new() })
+        Arc::new(Self {
+            clock,
+            state: Mutex::default(),
+            space: SpaceWatch::new(room),
+            clock_watch: ClockWatch::default(),
+            doubt: Notify::new(),
+        })
     }
 
     /// Whether changes may be tried.

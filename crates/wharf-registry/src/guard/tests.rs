@@ -4,10 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf_base::{ByteSize, ManualClock, Timestamp};
-use wharf_store::{Error, Space};
+use tempfile::TempDir;
+use wharf_base::{ByteSize, HumanDuration, ManualClock, SeededRng, Shutdown, Spawner, Timestamp};
+use wharf_meta::{BlobRecord, Collecting as _, Metadata, RecordBlob, SqliteConfig, SqliteMetadata};
+use wharf_oci::{Algorithm, Digest, RepositoryName};
+use wharf_policy::{AccountType, Asker, Engine, Principal, Provider, Push};
+use wharf_store::{DirectoryStore, Error, Space};
 
 use super::{Guard, Room, Trouble};
+use crate::{Config, Expiry, GcConfig, Parts, Registry};
 
 fn guard() -> (Arc<Guard>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
@@ -76,4 +81,126 @@ fn r006_what_is_admitted_counts_as_taken() {
     assert!(look(0), "collection should hurry");
     assert!(!look(0), "once");
     guard.room_for(None).unwrap_err();
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A registry with a blob that is due in an hour and an upload session that ends in an hour.
+struct World {
+    clock: Arc<ManualClock>,
+    meta: Arc<SqliteMetadata>,
+    registry: Arc<Registry>,
+    _data: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let data = TempDir::new().unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000)));
+        let rng = Arc::new(SeededRng::new(1));
+        let store = DirectoryStore::open(&data.path().join("data"), &*clock, &*rng).unwrap();
+        let meta =
+            Arc::new(SqliteMetadata::open(&data.path().join("data/wharf.db"), &SqliteConfig::default()).unwrap());
+        let policy = Arc::new(Engine::open());
+        let parts = Parts {
+            meta: meta.clone(),
+            store: Arc::new(store),
+            policy: Arc::clone(&policy),
+            clock: clock.clone(),
+            rng,
+            spawner: Spawner::new(),
+        };
+        let config = Config { upload_idle: HumanDuration::hours(1), ..Config::default() };
+        let gc = GcConfig { share_percent: 100, trash: HumanDuration::secs(0), ..GcConfig::default() };
+        let registry = Registry::new(parts, config, gc, Room::default());
+        registry.check_clock_at_start().await.unwrap();
+
+        let somebody = Principal::new(Provider::Local, "somebody", AccountType::Human, Vec::new());
+        let repository: RepositoryName = "a/b".parse().unwrap();
+        let asker = Asker::new(somebody, None, "r-1".into());
+        let ok = policy.authorize::<Push>(&asker, repository.clone()).unwrap();
+        registry.begin_upload(&ok, Algorithm::Sha256).await.unwrap();
+        let now = registry.now();
+        let record = BlobRecord {
+            repository,
+            digest: Digest::of(Algorithm::Sha256, b"content"),
+            size_bytes: 7,
+            upload: None,
+            by: ok.attribution(),
+            now,
+            review_at: now.plus(HOUR),
+            remember_until: now.plus(HOUR),
+        };
+        assert_eq!(meta.record_blob(&record).await.unwrap(), RecordBlob::Recorded);
+        Self { clock, meta, registry, _data: data }
+    }
+
+    /// What the background does when its time has come.
+    async fn work(&self) {
+        if !self.registry.is_held().await {
+            self.registry.run_collection(&Shutdown::new()).await;
+        }
+        assert_eq!(self.registry.expire_uploads().await.unwrap() == Expiry::NothingDue, self.is_held().await);
+    }
+
+    /// By the holds, at a moment at which everything was due.
+    async fn is_held(&self) -> bool {
+        !self.meta.holds(self.registry.now()).await.unwrap().is_empty()
+    }
+
+    async fn holds(&self) -> Vec<String> {
+        let holds = self.meta.holds(self.registry.now()).await.unwrap();
+        holds.into_iter().map(|hold| format!("{}: {}", hold.id, hold.reason)).collect()
+    }
+
+    async fn reviews(&self) -> u64 {
+        self.meta.backlog(self.registry.now()).await.unwrap().reviews
+    }
+}
+
+#[tokio::test]
+async fn r050_a_clock_that_jumps_collects_and_expires_nothing_for_an_hour() {
+    let world = World::new().await;
+    world.clock.set(world.registry.now().plus(30 * 24 * HOUR));
+    world.work().await;
+    assert_eq!(world.holds().await, ["clock-jump: the clock has jumped forward by 30days"]);
+    assert_eq!(world.reviews().await, 1);
+
+    // Somebody corrects it: the dates are right again, and another hour begins.
+    world.clock.set(world.registry.now().minus(30 * 24 * HOUR));
+    assert!(world.registry.is_held().await);
+    assert_eq!(world.holds().await, ["clock-jump: the clock has jumped back by 30days"]);
+    world.clock.advance(HOUR + Duration::from_secs(1));
+    world.work().await;
+    assert_eq!((world.holds().await.len(), world.reviews().await), (0, 0), "an hour in which nobody objected");
+}
+
+#[tokio::test]
+async fn r050_a_jump_in_the_middle_of_a_run_ends_it() {
+    let world = World::new().await;
+    assert!(!world.registry.is_held().await);
+    world.clock.set(world.registry.now().plus(24 * HOUR));
+    world.registry.run_collection(&Shutdown::new()).await;
+    assert_eq!((world.holds().await.len(), world.reviews().await), (1, 1));
+}
+
+#[tokio::test]
+async fn r050_hours_that_really_pass_hold_nothing() {
+    let world = World::new().await;
+    world.clock.advance(6 * 24 * HOUR);
+    world.work().await;
+    assert_eq!((world.holds().await.len(), world.reviews().await), (0, 0));
+}
+
+#[tokio::test]
+async fn r050_a_start_at_another_time_holds() {
+    let world = World::new().await;
+    let mark = world.registry.now();
+    for (now, expected) in [(mark.plus(8 * 24 * HOUR), 1), (mark, 1), (mark.plus(HOUR), 0)] {
+        world.meta.release_hold("clock-jump", None, now).await.unwrap();
+        world.clock.set(now);
+        world.registry.check_clock_at_start().await.unwrap();
+        assert_eq!(world.holds().await.len(), expected, "{now}: {:?}", world.holds().await);
+        assert_eq!(world.meta.clock_mark().await.unwrap(), Some(now), "who was warned is not warned again");
+    }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use wharf_base::Shutdown;
 use wharf_meta::DiskRefusal;
 
+use super::clock::MARK_EVERY;
 use super::space::Reserve;
-use super::{Health, trouble_of};
+use super::{Health, Trouble, trouble_of};
 use crate::Registry;
 
 /// How old what is known of the free space may be.
@@ -34,6 +35,7 @@ impl Registry {
     pub async fn keep_guard(self: Arc<Self>, shutdown: Shutdown) {
         let mut last_probe: Option<Duration> = None;
         let mut has_doubt = false;
+        let mut last_mark = self.parts.clock.monotonic();
         loop {
             let cause = tokio::select! {
                 () = shutdown.started() => return,
@@ -48,16 +50,43 @@ impl Registry {
                 self.give_back_reserve().await;
             }
             self.look_at_disk().await;
+            let now = self.parts.clock.monotonic();
+            if now.saturating_sub(last_mark) >= MARK_EVERY {
+                last_mark = now;
+                if let Err(error) = self.keep_clock().await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the time could not be noted");
+                }
+            }
             has_doubt |= matches!(cause, Cause::Doubt);
             let every = match self.guard.protection() {
                 Some(protection) if protection.trouble.is_of_the_disk() => PROBE_EVERY,
                 _ if has_doubt => LOOK_EVERY,
                 _ => continue,
             };
-            let now = self.parts.clock.monotonic();
             if last_probe.is_none_or(|last| now.saturating_sub(last) >= every) {
                 (last_probe, has_doubt) = (Some(now), false);
                 self.probe().await;
+            }
+        }
+    }
+
+    /// After a stop that was not in order: looks for damage in the database, beside everything else. Nothing more is written
+    /// to a database that has some.
+    pub async fn check_database(self: Arc<Self>, shutdown: Shutdown) {
+        let checked = tokio::select! {
+            () = shutdown.started() => return,
+            checked = self.parts.meta.quick_check() => checked,
+        };
+        match checked {
+            Ok(found) if found.is_empty() => {
+                tracing::info!("the metadata database has no damage that a quick check sees")
+            }
+            Ok(found) => self.guard.protect(Trouble::DatabaseDamaged, found.join("; ")),
+            Err(error @ wharf_meta::Error::Corrupt { .. }) => {
+                self.guard.protect(Trouble::DatabaseDamaged, crate::error::with_causes(&error));
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the metadata database could not be checked");
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{pulls, refused_for_now, report, wait_for_writes};
 use crate::harness::{Client, Disk, DiskKind, Image, OCI_MANIFEST, Request, Wharf, content, sha256};
 
 /// Every kind of write is refused with 503 and `words`; reading goes on.
-async fn takes_no_writes(client: &mut Client, image: &Image, words: &str) {
+pub(super) async fn takes_no_writes(client: &mut Client, image: &Image, words: &str) {
     let begin = Request::new("POST", "/v2/t/a/blobs/uploads/").body("");
     refused_for_now(client.send(begin).await, 503, words);
     let push = Request::new("PUT", "/v2/t/a/manifests/v9").header("Content-Type", OCI_MANIFEST);
