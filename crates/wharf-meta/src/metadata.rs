@@ -7,8 +7,8 @@ use wharf_policy::Attribution;
 
 use crate::{
     Advance, AuditLog, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest, Identities,
-    ManifestHead, ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules,
-    StoredManifest, Undoing, Upload, UploadLimits,
+    ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result,
+    Rules, StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Everything that must last besides blob content.
@@ -25,7 +25,7 @@ use crate::{
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
 pub trait Metadata:
-    Identities + Rules + AuditLog + Checking + Collecting + Undoing + Send + Sync + Debug + 'static
+    Identities + Rules + AuditLog + Checking + Collecting + Mending + Undoing + Send + Sync + Debug + 'static
 {
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;

@@ -34,7 +34,10 @@ use wharf_store::BlobStore;
 
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
-pub use check::{CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage, Watch};
+pub use check::{
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage,
+    VerifyReads, Watch,
+};
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
 pub use config::Config;
 pub use delete::DeletedManifest;
@@ -70,12 +73,28 @@ pub struct Parts {
     pub spawner: Spawner,
 }
 
+/// How the use cases are set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `[registry]`.
+    pub registry: Config,
+    /// `[gc]`.
+    pub gc: GcConfig,
+    /// `[check]`.
+    pub check: CheckConfig,
+    /// `storage.verify_reads`.
+    pub verify_reads: VerifyReads,
+}
+
 /// The use cases. Cheap to share; one a process.
 #[derive(Debug)]
 pub struct Registry {
     parts: Parts,
     config: Config,
     gc: GcConfig,
+    check: CheckConfig,
+    verify_reads: VerifyReads,
+    verified: blobs::Verified,
     collector: collect::Collector,
     checks: check::Checks,
     sessions: sessions::Claims,
@@ -84,12 +103,15 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry over `parts`; `config` and `gc` have passed their checks.
-    pub fn new(parts: Parts, config: Config, gc: GcConfig) -> Arc<Self> {
+    /// A registry over `parts`; the settings have passed their checks.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             parts,
-            config,
-            gc,
+            config: settings.registry,
+            gc: settings.gc,
+            check: settings.check,
+            verify_reads: settings.verify_reads,
+            verified: blobs::Verified::default(),
             collector: collect::Collector::default(),
             checks: check::Checks::default(),
             sessions: sessions::Claims::default(),

@@ -137,7 +137,7 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone());
+        let registry = Registry::new(parts, config.use_cases());
         if !was_clean {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }

@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod file;
 mod identities;
+mod mending;
 mod metadata;
 mod readers;
 mod schema;

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use wharf_meta::CheckedBlob;
 use wharf_oci::Digest;
-use wharf_store::Facts;
+use wharf_store::{Facts, Removing};
 
 use super::{CheckOrder, Class, Depth, Finding, PAGE, Stage, Watch};
 use crate::{Error, Registry};
@@ -54,6 +54,13 @@ impl Damage {
             Self::Bytes | Self::Unreadable(_) => Class::ContentIntact,
         }
     }
+}
+
+/// Damage that was seen with the digest locked, and that lock: as long as it is held, nothing changes about it.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) damage: Damage,
+    pub(crate) locked: Removing,
 }
 
 /// A live row, and what was found in the place of its file.
@@ -202,7 +209,9 @@ impl Registry {
 
     /// Decides whether a blob is damaged, and reports it if it is.
     async fn settle(&self, suspect: &Suspect, depth: Depth, watch: &Watch) -> Result<(), Error> {
-        let Some(damage) = self.confirm_damage(&suspect.digest, depth).await? else { return Ok(()) };
+        let Some(confirmed) = self.confirm_damage(&suspect.digest, depth).await? else { return Ok(()) };
+        let Confirmed { damage, locked } = confirmed;
+        drop(locked);
         let affected = self.affected(&suspect.digest).await?;
         let advice = match damage {
             Damage::Unreadable(_) => "look at the disk and its log; check again when it can be read",
@@ -218,7 +227,7 @@ impl Registry {
     ///
     /// Long reads happen without the lock: what is read is the file that `facts` describes, and the lock is taken only to
     /// see that the row still names that very file.
-    pub(crate) async fn confirm_damage(&self, digest: &Digest, depth: Depth) -> Result<Option<Damage>, Error> {
+    pub(crate) async fn confirm_damage(&self, digest: &Digest, depth: Depth) -> Result<Option<Confirmed>, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -238,11 +247,10 @@ impl Registry {
             }
             let locked = self.parts.store.begin_removal(digest).await;
             let now = self.look(digest).await?;
-            drop(locked);
             let Some((_, found)) = now else { return Ok(None) };
             match (found, facts) {
-                (Ok(now), Some(before)) if now == before => return Ok(Some(damage)),
-                (Err(damage), _) => return Ok(Some(damage)),
+                (Ok(now), Some(before)) if now == before => return Ok(Some(Confirmed { damage, locked })),
+                (Err(damage), _) => return Ok(Some(Confirmed { damage, locked })),
                 // Another file has taken its place.
                 (Ok(_), _) => tries = 0,
             }

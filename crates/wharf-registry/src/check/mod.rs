@@ -21,6 +21,8 @@
 //!   that names no content is reported.
 //! - I-09, a child that an index lists and that is not there, is something that may be asked for (F-02), so it is a note.
 
+mod aside;
+mod config;
 mod content;
 mod facts;
 mod finding;
@@ -35,6 +37,8 @@ use wharf_policy::Pattern;
 
 use crate::{Error, Registry};
 
+pub(crate) use aside::{Verdict, itself};
+pub use config::{CheckConfig, VerifyReads};
 pub use finding::{Class, Finding, Severity};
 pub use job::CheckStatus;
 pub(crate) use job::Checks;

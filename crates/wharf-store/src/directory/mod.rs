@@ -1,5 +1,6 @@
 //! A blob store in a directory of a local file system.
 
+mod aside;
 mod census;
 mod files;
 mod io;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustix::io::Errno;
-use wharf_base::{Clock, Rng, StoreId, UploadId};
+use wharf_base::{Clock, Rng, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
@@ -133,6 +134,16 @@ impl BlobStore for DirectoryStore {
         // A share of the lock travels with the work.
         let removing = removing.clone();
         self.on_root("removing content", move |root| remove(root, removing.digest())).await
+    }
+
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
+        let removing = removing.clone();
+        self.on_root("setting damaged content aside", move |root| root.set_aside(&removing, at)).await
+    }
+
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+        let removing = removing.clone();
+        self.on_root("bringing content back", move |root| root.bring_back(&removing, size_bytes)).await
     }
 
     async fn probe(&self) -> Result<(), Error> {

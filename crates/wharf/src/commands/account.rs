@@ -79,7 +79,7 @@ fn reset_admin(data: &Path) -> Result<(), CommandError> {
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let password = runtime.block_on(async {
         let config = crate::config::Config {
-            storage: crate::config::Storage { data: data.to_owned() },
+            storage: crate::config::Storage { data: data.to_owned(), ..crate::config::Storage::default() },
             ..crate::config::Config::default()
         };
         let clock = Arc::new(SystemClock::new());

@@ -99,7 +99,7 @@ async fn check_directory(config: &Config, order: &CheckOrder) -> Result<Value, C
         rng: Arc::new(SystemRng),
         spawner: Spawner::new(),
     };
-    let registry = Registry::new(parts, config.registry.clone(), config.gc.clone());
+    let registry = Registry::new(parts, config.use_cases());
     let (watch, begun) = (Watch::default(), Instant::now());
     let checking = registry.check(order, &watch);
     let done = watching(checking, || describe(order, &watch)).await;

@@ -39,6 +39,8 @@ pub struct Config {
     pub registry: wharf_registry::Config,
     /// When what nobody needs any more goes.
     pub gc: wharf_registry::GcConfig,
+    /// How what is stored is looked after.
+    pub check: wharf_registry::CheckConfig,
     /// Who is let in, and how long what they are given lives.
     pub auth: wharf_identity::Config,
     /// Single sign-on.
@@ -61,11 +63,14 @@ pub struct Config {
 pub struct Storage {
     /// The data directory, on a local disk. Created if missing; relative to the directory that Wharf is started in.
     pub data: PathBuf,
+    /// When a large blob is hashed because somebody reads it: "scrub" for never, because the scrub reads all of them by and
+    /// by; "first" for its first full read since the start; "always".
+    pub verify_reads: wharf_registry::VerifyReads,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { data: PathBuf::from("./wharf-data") }
+        Self { data: PathBuf::from("./wharf-data"), verify_reads: wharf_registry::VerifyReads::default() }
     }
 }
 
@@ -76,6 +81,7 @@ impl Config {
             self.server.check(),
             self.registry.check(),
             self.gc.check(),
+            self.check.check(),
             self.auth.check(),
             self.mcias.check(),
             self.oidc.check(),
@@ -83,6 +89,16 @@ impl Config {
             self.storage.check(),
         ];
         rooms.into_iter().flatten().map(Complaint::of_all).collect()
+    }
+
+    /// How the use cases are set.
+    pub fn use_cases(&self) -> wharf_registry::Settings {
+        wharf_registry::Settings {
+            registry: self.registry.clone(),
+            gc: self.gc.clone(),
+            check: self.check.clone(),
+            verify_reads: self.storage.verify_reads,
+        }
     }
 
     /// What decides who people are.
