@@ -35,8 +35,8 @@ use wharf_store::BlobStore;
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{
-    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage,
-    VerifyReads, Watch,
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
+    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
 };
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
 pub use config::Config;
@@ -95,6 +95,7 @@ pub struct Registry {
     check: CheckConfig,
     verify_reads: VerifyReads,
     verified: blobs::Verified,
+    scrub: check::Scrub,
     collector: collect::Collector,
     checks: check::Checks,
     sessions: sessions::Claims,
@@ -112,6 +113,7 @@ impl Registry {
             check: settings.check,
             verify_reads: settings.verify_reads,
             verified: blobs::Verified::default(),
+            scrub: check::Scrub::default(),
             collector: collect::Collector::default(),
             checks: check::Checks::default(),
             sessions: sessions::Claims::default(),

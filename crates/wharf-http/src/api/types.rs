@@ -545,6 +545,12 @@ pub(crate) struct NewCheck {
     pub(crate) mode: String,
     /// Only what belongs to repositories with such a name.
     pub(crate) repository: Option<String>,
+    /// Findings of these classes are repaired, such as `I-07`.
+    #[serde(default)]
+    pub(crate) repair: Vec<String>,
+    /// Only say what would be repaired.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
 }
 
 /// A check that has begun.
@@ -599,6 +605,8 @@ pub(crate) struct Check {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// How many notes.
     pub(crate) notes: u64,
+    /// How many findings were repaired; they count nowhere else.
+    pub(crate) repaired: u64,
 }
 
 /// Something that is not as it should be.
@@ -616,6 +624,11 @@ pub(crate) struct CheckFinding {
     pub(crate) affected: Vec<String>,
     /// What to do.
     pub(crate) advice: String,
+    /// What the repair that was asked for does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repair: Option<&'static str>,
+    /// Whether it has been done.
+    pub(crate) repaired: bool,
 }
 
 /// Some findings.

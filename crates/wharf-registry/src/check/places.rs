@@ -139,7 +139,12 @@ impl Registry {
             // After a power cut this is nothing strange: what is staged is not synced before the upload is complete.
             let problem = "the bytes that it is recorded with are not there any more";
             let advice = "its client is told to begin anew; the session ends by itself";
-            watch.found(Finding::note(Class::Uploads, subject(), problem).advise(advice));
+            let finding = Finding::note(Class::Uploads, subject(), problem).advise(advice);
+            let repair = async {
+                let expired = self.parts.meta.expire_upload(id, &order.by, self.now()).await;
+                expired.map_err(Error::meta("ending an upload session"))
+            };
+            self.found(finding, "ended", repair, order, watch).await?;
         }
         Ok(())
     }
