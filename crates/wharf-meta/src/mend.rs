@@ -51,6 +51,12 @@ statements! {
           where id = $2 and state = 'deleting'";
     IS_ASSOCIATED = "select 1 from repository_blobs where repository_id = $1 and blob_id = $2";
     HELD_HERE = "select 1 from manifest_blobs where blob_id = $1 and repository_id = $2 limit 1";
+    SWEEP_DUE = "select due_at_us from jobs where id = 'sweep'";
+    PLAN_SWEEP =
+        "insert into jobs (id, kind, state, payload, due_at_us, created_at_us, updated_at_us)
+         values ('sweep', 'sweep', 'due', '{}', $1, $2, $3)
+             on conflict (id) do update
+            set due_at_us = excluded.due_at_us, updated_at_us = excluded.updated_at_us";
     EXPIRE = "update uploads set expires_at_us = $1 where id = $2 and state = 'open' and expires_at_us > $3";
 }
 
@@ -168,4 +174,14 @@ pub(crate) fn expire_upload(tx: &Connection, id: UploadId, by: &Attribution, now
     }
     audit::append(tx, &AuditRecord::done(by, now, "upload.expire").to(id))?;
     Ok(true)
+}
+
+pub(crate) fn sweep_due(tx: &Connection) -> Result<Option<Timestamp>> {
+    let due: Option<Micros> = tx.prepare_cached(SWEEP_DUE)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(due.map(|due| due.0))
+}
+
+pub(crate) fn plan_sweep(tx: &Connection, due_at: Timestamp, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(PLAN_SWEEP)?.execute(params![Micros(due_at), Micros(now), Micros(now)])?;
+    Ok(())
 }

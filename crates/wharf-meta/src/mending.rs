@@ -51,6 +51,12 @@ pub trait Mending: Send + Sync + Debug {
     /// Records again what a manifest's bytes say; `false` if the repository does not have it with these bytes.
     async fn describe_manifest(&self, record: &ManifestRecord) -> Result<bool>;
 
+    /// When everything is to be listed again; `None` until that was planned for the first time.
+    async fn sweep_due(&self) -> Result<Option<Timestamp>>;
+
+    /// Plans that for `due_at`.
+    async fn plan_sweep(&self, due_at: Timestamp, now: Timestamp) -> Result<()>;
+
     /// Ends the time of an open session, so that expiry removes it; `false` if there is none.
     async fn expire_upload(&self, id: UploadId, by: &Attribution, now: Timestamp) -> Result<bool>;
 }

@@ -38,7 +38,7 @@ pub use check::{
     CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
     ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
 };
-pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;

@@ -440,6 +440,12 @@ pub(crate) struct CollectionTotals {
     pub(crate) removed_bytes: u64,
     /// Deleted manifests that cannot be restored any more.
     pub(crate) forgotten: u64,
+    /// Links that the collector had not known of.
+    pub(crate) reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub(crate) orphans: u64,
+    /// Their bytes.
+    pub(crate) orphan_bytes: u64,
 }
 
 /// What waits for the collector. Counts end at 100,000.
@@ -498,10 +504,39 @@ pub(crate) struct Collection {
     pub(crate) last_error: Option<String>,
     /// What was done since the start.
     pub(crate) totals: CollectionTotals,
+    /// What listing everything came to, the last time since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_sweep: Option<CollectionSweep>,
     /// What waits.
     pub(crate) backlog: CollectionBacklog,
     /// Why nothing is collected; empty when nothing is in the way.
     pub(crate) holds: Vec<CollectionHold>,
+}
+
+/// What a run shall do besides collecting what is due.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCollectionRun {
+    /// Whether it lists everything and removes files that belong to nothing.
+    #[serde(default)]
+    pub(crate) orphans: bool,
+    /// How many files may go then; without it at most 1,000, and 1 % of all.
+    pub(crate) accept_orphans: Option<u64>,
+}
+
+/// What listing everything came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionSweep {
+    /// When.
+    pub(crate) at: String,
+    /// Files with content.
+    pub(crate) files: u64,
+    /// Files that belonged to nothing.
+    pub(crate) orphans: u64,
+    /// Their bytes.
+    pub(crate) orphan_bytes: u64,
+    /// Whether these were so many that nothing was removed.
+    pub(crate) stopped: bool,
 }
 
 /// A run that was asked for.

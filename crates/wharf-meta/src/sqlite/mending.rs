@@ -62,6 +62,14 @@ impl Mending for SqliteMetadata {
         self.writer.write("mending a manifest", move |tx| mend::describe_manifest(tx, &record)).await
     }
 
+    async fn sweep_due(&self) -> Result<Option<Timestamp>> {
+        self.readers.read("looking up the next sweep", mend::sweep_due).await
+    }
+
+    async fn plan_sweep(&self, due_at: Timestamp, now: Timestamp) -> Result<()> {
+        self.writer.write("planning the next sweep", move |tx| mend::plan_sweep(tx, due_at, now)).await
+    }
+
     async fn expire_upload(&self, id: UploadId, by: &Attribution, now: Timestamp) -> Result<bool> {
         let by = by.clone();
         self.writer.write("ending an upload", move |tx| mend::expire_upload(tx, id, &by, now)).await

@@ -41,6 +41,7 @@ use crate::{Error, Registry};
 
 pub(crate) use aside::{Verdict, itself};
 pub use config::{CheckConfig, VerifyReads};
+pub(crate) use content::unreviewed;
 pub use finding::{Class, Finding, Severity, UnknownClass};
 pub use job::CheckStatus;
 pub(crate) use job::Checks;

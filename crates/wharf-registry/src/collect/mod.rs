@@ -4,6 +4,7 @@
 mod config;
 mod manage;
 mod steps;
+mod sweep;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use wharf_base::{Shutdown, Timestamp};
 
-use crate::Registry;
+use crate::{Error, Registry};
 
 pub use config::GcConfig;
-pub use manage::{CollectionStatus, Preview, PreviewLine};
+pub use manage::{CollectionStatus, Preview, PreviewLine, SweepWish};
 pub use steps::Totals;
+pub use sweep::Sweep;
 
 /// What the collector is doing, for whoever asks.
 #[derive(Debug, Default)]
@@ -34,6 +36,9 @@ struct Progress {
     last_run_at: Option<Timestamp>,
     totals: Totals,
     last_error: Option<String>,
+    /// A sweep that was asked for, with how many files may go.
+    sweep_wanted: Option<Option<u64>>,
+    last_sweep: Option<Sweep>,
 }
 
 impl Collector {
@@ -43,6 +48,12 @@ impl Collector {
 
     fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for a sweep with the next run; see [`ask`](Self::ask).
+    fn ask_for_sweep(&self, accepted: Option<u64>) -> u64 {
+        self.update(|progress| progress.sweep_wanted = Some(accepted));
+        self.ask()
     }
 
     /// Asks for a run. The number that [`CollectionStatus::completed_runs`] reaches when a run that began after this
@@ -98,6 +109,10 @@ impl Registry {
             }
             rest(begun.elapsed(), self.gc.share_percent, shutdown).await;
         };
+        let error = match error {
+            None if !shutdown.has_started() => self.sweep_if_due(&mut run).await.err(),
+            error => error,
+        };
         if let Some(error) = &error {
             tracing::warn!(error = error as &dyn std::error::Error, "collection is put off");
         }
@@ -107,11 +122,14 @@ impl Registry {
                 gc.condemned = run.condemned,
                 gc.removed = run.removed,
                 gc.removed_bytes = run.removed_bytes,
-                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes)",
+                gc.orphans = run.orphans,
+                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes), {} orphans removed ({} bytes)",
                 run.released,
                 run.condemned,
                 run.removed,
-                run.removed_bytes
+                run.removed_bytes,
+                run.orphans,
+                run.orphan_bytes
             );
         }
         let now = self.now();
@@ -121,6 +139,23 @@ impl Registry {
             progress.last_run_at = Some(now);
             progress.last_error = error.map(|error| crate::error::with_causes(&error));
         });
+    }
+
+    /// The sweep that was asked for, or the weekly one.
+    async fn sweep_if_due(&self, run: &mut Totals) -> Result<(), Error> {
+        let wanted = self.collector.update(|progress| progress.sweep_wanted.take());
+        let accepted = match wanted {
+            Some(accepted) => accepted,
+            None if self.is_sweep_due().await? => None,
+            None => return Ok(()),
+        };
+        let mut done = Totals::default();
+        let swept = self.sweep(accepted, &mut done).await;
+        run.add(&done);
+        self.collector.update(|progress| progress.totals.add(&done));
+        let sweep = swept?;
+        self.collector.update(|progress| progress.last_sweep = Some(sweep));
+        Ok(())
     }
 
     /// Whether a hold stands. When that cannot be found out, it does.

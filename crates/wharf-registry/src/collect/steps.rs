@@ -26,6 +26,12 @@ pub struct Totals {
     pub removed_bytes: u64,
     /// Deletions that cannot be undone any more.
     pub forgotten: u64,
+    /// Associations that nobody would have looked at, and that wait for it now.
+    pub reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub orphans: u64,
+    /// How many bytes that were.
+    pub orphan_bytes: u64,
 }
 
 impl Totals {
@@ -37,6 +43,9 @@ impl Totals {
         self.removed += other.removed;
         self.removed_bytes += other.removed_bytes;
         self.forgotten += other.forgotten;
+        self.reconciled += other.reconciled;
+        self.orphans += other.orphans;
+        self.orphan_bytes += other.orphan_bytes;
     }
 
     pub(super) fn is_empty(&self) -> bool {
