@@ -57,14 +57,15 @@ impl Registry {
             return Ok(());
         }
         wharf_base::failpoint::reach("check.row_set_aside");
-        let affected = self.affected(digest).await?;
+        let moved = self.parts.store.set_aside(&locked, now).await;
+        drop(locked);
+        let affected = self.affected(digest).await.unwrap_or_default();
         tracing::error!(
             blob.digest = %digest,
             blob.affected = affected.join(" "),
             "blob {digest} is damaged and set aside: {problem}; push it again"
         );
-        self.parts.store.set_aside(&locked, now).await.map_err(Error::store("moving damaged content aside"))?;
-        Ok(())
+        moved.map(drop).map_err(Error::store("moving damaged content aside"))
     }
 
     /// Judges content in the background: whoever met the damage cannot wait for it.

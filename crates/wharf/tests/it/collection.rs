@@ -2,7 +2,7 @@
 //!
 //! `WHARF_SOAK_SECONDS` and `WHARF_SOAK_KILLS` make the two long tests longer (FT-01, FT-20).
 
-mod churn;
+pub mod churn;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::harness::{
 use churn::Churn;
 
 /// A server that collects as fast as it can.
-fn eager() -> Wharf {
+pub fn eager() -> Wharf {
     eager_with("1s").start()
 }
 
