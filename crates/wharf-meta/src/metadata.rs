@@ -7,8 +7,8 @@ use wharf_policy::Attribution;
 
 use crate::{
     Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest,
-    Identities, ManifestHead, ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result,
-    Rules, StoredManifest, Undoing, Upload, UploadLimits,
+    Identities, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor,
+    Result, Rules, StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Why the disk did not take a change.
@@ -35,7 +35,7 @@ pub enum DiskRefusal {
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
 pub trait Metadata:
-    Identities + Rules + AuditLog + BackingUp + Checking + Collecting + Undoing + Send + Sync + Debug + 'static
+    Identities + Rules + AuditLog + BackingUp + Checking + Collecting + Mending + Undoing + Send + Sync + Debug + 'static
 {
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;
@@ -158,10 +158,6 @@ pub trait Metadata:
 
     /// Notes that it runs at `now`.
     async fn set_clock_mark(&self, now: Timestamp) -> Result<()>;
-
-    /// Looks through the whole database for damage that can be seen without comparing it with anything; what was found, a
-    /// few lines of it. Takes as long as reading the file does, and may be abandoned.
-    async fn quick_check(&self) -> Result<Vec<String>>;
 
     /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
     /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the

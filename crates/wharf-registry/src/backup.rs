@@ -258,14 +258,14 @@ impl Registry {
     /// - [`Error::Damaged`]: it is lost, or not as long as it should be.
     /// - [`Error::Meta`], [`Error::Store`].
     pub async fn backup_blob(
-        &self,
+        self: &Arc<Self>,
         _ok: &Authorized<BackupCreate>,
         id: BackupId,
         digest: &Digest,
     ) -> Result<OpenBlob, Error> {
         let size = self.copied(id)?.snapshot.content_size(digest);
         let size_bytes = size.map_err(Error::meta("looking up content in a snapshot"))?;
-        self.open_content(digest, size_bytes.ok_or(Error::BlobUnknown(*digest))?).await
+        self.open_known(digest, size_bytes.ok_or(Error::BlobUnknown(*digest))?).await
     }
 
     fn copied(&self, id: BackupId) -> Result<Arc<Copied>, Error> {

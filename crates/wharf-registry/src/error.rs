@@ -8,6 +8,9 @@ pub enum Error {
     /// The repository has no such blob.
     #[error("blob {0} is not in this repository")]
     BlobUnknown(Digest),
+    /// The repository has this blob, and it is damaged or lost; a push of the same bytes brings it back.
+    #[error("the content of blob {0} was damaged and is set aside; push it again")]
+    BlobSetAside(Digest),
     /// The repository has no such manifest or tag.
     #[error("{0} is not a manifest of this repository")]
     ManifestUnknown(Reference),

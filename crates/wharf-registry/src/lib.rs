@@ -39,8 +39,11 @@ use wharf_store::BlobStore;
 pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
-pub use check::{CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Severity, Stage, Watch};
-pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals, Untagged};
+pub use check::{
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
+    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals, Untagged};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
@@ -76,12 +79,31 @@ pub struct Parts {
     pub spawner: Spawner,
 }
 
+/// How the use cases are set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `[registry]`.
+    pub registry: Config,
+    /// `[gc]`.
+    pub gc: GcConfig,
+    /// `[check]`.
+    pub check: CheckConfig,
+    /// `storage.verify_reads`.
+    pub verify_reads: VerifyReads,
+    /// How much of the disk is kept free.
+    pub room: Room,
+}
+
 /// The use cases. Cheap to share; one a process.
 #[derive(Debug)]
 pub struct Registry {
     parts: Parts,
     config: Config,
     gc: GcConfig,
+    check: CheckConfig,
+    verify_reads: VerifyReads,
+    verified: blobs::Verified,
+    scrub: check::Scrub,
     collector: collect::Collector,
     guard: Arc<guard::Guard>,
     checks: check::Checks,
@@ -92,15 +114,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry over `parts`; `config` and `gc` have passed their checks.
-    pub fn new(parts: Parts, config: Config, gc: GcConfig, room: Room) -> Arc<Self> {
-        let guard = guard::Guard::new(Arc::clone(&parts.clock), room);
+    /// A registry over `parts`; the settings have passed their checks.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let guard = guard::Guard::new(Arc::clone(&parts.clock), settings.room);
         let store = Arc::new(guard::Watched { inner: parts.store, guard: Arc::clone(&guard) });
         Arc::new(Self {
             parts: Parts { store, ..parts },
-            config,
-            collector: collect::Collector::new(&gc),
-            gc,
+            config: settings.registry,
+            collector: collect::Collector::new(&settings.gc),
+            gc: settings.gc,
+            check: settings.check,
+            verify_reads: settings.verify_reads,
+            verified: blobs::Verified::default(),
+            scrub: check::Scrub::default(),
             guard,
             checks: check::Checks::default(),
             backups: backup::Backups::default(),

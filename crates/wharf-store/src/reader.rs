@@ -14,6 +14,9 @@ use crate::hash::Running;
 /// How much is read at once. A stream holds at most two of these: one on its way to the client, one read ahead.
 const CHUNK_BYTES: u64 = 512 << 10;
 
+/// How much of verified content is held back at least until its hash is known.
+const HELD_BACK_BYTES: u64 = 64 << 10;
+
 /// How much is read and hashed at once when content is verified.
 const REHASH_BYTES: u64 = 1 << 20;
 
@@ -40,6 +43,34 @@ impl BlobReader {
         self.size_bytes
     }
 
+    /// All bytes as [`stream`](Self::stream) gives them, and hashed on their way: the last 64 KiB at least are held back
+    /// until the hash is known.
+    ///
+    /// # Errors
+    ///
+    /// As `stream`, and [`io::ErrorKind::InvalidData`] in the place of the last bytes when they do not hash to `digest`.
+    pub fn verified_stream(&self, digest: &Digest) -> BoxStream<'static, io::Result<Bytes>> {
+        let rest = 0..self.size_bytes;
+        let reading = Reading { content: Arc::clone(&self.content), rest, ahead: None, digest: Some(*digest) };
+        stream::unfold(reading, Reading::next).boxed()
+    }
+
+    /// The whole content read into memory, if it hashes to `digest`; `None`: it does not. For small content only.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream).
+    pub async fn verified(&self, digest: &Digest) -> io::Result<Option<Self>> {
+        let (content, digest, size_bytes) = (Arc::clone(&self.content), *digest, self.size_bytes);
+        let read = tokio::task::spawn_blocking(move || {
+            let len = usize::try_from(size_bytes).map_err(io::Error::other)?;
+            let bytes = content.read_exact(0, len)?;
+            Ok::<_, io::Error>(Some(bytes).filter(|bytes| Digest::of(digest.algorithm(), bytes) == digest))
+        });
+        let bytes = read.await.map_err(io::Error::other)??;
+        Ok(bytes.map(|bytes| Self { content: Arc::new(InMemory(bytes)), size_bytes }))
+    }
+
     /// Hashes the whole content again.
     pub fn rehash(&self, algorithm: Algorithm) -> Rehash {
         let running = Some(Running::new(algorithm));
@@ -59,8 +90,20 @@ impl BlobReader {
             let beyond = io::Error::new(io::ErrorKind::InvalidInput, "the range reaches beyond the content");
             return stream::iter([Err(beyond)]).boxed();
         }
-        let reading = Reading { content: Arc::clone(&self.content), rest: range, ahead: None };
+        let reading = Reading { content: Arc::clone(&self.content), rest: range, ahead: None, digest: None };
         stream::unfold(reading, Reading::next).boxed()
+    }
+}
+
+/// Content that has been read.
+#[derive(Debug)]
+struct InMemory(Bytes);
+
+impl Content for InMemory {
+    fn read_exact(&self, offset_bytes: u64, len_bytes: usize) -> io::Result<Bytes> {
+        let from = usize::try_from(offset_bytes).map_err(io::Error::other)?;
+        let end = from.checked_add(len_bytes).filter(|end| *end <= self.0.len());
+        end.map(|end| self.0.slice(from..end)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -116,27 +159,62 @@ struct Reading {
     content: Arc<dyn Content>,
     /// What has not been asked for yet.
     rest: Range<u64>,
-    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    ahead: Option<JoinHandle<io::Result<Piece>>>,
+    /// What all of it must hash to, if that is to be seen.
+    digest: Option<Digest>,
 }
+
+/// Some bytes, and the hash over everything up to their end, if there is one.
+type Piece = (Bytes, Option<Running>);
 
 impl Reading {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
-        let current = self.ahead.take().or_else(|| self.ask())?;
-        let chunk = current.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
-        match chunk {
-            Ok(_) => self.ahead = self.ask(),
-            Err(_) => self.rest = 0..0,
+        let current = match self.ahead.take() {
+            Some(current) => current,
+            None => self.ask(self.digest.map(|digest| Running::new(digest.algorithm())))?,
+        };
+        let piece = current.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+        let chunk = piece.and_then(|(chunk, running)| {
+            let is_last = self.rest.is_empty();
+            match (self.digest, &running) {
+                (Some(digest), Some(running)) if is_last && running.clone().finish() != digest => {
+                    Err(io::Error::new(io::ErrorKind::InvalidData, "the stored content does not hash to its digest"))
+                }
+                _ => {
+                    self.ahead = self.ask(running);
+                    Ok(chunk)
+                }
+            }
+        });
+        if chunk.is_err() {
+            self.rest = 0..0;
         }
         Some((chunk, self))
     }
 
     /// Starts reading the next chunk; `None` when all have been asked for.
-    fn ask(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+    fn ask(&mut self, running: Option<Running>) -> Option<JoinHandle<io::Result<Piece>>> {
         let start = self.rest.start;
         let left = self.rest.end.checked_sub(start).filter(|left| *left > 0)?;
-        let len = usize::try_from(left.min(CHUNK_BYTES)).ok()?;
+        let len = usize::try_from(self.chunk_bytes(left)).ok()?;
         self.rest.start += len as u64;
         let content = Arc::clone(&self.content);
-        Some(tokio::task::spawn_blocking(move || content.read_exact(start, len)))
+        Some(tokio::task::spawn_blocking(move || {
+            let bytes = content.read_exact(start, len)?;
+            let running = running.map(|mut running| {
+                running.update(&bytes);
+                running
+            });
+            Ok((bytes, running))
+        }))
+    }
+
+    /// The last chunk of verified content is long enough that nobody can do much with what came before it.
+    fn chunk_bytes(&self, left: u64) -> u64 {
+        let would_leave_little = left > CHUNK_BYTES && left - CHUNK_BYTES < HELD_BACK_BYTES;
+        match self.digest {
+            Some(_) if would_leave_little => left - HELD_BACK_BYTES,
+            _ => left.min(CHUNK_BYTES),
+        }
     }
 }

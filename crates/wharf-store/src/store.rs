@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{StoreId, UploadId};
+use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
 use crate::{BlobReader, Error, HashState, ListCursor, Listing, Placed, Removing, Survey};
@@ -122,6 +122,21 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// As [`delete`](Self::delete).
     async fn remove(&self, removing: &Removing) -> Result<bool, Error>;
 
+    /// Moves whatever lies in the place of the content out of the way, without removing it; `false`: nothing does. Then
+    /// the content can be placed anew. `at` becomes part of its name there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: it is where it was. [`Error::Sync`]: it was moved, and may be back after a power cut.
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error>;
+
+    /// Puts content back that was set aside and is intact; `false`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_aside`](Self::set_aside).
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error>;
+
     /// Writes, syncs, reads back and removes a probe object (reliability rule for starting and for leaving the
     /// write-protected mode, R-002).
     ///
@@ -143,7 +158,7 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// # Errors
     ///
     /// [`Error::NoSpace`], [`Error::Io`]; nothing is set aside then.
-    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error>;
+    async fn keep_reserve(&self, len_bytes: u64) -> Result<bool, Error>;
 
     /// Frees what was set aside; `false` when nothing was.
     ///
@@ -189,7 +204,7 @@ pub trait BlobWriter: Send {
     /// algorithm than the upload was begun with, the staged bytes are read once more.
     ///
     /// The order is: everything written, file synced, digest locked, renamed, directory synced. Content that
-    /// is there already with the right size is kept and the staged content dropped.
+    /// is there already is replaced: what was just verified is right, and what is there may have been damaged since.
     ///
     /// # Errors
     ///

@@ -154,7 +154,7 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone(), config.storage.room());
+        let registry = Registry::new(parts, config.use_cases());
         registry.check_clock_at_start().await.map_err(AppError::Hold)?;
         registry.look_at_disk().await;
         if !was_clean {
@@ -182,13 +182,14 @@ impl App {
     /// which would be one more write that nobody could rely on.
     pub async fn run(self) -> End {
         if !self.was_clean {
-            let checking = Arc::clone(&self.registry).check_database(self.shutdown.clone());
+            let checking = Arc::clone(&self.registry).look_through_database(self.shutdown.clone());
             self.spawner.spawn("check the database", checking);
         }
         self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
         self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));
         self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
+        self.spawner.spawn("scrub", Arc::clone(&self.registry).keep_scrubbing(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);

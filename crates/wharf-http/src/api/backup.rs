@@ -81,7 +81,7 @@ pub(crate) async fn blob(proof: Authorized<BackupCreate>, call: Call) -> Answer 
     if blob.size_bytes == 0 {
         return Ok(Reply::of(StatusCode::OK, OCTETS, Payload::Empty));
     }
-    let content = Payload::Stream { length_bytes: blob.size_bytes, content: blob.content.stream(0..blob.size_bytes) };
+    let content = Payload::Stream { length_bytes: blob.size_bytes, content: blob.stream(0..blob.size_bytes) };
     Ok(Reply::of(StatusCode::OK, OCTETS, content))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use wharf_policy::{Authorized, CheckManage, Pattern, PatternError};
-use wharf_registry::{CheckOrder, CheckStatus, Depth, Finding};
+use wharf_registry::{CheckOrder, CheckStatus, Class, Depth, Finding, UnknownClass};
 
 use super::types::{Check, CheckFinding, CheckFindings, CheckRun, CheckTotals, NewCheck};
 use super::{Answer, Call, Problem, done, json, ok};
@@ -39,6 +39,7 @@ impl From<CheckStatus> for Check {
                 .map(|(class, count)| (class.as_str(), *count))
                 .collect::<BTreeMap<_, _>>(),
             notes: status.report.notes,
+            repaired: status.report.repaired,
         }
     }
 }
@@ -52,6 +53,8 @@ impl From<Finding> for CheckFinding {
             problem: finding.problem,
             affected: finding.affected,
             advice: finding.advice,
+            repair: finding.repair,
+            repaired: finding.repaired,
         }
     }
 }
@@ -74,7 +77,9 @@ pub(crate) async fn start(proof: Authorized<CheckManage>, mut call: Call) -> Ans
     };
     let repositories = new.repository.map(|text| text.parse::<Pattern>()).transpose();
     let repositories = repositories.map_err(|error: PatternError| Problem::field("repository", error.to_string()))?;
-    let order = CheckOrder { depth, repositories, offline: false };
+    let repair = new.repair.iter().map(|text| class(text)).collect::<Result<_, _>>()?;
+    let by = proof.attribution();
+    let order = CheckOrder { depth, repositories, offline: false, repair, dry_run: new.dry_run, by };
     let number = call.app.parts.registry.start_check(&proof, order)?;
     json(StatusCode::ACCEPTED, &CheckRun { number })
 }
@@ -92,4 +97,9 @@ pub(crate) async fn findings(proof: Authorized<CheckManage>, call: Call) -> Answ
 #[utoipa::path(delete, path = "/api/v1/check", operation_id = "stopCheck", tag = "check", responses((status = 204), (status = 404, body = super::problem::ProblemDetails)))]
 pub(crate) async fn stop(proof: Authorized<CheckManage>, call: Call) -> Answer {
     if call.app.parts.registry.stop_check(&proof) { done() } else { Err(Problem::not_found("running check")) }
+}
+
+fn class(text: &str) -> Result<Class, Problem> {
+    let class: Class = text.parse().map_err(|error: UnknownClass| Problem::field("repair", error.to_string()))?;
+    class.repairable().map_err(|error| Problem::field("repair", error.to_string()))
 }

@@ -442,6 +442,12 @@ pub(crate) struct CollectionTotals {
     pub(crate) forgotten: u64,
     /// Manifests without a tag that a rule let go.
     pub(crate) retired: u64,
+    /// Links that the collector had not known of.
+    pub(crate) reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub(crate) orphans: u64,
+    /// Their bytes.
+    pub(crate) orphan_bytes: u64,
 }
 
 /// What waits for the collector. Counts end at 100,000.
@@ -500,10 +506,39 @@ pub(crate) struct Collection {
     pub(crate) last_error: Option<String>,
     /// What was done since the start.
     pub(crate) totals: CollectionTotals,
+    /// What listing everything came to, the last time since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_sweep: Option<CollectionSweep>,
     /// What waits.
     pub(crate) backlog: CollectionBacklog,
     /// Why nothing is collected; empty when nothing is in the way.
     pub(crate) holds: Vec<CollectionHold>,
+}
+
+/// What a run shall do besides collecting what is due.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCollectionRun {
+    /// Whether it lists everything and removes files that belong to nothing.
+    #[serde(default)]
+    pub(crate) orphans: bool,
+    /// How many files may go then; without it at most 1,000, and 1 % of all.
+    pub(crate) accept_orphans: Option<u64>,
+}
+
+/// What listing everything came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionSweep {
+    /// When.
+    pub(crate) at: String,
+    /// Files with content.
+    pub(crate) files: u64,
+    /// Files that belonged to nothing.
+    pub(crate) orphans: u64,
+    /// Their bytes.
+    pub(crate) orphan_bytes: u64,
+    /// Whether these were so many that nothing was removed.
+    pub(crate) stopped: bool,
 }
 
 /// A run that was asked for.
@@ -547,6 +582,12 @@ pub(crate) struct NewCheck {
     pub(crate) mode: String,
     /// Only what belongs to repositories with such a name.
     pub(crate) repository: Option<String>,
+    /// Findings of these classes are repaired, such as `I-07`.
+    #[serde(default)]
+    pub(crate) repair: Vec<String>,
+    /// Only say what would be repaired.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
 }
 
 /// A check that has begun.
@@ -601,6 +642,8 @@ pub(crate) struct Check {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// How many notes.
     pub(crate) notes: u64,
+    /// How many findings were repaired; they count nowhere else.
+    pub(crate) repaired: u64,
 }
 
 /// Something that is not as it should be.
@@ -618,6 +661,11 @@ pub(crate) struct CheckFinding {
     pub(crate) affected: Vec<String>,
     /// What to do.
     pub(crate) advice: String,
+    /// What the repair that was asked for does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repair: Option<&'static str>,
+    /// Whether it has been done.
+    pub(crate) repaired: bool,
 }
 
 /// Some findings.

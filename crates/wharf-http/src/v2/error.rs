@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wharf_identity::AuthError;
 use wharf_oci::{Code, DigestError, ErrorEntry, QueryError, RouteError, error_body};
@@ -12,6 +12,9 @@ use wharf_registry::{BodyError, Error};
 
 use crate::body::CollectError;
 use crate::reply::Reply;
+
+/// With what a client is told that pushing what it asked for would bring it back.
+const SET_ASIDE: &str = "299 - \"the stored content was damaged and is set aside; push it again to bring it back\"";
 
 /// A refusal or a fault on its way to the client.
 #[derive(Debug)]
@@ -211,6 +214,9 @@ impl From<Error> for Failure {
         let say = |status, code| Self::new(status, code, error.to_string());
         match &error {
             Error::BlobUnknown(_) => say(StatusCode::NOT_FOUND, Code::BlobUnknown),
+            Error::BlobSetAside(_) => {
+                say(StatusCode::NOT_FOUND, Code::BlobUnknown).with(WARNING, HeaderValue::from_static(SET_ASIDE))
+            }
             Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
             // Of the administration API; see `api::problem`.
             Error::NothingToRestore(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),

@@ -9,6 +9,7 @@
 
 pub mod backing_up;
 pub mod blobs;
+pub mod checking;
 pub mod collecting;
 pub(crate) mod fixture;
 pub mod identities;
@@ -116,6 +117,19 @@ macro_rules! metadata_contract {
             there_is_one_snapshot_at_a_time,
             r063_no_key_is_in_a_snapshot,
             content_comes_back,
+        );
+        $crate::metadata_contract!(@file $fresh, checking:
+            pages_of_any_length_hold_all_rows_once,
+            r024_only_what_no_row_names_is_unnamed,
+            damaged_content_waits_for_a_push,
+            damaged_content_is_collected,
+            what_was_verified_longest_ago_is_due_first,
+            a_review_is_entered_only_where_none_is_and_none_needed,
+            only_needed_content_is_rescued,
+            a_manifest_is_described_again,
+            ft09_the_same_push_replaces_other_bytes,
+            a_sweep_is_planned,
+            a_session_is_ended,
         );
         $crate::metadata_contract!(@file $fresh, undo:
             a_tag_has_a_history,

@@ -2,10 +2,10 @@
 //! thread itself, because it takes microseconds and the way to another thread and back takes longer; a caller that
 //! finds all connections in use waits without blocking. Each read is one statement, so none holds back a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, InterruptHandle, Result};
 use tokio::sync::Semaphore;
 
 use super::SqliteConfig;
@@ -20,6 +20,15 @@ pub(super) struct Readers {
     permits: Semaphore,
     /// Not in use now. The last one back is the first to go: its pages are warm, and the others may never be opened.
     idle: Mutex<Vec<Connection>>,
+}
+
+/// Ends what a connection is doing.
+struct Interrupt(InterruptHandle);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
 }
 
 impl Readers {
@@ -43,27 +52,19 @@ impl Readers {
         Ok(answer)
     }
 
-    /// Answers `question`, which takes long, on a connection of its own and a thread that may block.
+    /// Answers `question`, which takes long, on a connection of its own and a thread that may block. It is broken off when
+    /// the caller stops waiting.
     pub(super) async fn read_long<T: Send + 'static>(
         &self,
         doing: &'static str,
         question: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> crate::Result<T> {
-        let (path, config) = (self.path.clone(), self.config.clone());
+        let connection = connection::open(&self.path, Role::Reader, &self.config)?;
+        let _interrupt = Interrupt(connection.get_interrupt_handle());
         let answer = tokio::task::spawn_blocking(move || {
-            let connection = connection::open(&path, Role::Reader, &config)?;
             retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
         });
         answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
-    }
-
-    /// The file, for a connection of its own.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn config(&self) -> &SqliteConfig {
-        &self.config
     }
 
     fn take(&self) -> crate::Result<Connection> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use wharf_meta::CheckedBlob;
+use wharf_meta::{CheckedBlob, CheckedLink, Unreviewed};
 use wharf_oci::Digest;
-use wharf_store::Facts;
+use wharf_store::{Facts, Removing};
 
 use super::{CheckOrder, Class, Depth, Finding, PAGE, Stage, Watch};
 use crate::{Error, Registry};
@@ -56,6 +56,22 @@ impl Damage {
     }
 }
 
+/// How reading content ended, if not with damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadEnd {
+    /// All of it was read, and hashes to its digest.
+    Intact,
+    /// Whoever asked for it wants no more.
+    Stopped,
+}
+
+/// Damage that was seen with the digest locked, and that lock: as long as it is held, nothing changes about it.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) damage: Damage,
+    pub(crate) locked: Removing,
+}
+
 /// A live row, and what was found in the place of its file.
 struct Suspect {
     digest: Digest,
@@ -72,7 +88,7 @@ impl Registry {
             let page = page.map_err(Error::meta("checking blobs"))?;
             let mut live = Vec::new();
             for row in &page.rows {
-                if let Some(suspect) = self.check_row(row, watch).await? {
+                if let Some(suspect) = self.check_row(row, order, watch).await? {
                     live.push(suspect);
                 }
             }
@@ -95,7 +111,7 @@ impl Registry {
             watch.advance(|progress| progress.rows += page.rows.len() as u64);
             let mut live = Vec::new();
             for link in page.rows.iter().filter(|link| order.is_about(&link.repository)) {
-                link_finding(link).into_iter().for_each(|finding| watch.found(finding));
+                self.check_link(link, order, watch).await?;
                 let (Ok(digest), Some(size_bytes)) = (link.digest.parse::<Digest>(), link.size_bytes) else { continue };
                 let is_new = seen.len() >= REMEMBERED_MAX || seen.insert(digest);
                 if order.repositories.is_some() && link.state == "live" && is_new {
@@ -114,8 +130,17 @@ impl Registry {
         Ok(())
     }
 
+    async fn check_link(&self, link: &CheckedLink, order: &CheckOrder, watch: &Watch) -> Result<(), Error> {
+        let Some(finding) = link_finding(link) else { return Ok(()) };
+        let repair = async {
+            let Some(link) = unreviewed(link) else { return Ok(false) };
+            Ok(self.review_links(&[link], &order.by).await? == 1)
+        };
+        self.found(finding, "entered for review", repair, order, watch).await
+    }
+
     /// What the row itself contradicts; if its file is to be looked at, which one.
-    async fn check_row(&self, row: &CheckedBlob, watch: &Watch) -> Result<Option<Suspect>, Error> {
+    async fn check_row(&self, row: &CheckedBlob, order: &CheckOrder, watch: &Watch) -> Result<Option<Suspect>, Error> {
         let digest: Digest = match row.digest.parse() {
             Ok(digest) => digest,
             Err(error) => {
@@ -125,20 +150,26 @@ impl Registry {
                 return Ok(None);
             }
         };
+        let affected = || async { if row.is_referenced { self.affected(&digest).await } else { Ok(Vec::new()) } };
         let finding = match row.state.as_str() {
             "live" => match row.size_bytes {
                 Some(size_bytes) => return Ok(Some(Suspect { digest, size_bytes })),
                 None => Some(Finding::error(Class::ContentThere, &row.digest, "its row has no size")),
             },
-            "quarantined" => Some(set_aside(row)),
-            "deleting" if row.is_referenced || row.is_associated => Some(
-                Finding::error(
-                    Class::LinkedLive,
-                    &row.digest,
-                    "it is about to be removed, and a manifest or repository needs it",
-                )
-                .advise("hold collection (`wharf gc hold`) and run `wharf check --repair I-06`"),
-            ),
+            "quarantined" => {
+                let finding = set_aside(row).affecting(affected().await?);
+                let repair = self.recover(&digest, row.size_bytes, &order.by);
+                self.found(finding, "brought back", repair, order, watch).await?;
+                return Ok(None);
+            }
+            "deleting" if row.is_referenced || row.is_associated => {
+                let problem = "it is about to be removed, and a manifest or repository needs it";
+                let advice = "hold collection (`wharf gc hold`) and run `wharf check --repair I-06`";
+                let finding = Finding::error(Class::LinkedLive, &row.digest, problem).advise(advice);
+                let repair = self.rescue(&digest, row.size_bytes, &order.by);
+                self.found(finding.affecting(affected().await?), "kept", repair, order, watch).await?;
+                return Ok(None);
+            }
             "missing" if row.is_associated => {
                 Some(Finding::error(Class::LinkedLive, &row.digest, "a repository has it, and nobody has pushed it"))
             }
@@ -149,8 +180,7 @@ impl Registry {
             _ => None,
         };
         if let Some(finding) = finding {
-            let affected = if row.is_referenced { self.affected(&digest).await? } else { Vec::new() };
-            watch.found(finding.affecting(affected));
+            watch.found(finding.affecting(affected().await?));
         }
         Ok(None)
     }
@@ -172,13 +202,13 @@ impl Registry {
                     }
                     readable.push(suspect);
                 }
-                _ => self.settle(&suspect, Depth::Fast, watch).await?,
+                _ => self.settle(&suspect, Depth::Fast, order, watch).await?,
             }
         }
         if order.depth == Depth::Fast {
             return Ok(());
         }
-        let reading = readable.into_iter().map(|suspect| self.check_bytes(suspect, watch));
+        let reading = readable.into_iter().map(|suspect| self.check_bytes(suspect, order, watch));
         let mut reading = stream::iter(reading).buffer_unordered(READERS);
         while let Some(read) = reading.next().await {
             read?;
@@ -186,31 +216,36 @@ impl Registry {
         Ok(())
     }
 
-    async fn check_bytes(&self, suspect: Suspect, watch: &Watch) -> Result<(), Error> {
+    async fn check_bytes(&self, suspect: Suspect, order: &CheckOrder, watch: &Watch) -> Result<(), Error> {
         if watch.is_stopped() {
             return Ok(());
         }
         let count = |bytes| {
             watch.advance(|progress| progress.bytes += bytes);
-            std::future::ready(())
+            std::future::ready(!watch.is_stopped())
         };
         match self.read_content(&suspect.digest, suspect.size_bytes, count).await {
-            Ok(()) => Ok(()),
-            Err(_) => self.settle(&suspect, Depth::Deep, watch).await,
+            Ok(_) => Ok(()),
+            Err(_) => self.settle(&suspect, Depth::Deep, order, watch).await,
         }
     }
 
     /// Decides whether a blob is damaged, and reports it if it is.
-    async fn settle(&self, suspect: &Suspect, depth: Depth, watch: &Watch) -> Result<(), Error> {
-        let Some(damage) = self.confirm_damage(&suspect.digest, depth).await? else { return Ok(()) };
+    async fn settle(&self, suspect: &Suspect, depth: Depth, order: &CheckOrder, watch: &Watch) -> Result<(), Error> {
+        let Some(confirmed) = self.confirm_damage(&suspect.digest, depth).await? else { return Ok(()) };
         let affected = self.affected(&suspect.digest).await?;
-        let advice = match damage {
-            Damage::Unreadable(_) => "look at the disk and its log; check again when it can be read",
-            _ => "run `wharf check --repair I-01 --repair I-02`, then push again what is affected",
+        let damage = &confirmed.damage;
+        let finding = Finding::error(damage.class(), suspect.digest.to_string(), damage.problem()).affecting(affected);
+        if let Damage::Unreadable(_) = damage {
+            watch.found(finding.advise("look at the disk and its log; check again when it can be read"));
+            return Ok(());
+        }
+        let advice = "run `wharf check --repair I-01 --repair I-02`, then push again what is affected";
+        let repair = async {
+            self.set_aside(&suspect.digest, confirmed, &order.by).await?;
+            Ok(true)
         };
-        let finding = Finding::error(damage.class(), suspect.digest.to_string(), damage.problem());
-        watch.found(finding.affecting(affected).advise(advice));
-        Ok(())
+        self.found(finding.advise(advice), "set aside", repair, order, watch).await
     }
 
     /// Looks again at content that did not look as it should, so that nothing that is being placed, replaced or removed
@@ -218,7 +253,7 @@ impl Registry {
     ///
     /// Long reads happen without the lock: what is read is the file that `facts` describes, and the lock is taken only to
     /// see that the row still names that very file.
-    pub(crate) async fn confirm_damage(&self, digest: &Digest, depth: Depth) -> Result<Option<Damage>, Error> {
+    pub(crate) async fn confirm_damage(&self, digest: &Digest, depth: Depth) -> Result<Option<Confirmed>, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -228,7 +263,7 @@ impl Registry {
                 Err(damage) => (Some(damage), None),
                 Ok(facts) if depth == Depth::Fast => (None, Some(facts)),
                 Ok(facts) => {
-                    let read = self.read_content(digest, size_bytes, |_| std::future::ready(())).await;
+                    let read = self.read_content(digest, size_bytes, |_| std::future::ready(true)).await;
                     (read.err(), Some(facts))
                 }
             };
@@ -238,11 +273,10 @@ impl Registry {
             }
             let locked = self.parts.store.begin_removal(digest).await;
             let now = self.look(digest).await?;
-            drop(locked);
             let Some((_, found)) = now else { return Ok(None) };
             match (found, facts) {
-                (Ok(now), Some(before)) if now == before => return Ok(Some(damage)),
-                (Err(damage), _) => return Ok(Some(damage)),
+                (Ok(now), Some(before)) if now == before => return Ok(Some(Confirmed { damage, locked })),
+                (Err(damage), _) => return Ok(Some(Confirmed { damage, locked })),
                 // Another file has taken its place.
                 (Ok(_), _) => tries = 0,
             }
@@ -266,13 +300,13 @@ impl Registry {
         Ok(Some((size_bytes, found)))
     }
 
-    /// Reads and hashes content; `pace` is told of each piece, and may take its time.
-    pub(crate) async fn read_content<P: Future<Output = ()>>(
+    /// Reads and hashes content; `pace` is told of each piece, may take its time, and says whether to go on.
+    pub(crate) async fn read_content<P: Future<Output = bool>>(
         &self,
         digest: &Digest,
         size_bytes: u64,
         pace: impl Fn(u64) -> P,
-    ) -> Result<(), Damage> {
+    ) -> Result<ReadEnd, Damage> {
         let unreadable = |error: &dyn std::error::Error| Damage::Unreadable(crate::error::with_causes(error));
         let reader = match self.parts.store.open(digest, size_bytes).await {
             Ok(Some(reader)) => reader,
@@ -284,11 +318,15 @@ impl Registry {
         loop {
             match rehash.step().await {
                 Ok(0) => break,
-                Ok(bytes) => pace(bytes).await,
+                Ok(bytes) => {
+                    if !pace(bytes).await {
+                        return Ok(ReadEnd::Stopped);
+                    }
+                }
                 Err(error) => return Err(unreadable(&error)),
             }
         }
-        if rehash.is(digest) { Ok(()) } else { Err(Damage::Bytes) }
+        if rehash.is(digest) { Ok(ReadEnd::Intact) } else { Err(Damage::Bytes) }
     }
 }
 
@@ -307,7 +345,14 @@ pub(super) fn exposed(subject: String) -> Finding {
     Finding::warning(Class::Foreign, subject, problem).advise(advice)
 }
 
-fn link_finding(link: &wharf_meta::CheckedLink) -> Option<Finding> {
+/// An association that no manifest names and that the collector does not know of.
+pub(crate) fn unreviewed(link: &CheckedLink) -> Option<Unreviewed> {
+    let is_one = !link.is_referenced && !link.has_review;
+    let (Ok(repository), Ok(digest)) = (link.repository.parse(), link.digest.parse()) else { return None };
+    is_one.then_some(Unreviewed { repository, digest })
+}
+
+fn link_finding(link: &CheckedLink) -> Option<Finding> {
     if matches!(link.state.as_str(), "deleting" | "missing") {
         // Reported with the content itself, unless only some repositories are looked at.
         return None;

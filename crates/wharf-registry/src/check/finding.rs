@@ -129,6 +129,10 @@ pub struct Finding {
     pub affected: Vec<String>,
     /// What to do.
     pub advice: String,
+    /// What the repair that was asked for does, in the past tense.
+    pub repair: Option<&'static str>,
+    /// Whether it has been done.
+    pub repaired: bool,
 }
 
 impl Finding {
@@ -139,7 +143,16 @@ impl Finding {
         problem: impl Into<String>,
     ) -> Self {
         let (subject, problem) = (subject.into(), problem.into());
-        Self { class, severity, subject, problem, affected: Vec::new(), advice: String::new() }
+        Self {
+            class,
+            severity,
+            subject,
+            problem,
+            affected: Vec::new(),
+            advice: String::new(),
+            repair: None,
+            repaired: false,
+        }
     }
 
     pub(super) fn error(class: Class, subject: impl Into<String>, problem: impl Into<String>) -> Self {

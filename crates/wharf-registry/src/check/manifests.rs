@@ -20,7 +20,9 @@ impl Registry {
             watch.advance(|progress| progress.manifests += page.rows.len() as u64);
             for manifest in page.rows.iter().filter(|manifest| order.is_about(&manifest.repository)) {
                 for finding in findings(manifest) {
-                    watch.found(finding.affecting(affected(manifest)));
+                    let repair = self.describe_again(manifest, &order.by);
+                    let finding = finding.affecting(affected(manifest));
+                    self.found(finding, "recorded again", repair, order, watch).await?;
                 }
             }
             after = page.next;

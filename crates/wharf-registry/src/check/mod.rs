@@ -21,23 +21,33 @@
 //!   that names no content is reported.
 //! - I-09, a child that an index lists and that is not there, is something that may be asked for (F-02), so it is a note.
 
+mod aside;
+mod config;
 mod content;
 mod facts;
 mod finding;
 mod job;
 mod manifests;
 mod places;
+mod repair;
+mod scrub;
 mod watch;
 
 use std::sync::Arc;
 
-use wharf_policy::Pattern;
+use wharf_policy::{Attribution, Pattern};
 
 use crate::{Error, Registry};
 
-pub use finding::{Class, Finding, Severity};
+pub(crate) use aside::{Verdict, itself};
+pub use config::{CheckConfig, VerifyReads};
+pub(crate) use content::unreviewed;
+pub use finding::{Class, Finding, Severity, UnknownClass};
 pub use job::CheckStatus;
 pub(crate) use job::Checks;
+pub use repair::{NotRepairable, REPAIRABLE};
+pub(crate) use scrub::Scrub;
+pub use scrub::ScrubTotals;
 pub use watch::{CheckProgress, CheckReport, Stage, Watch};
 
 /// How many rows one read transaction takes.
@@ -57,7 +67,7 @@ pub enum Depth {
 }
 
 /// What shall be checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CheckOrder {
     /// How thoroughly.
     pub depth: Depth,
@@ -66,9 +76,21 @@ pub struct CheckOrder {
     pub repositories: Option<Pattern>,
     /// Nothing else uses the data directory: what only a running registry keeps in order is not missed.
     pub offline: bool,
+    /// Findings of these classes are repaired, as far as they are [`REPAIRABLE`].
+    pub repair: Vec<Class>,
+    /// Only say what would be repaired.
+    pub dry_run: bool,
+    /// Whom records name for repairs.
+    pub by: Attribution,
 }
 
 impl CheckOrder {
+    /// A check of everything, by the registry itself.
+    pub fn of(depth: Depth) -> Self {
+        let by = itself("check");
+        Self { depth, repositories: None, offline: false, repair: Vec::new(), dry_run: false, by }
+    }
+
     fn is_about(&self, repository: &str) -> bool {
         self.repositories.as_ref().is_none_or(|pattern| pattern.matches(repository))
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use wharf_base::UploadId;
 use wharf_meta::CheckedUpload;
 use wharf_oci::{Algorithm, Digest};
-use wharf_store::{Entry, Facts, HashState};
+use wharf_store::{Entry, Facts, HashState, Removing};
 
 use super::content::exposed;
 use super::{CheckOrder, Class, Depth, Finding, PAGE, Stage, Watch};
+use crate::sessions::Claim;
 use crate::{Error, Registry};
 
 /// How many files are listed at a time.
@@ -54,7 +55,7 @@ impl Registry {
 
     async fn check_orphans(&self, content: &[Digest], watch: &Watch) -> Result<(), Error> {
         for digest in self.parts.meta.unnamed(content).await.map_err(Error::meta("looking for rows of content"))? {
-            let Some(facts) = self.confirm_orphan(&digest).await? else { continue };
+            let Some((facts, _)) = self.confirm_orphan(&digest).await? else { continue };
             let problem = format!("no row names this content of {} bytes", facts.size_bytes);
             watch.found(Finding::warning(Class::Orphans, digest.to_string(), problem).advise(SWEEP));
         }
@@ -63,36 +64,35 @@ impl Registry {
 
     async fn check_staged(&self, staged: &[UploadId], watch: &Watch) -> Result<(), Error> {
         for upload in self.parts.meta.sessionless(staged).await.map_err(Error::meta("looking for upload sessions"))? {
-            let Some(facts) = self.confirm_staged_orphan(upload).await? else { continue };
+            let Some((facts, _)) = self.confirm_staged_orphan(upload).await? else { continue };
             let problem = format!("no upload session has these {} staged bytes", facts.size_bytes);
             watch.found(Finding::warning(Class::Orphans, format!("uploads/{upload}"), problem).advise(SWEEP));
         }
         Ok(())
     }
 
-    /// Content that no row names, looked at with its digest locked; `None` also if it is too young to tell, or is
-    /// noted to be removed.
-    pub(crate) async fn confirm_orphan(&self, digest: &Digest) -> Result<Option<Facts>, Error> {
+    /// Content that no row names, and the lock it was looked at with; `None` also if it is too young to tell, or
+    /// is noted to be removed.
+    pub(crate) async fn confirm_orphan(&self, digest: &Digest) -> Result<Option<(Facts, Removing)>, Error> {
         let locked = self.parts.store.begin_removal(digest).await;
         let unnamed = self.parts.meta.unnamed(&[*digest]).await;
         if unnamed.map_err(Error::meta("looking for a row of content"))?.is_empty() {
             return Ok(None);
         }
         let facts = self.parts.store.survey(&[*digest]).await.map_err(Error::store("inspecting content"))?.pop();
-        drop(locked);
-        Ok(facts.and_then(Result::ok).flatten().filter(|facts| self.is_old(facts)))
+        Ok(facts.and_then(Result::ok).flatten().filter(|facts| self.is_old(facts)).map(|facts| (facts, locked)))
     }
 
-    /// Staged bytes that no session has, looked at with nobody writing them.
-    pub(crate) async fn confirm_staged_orphan(&self, upload: UploadId) -> Result<Option<Facts>, Error> {
-        let Some(_claim) = self.sessions.claim(upload) else { return Ok(None) };
+    /// Staged bytes that no session has, and the claim that keeps everybody else from writing them.
+    pub(crate) async fn confirm_staged_orphan(&self, upload: UploadId) -> Result<Option<(Facts, Claim)>, Error> {
+        let Some(claim) = self.sessions.claim(upload) else { return Ok(None) };
         let sessionless = self.parts.meta.sessionless(&[upload]).await;
         if sessionless.map_err(Error::meta("looking for an upload session"))?.is_empty() {
             return Ok(None);
         }
         let facts = self.parts.store.survey_staged(&[upload]).await;
         let facts = facts.map_err(Error::store("inspecting staged content"))?.pop();
-        Ok(facts.and_then(Result::ok).flatten().filter(|facts| self.is_old(facts)))
+        Ok(facts.and_then(Result::ok).flatten().filter(|facts| self.is_old(facts)).map(|facts| (facts, claim)))
     }
 
     /// Whether a file was written before any upload that may still be going on began.
@@ -139,7 +139,12 @@ impl Registry {
             // After a power cut this is nothing strange: what is staged is not synced before the upload is complete.
             let problem = "the bytes that it is recorded with are not there any more";
             let advice = "its client is told to begin anew; the session ends by itself";
-            watch.found(Finding::note(Class::Uploads, subject(), problem).advise(advice));
+            let finding = Finding::note(Class::Uploads, subject(), problem).advise(advice);
+            let repair = async {
+                let expired = self.parts.meta.expire_upload(id, &order.by, self.now()).await;
+                expired.map_err(Error::meta("ending an upload session"))
+            };
+            self.found(finding, "ended", repair, order, watch).await?;
         }
         Ok(())
     }

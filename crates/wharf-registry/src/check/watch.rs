@@ -71,10 +71,12 @@ pub struct CheckProgress {
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// Findings that are worth repairing, by class; none of them is a note.
+    /// Findings that are worth repairing and have not been, by class; none of them is a note.
     pub counts: BTreeMap<Class, u64>,
     /// How many notes there are.
     pub notes: u64,
+    /// How many findings have been repaired; they are in none of the other numbers.
+    pub repaired: u64,
     /// The first of them, in the order in which they were found.
     pub findings: Vec<Finding>,
 }
@@ -118,7 +120,12 @@ impl Watch {
     /// What it has found so far, but for the findings themselves.
     pub fn counts(&self) -> CheckReport {
         let report = lock(&self.report);
-        CheckReport { counts: report.counts.clone(), notes: report.notes, findings: Vec::new() }
+        CheckReport {
+            findings: Vec::new(),
+            counts: report.counts.clone(),
+            notes: report.notes,
+            repaired: report.repaired,
+        }
     }
 
     /// Lets it end soon.
@@ -141,6 +148,7 @@ impl Watch {
     pub(super) fn found(&self, finding: Finding) {
         let mut report = lock(&self.report);
         match finding.severity {
+            _ if finding.repaired => report.repaired += 1,
             Severity::Note => report.notes += 1,
             Severity::Warning | Severity::Error => *report.counts.entry(finding.class).or_default() += 1,
         }

@@ -26,6 +26,9 @@ pub struct GcConfig {
     /// How old content without a row, or staged bytes without an upload session, must be before it counts as left behind;
     /// a day more than the longest upload session (`registry.upload_life`) at least.
     pub orphan_age: HumanDuration,
+    /// How often everything is listed, to find files that belong to nothing. 0 turns that off; `wharf gc run --orphans`
+    /// works either way.
+    pub sweep_period: HumanDuration,
     /// How long nothing is collected after a stop that was not in order.
     pub hold_after_crash: HumanDuration,
     /// Where manifests that no tag names go by themselves. None by default: people deploy by digest. The first entry whose
@@ -54,6 +57,7 @@ impl Default for GcConfig {
             interval: HumanDuration::secs(60),
             share_percent: 20,
             orphan_age: HumanDuration::days(8),
+            sweep_period: HumanDuration::days(7),
             hold_after_crash: HumanDuration::hours(1),
             untagged: Vec::new(),
         }
@@ -72,6 +76,7 @@ impl GcConfig {
             ("grace", self.grace, second),
             ("trash", self.trash, HumanDuration::secs(0)),
             ("interval", self.interval, second),
+            ("sweep_period", self.sweep_period, HumanDuration::secs(0)),
             ("orphan_age", self.orphan_age, HumanDuration::secs(0)),
             ("hold_after_crash", self.hold_after_crash, HumanDuration::secs(0)),
         ] {

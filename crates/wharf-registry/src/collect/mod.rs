@@ -4,6 +4,7 @@
 mod config;
 mod manage;
 mod steps;
+mod sweep;
 mod untagged;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +13,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use wharf_base::{Shutdown, Timestamp};
 
-use crate::Registry;
+use crate::{Error, Registry};
 
 pub use config::{GcConfig, Untagged};
-pub use manage::{CollectionStatus, Preview, PreviewLine};
+pub use manage::{CollectionStatus, Preview, PreviewLine, SweepWish};
 pub use steps::Totals;
+pub use sweep::Sweep;
 
 /// What the collector is doing, for whoever asks.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ struct Progress {
     last_run_at: Option<Timestamp>,
     totals: Totals,
     last_error: Option<String>,
+    /// A sweep that was asked for, with how many files may go.
+    sweep_wanted: Option<Option<u64>>,
+    last_sweep: Option<Sweep>,
 }
 
 impl Collector {
@@ -54,6 +59,12 @@ impl Collector {
     /// Something became worth doing: a run begins now instead of at its time.
     pub(crate) fn nudge(&self) {
         self.wish.notify_one();
+    }
+
+    /// Asks for a sweep with the next run; see [`ask`](Self::ask).
+    fn ask_for_sweep(&self, accepted: Option<u64>) -> u64 {
+        self.update(|progress| progress.sweep_wanted = Some(accepted));
+        self.ask()
     }
 
     /// Asks for a run. The number that [`CollectionStatus::completed_runs`] reaches when a run that began after this
@@ -99,8 +110,7 @@ impl Registry {
         self.collector.untagged.begin_walk(is_wanted);
         let mut run = Totals::default();
         let error = loop {
-            // A hold that is set now counts now (GR-36).
-            if shutdown.has_started() || self.guard.writable().is_err() || self.is_held().await {
+            if !self.may_collect(shutdown).await {
                 break None;
             }
             match self.clock_has_jumped().await {
@@ -119,6 +129,10 @@ impl Registry {
             }
             rest(begun.elapsed(), self.gc.share_percent, shutdown).await;
         };
+        let error = match error {
+            None if self.may_collect(shutdown).await => self.sweep_if_due(&mut run).await.err(),
+            error => error,
+        };
         if let Some(error) = &error {
             tracing::warn!(error = error as &dyn std::error::Error, "collection is put off");
         }
@@ -128,11 +142,14 @@ impl Registry {
                 gc.condemned = run.condemned,
                 gc.removed = run.removed,
                 gc.removed_bytes = run.removed_bytes,
-                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes)",
+                gc.orphans = run.orphans,
+                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes), {} orphans removed ({} bytes)",
                 run.released,
                 run.condemned,
                 run.removed,
-                run.removed_bytes
+                run.removed_bytes,
+                run.orphans,
+                run.orphan_bytes
             );
         }
         let now = self.now();
@@ -147,6 +164,28 @@ impl Registry {
     /// Whether the disk is nearly full and collection may hurry because of that.
     pub(crate) fn has_pressure(&self) -> bool {
         self.gc.pressure && self.guard.space.is_low()
+    }
+
+    /// The sweep that was asked for, or the weekly one.
+    async fn sweep_if_due(&self, run: &mut Totals) -> Result<(), Error> {
+        let wanted = self.collector.update(|progress| progress.sweep_wanted.take());
+        let accepted = match wanted {
+            Some(accepted) => accepted,
+            None if self.is_sweep_due().await? => None,
+            None => return Ok(()),
+        };
+        let mut done = Totals::default();
+        let swept = self.sweep(accepted, &mut done).await;
+        run.add(&done);
+        self.collector.update(|progress| progress.totals.add(&done));
+        let sweep = swept?;
+        self.collector.update(|progress| progress.last_sweep = Some(sweep));
+        Ok(())
+    }
+
+    /// A hold that is set now counts now (GR-36).
+    async fn may_collect(&self, shutdown: &Shutdown) -> bool {
+        !shutdown.has_started() && self.guard.writable().is_ok() && !self.is_held().await
     }
 
     /// Whether a hold stands. When that cannot be found out, it does.

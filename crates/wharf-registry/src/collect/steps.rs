@@ -34,6 +34,12 @@ pub struct Totals {
     pub retired: u64,
     /// Deletions that cannot be undone any more.
     pub forgotten: u64,
+    /// Associations that nobody would have looked at, and that wait for it now.
+    pub reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub orphans: u64,
+    /// How many bytes that were.
+    pub orphan_bytes: u64,
 }
 
 impl Totals {
@@ -46,6 +52,9 @@ impl Totals {
         self.removed_bytes += other.removed_bytes;
         self.retired += other.retired;
         self.forgotten += other.forgotten;
+        self.reconciled += other.reconciled;
+        self.orphans += other.orphans;
+        self.orphan_bytes += other.orphan_bytes;
     }
 
     pub(crate) fn is_empty(&self) -> bool {

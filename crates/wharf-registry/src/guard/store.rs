@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{StoreId, UploadId};
+use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 use wharf_store::{
     BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, Placed, Removing, Space, Survey,
@@ -79,6 +79,14 @@ impl BlobStore for Watched {
         self.guard.see(self.inner.remove(removing).await)
     }
 
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
+        self.guard.see(self.inner.set_aside(removing, at).await)
+    }
+
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+        self.guard.see(self.inner.bring_back(removing, size_bytes).await)
+    }
+
     /// The guard's own question, so it is not told.
     async fn probe(&self) -> Result<(), Error> {
         self.inner.probe().await
@@ -88,8 +96,8 @@ impl BlobStore for Watched {
         self.guard.see(self.inner.space().await)
     }
 
-    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error> {
-        self.guard.see(self.inner.set_aside(len_bytes).await)
+    async fn keep_reserve(&self, len_bytes: u64) -> Result<bool, Error> {
+        self.guard.see(self.inner.keep_reserve(len_bytes).await)
     }
 
     async fn give_back(&self) -> Result<bool, Error> {

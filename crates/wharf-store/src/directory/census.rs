@@ -65,7 +65,7 @@ impl Root {
     }
 
     /// The smallest `limit` names behind `after` in byte order.
-    fn names(&self, opened: &OwnedFd, after: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+    pub(super) fn names(&self, opened: &OwnedFd, after: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Error> {
         let mut smallest: BinaryHeap<Vec<u8>> = BinaryHeap::new();
         let listed = self.files.list(opened.as_fd(), &mut |name| {
             let is_wanted =

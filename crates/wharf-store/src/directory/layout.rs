@@ -128,6 +128,14 @@ pub(super) fn quarantined(digest: &Digest, at: Timestamp) -> Name {
     Name::new(format!("{}.{}", digest.hex(), at.as_micros()))
 }
 
+/// An entry of `quarantine`, if it is the digest's.
+pub(super) fn quarantined_of(digest: &Digest, name: &[u8]) -> Option<Name> {
+    let text = std::str::from_utf8(name).ok()?;
+    let (hex, time) = text.split_once('.')?;
+    let at = time.parse().ok().map(Timestamp::from_micros)?;
+    (hex == digest.hex()).then(|| quarantined(digest, at)).filter(|name| name.as_str() == text)
+}
+
 /// Whether this is a name that [`quarantined`] makes.
 pub(super) fn is_quarantined(name: &str) -> bool {
     let is_hex = |text: &str| [64, 128].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,5 +1,6 @@
 //! A blob store in a directory of a local file system.
 
+mod aside;
 mod census;
 mod files;
 mod io;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustix::io::Errno;
-use wharf_base::{Clock, Rng, StoreId, UploadId, failpoint};
+use wharf_base::{Clock, Rng, StoreId, Timestamp, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
@@ -140,6 +141,16 @@ impl BlobStore for DirectoryStore {
         self.on_root("removing content", move |root| remove(root, removing.digest())).await
     }
 
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
+        let removing = removing.clone();
+        self.on_root("setting damaged content aside", move |root| root.set_aside(&removing, at)).await
+    }
+
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+        let removing = removing.clone();
+        self.on_root("bringing content back", move |root| root.bring_back(&removing, size_bytes)).await
+    }
+
     async fn probe(&self) -> Result<(), Error> {
         self.on_root("probing the data directory", |root| probe::probe(root)).await
     }
@@ -148,8 +159,8 @@ impl BlobStore for DirectoryStore {
         self.on_root("looking at the data directory", |root| space::look(root).map(Some)).await
     }
 
-    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error> {
-        self.on_root("setting space aside", move |root| space::set_aside(root, len_bytes)).await
+    async fn keep_reserve(&self, len_bytes: u64) -> Result<bool, Error> {
+        self.on_root("setting space aside", move |root| space::keep_reserve(root, len_bytes)).await
     }
 
     async fn give_back(&self) -> Result<bool, Error> {

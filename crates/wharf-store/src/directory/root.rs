@@ -139,7 +139,7 @@ impl Root {
     }
 
     /// Makes `name` in `parent` if it does not exist, syncs `parent`, and opens it.
-    fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
+    pub(super) fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
         let made = match self.files.make_directory(parent, name) {
             Ok(()) => {
                 failpoint::reach("store.prefix-made");

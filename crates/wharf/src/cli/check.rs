@@ -16,8 +16,14 @@ pub struct CheckArgs {
     /// Only what belongs to repositories with such a name, for example 'team/**'
     #[arg(long, value_name = "PATTERN")]
     pub repo: Option<String>,
+    /// Repair findings of this class, as far as that can be done; repeat it for several
+    #[arg(long, value_name = "CLASS")]
+    pub repair: Vec<String>,
+    /// Only say what would be repaired
+    #[arg(long, requires = "repair")]
+    pub dry_run: bool,
     /// Stop the check that runs on the server
-    #[arg(long, conflicts_with_all = ["fast", "deep", "repo", "data", "config", "set"])]
+    #[arg(long, conflicts_with_all = ["fast", "deep", "repo", "repair", "data", "config", "set"])]
     pub stop: bool,
     /// Check the data directory of a registry that does not run
     #[arg(long, value_name = "DIR", help_heading = "Without a server")]

@@ -117,6 +117,7 @@ Examples:
   wharf check                             everything but the bytes of blobs
   wharf check --deep                      every byte
   wharf check --repo 'team/**' --json
+  wharf check --repair I-07 --dry-run
   wharf check --deep --data /srv/wharf    without a running registry")]
     Check(CheckArgs),
     /// Check, show or describe the configuration

@@ -365,11 +365,18 @@ pub enum GcCommand {
     #[command(after_help = "\
 Examples:
   wharf gc run --dry-run                  what would go
-  wharf gc run")]
+  wharf gc run
+  wharf gc run --orphans                  what crashes have left behind, too")]
     Run {
         /// Only say what would go
         #[arg(long)]
         dry_run: bool,
+        /// Also list everything, and remove files that belong to nothing
+        #[arg(long, conflicts_with = "dry_run")]
+        orphans: bool,
+        /// How many such files may go; without it at most 1,000, and 1 % of all
+        #[arg(long, value_name = "N", requires = "orphans")]
+        accept_orphans: Option<u64>,
         /// Which server.
         #[command(flatten)]
         remote: RemoteArgs,

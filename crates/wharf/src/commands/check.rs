@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use wharf_base::{Spawner, SystemClock, SystemRng};
 use wharf_policy::{Engine, Pattern};
-use wharf_registry::{CheckOrder, Depth, Finding, Parts, Registry, Watch};
+use wharf_registry::{CheckOrder, Class, Depth, Finding, Parts, Registry, UnknownClass, Watch};
 
 use super::remote::{pages, print_json};
 use super::{load, print};
@@ -28,10 +28,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
         Api::connect(&args.remote)?.delete("/check")?;
         return print("the check ends\n");
     }
-    let outcome = match args.offline() {
+    let mut outcome = match args.offline() {
         Some(settings) => offline(args, &settings)?,
         None => online(args)?,
     };
+    outcome["dry_run"] = json!(args.dry_run);
     show(&outcome, args.remote.json)
 }
 
@@ -43,6 +44,8 @@ fn online(args: &CheckArgs) -> Result<Value, CommandError> {
     if let Some(pattern) = &args.repo {
         wish["repository"] = json!(pattern);
     }
+    wish["repair"] = json!(args.repair);
+    wish["dry_run"] = json!(args.dry_run);
     let number = api.write(Method::POST, "/check", &wish)?.json()?["number"].clone();
     let mut line = Line::default();
     let mut status = loop {
@@ -61,12 +64,20 @@ fn online(args: &CheckArgs) -> Result<Value, CommandError> {
     Ok(status)
 }
 
+fn class(text: &str) -> Result<Class, CommandError> {
+    let usage = |error: &dyn std::error::Error| CommandError::new(Exit::Usage, error.to_string());
+    let class: Class = text.parse().map_err(|error: UnknownClass| usage(&error))?;
+    class.repairable().map_err(|error| usage(&error))
+}
+
 /// Checks a data directory that nobody else uses.
 fn offline(args: &CheckArgs, settings: &SettingArgs) -> Result<Value, CommandError> {
     let pattern = args.repo.as_deref().map(str::parse::<Pattern>).transpose();
     let repositories = pattern.map_err(|error| CommandError::new(Exit::Usage, error.to_string()))?;
     let depth = if args.deep { Depth::Deep } else { Depth::Fast };
-    let order = CheckOrder { depth, repositories, offline: true };
+    let repair = args.repair.iter().map(|text| class(text)).collect::<Result<_, _>>()?;
+    let dry_run = args.dry_run;
+    let order = CheckOrder { repositories, offline: true, repair, dry_run, ..CheckOrder::of(depth) };
     let config = load(settings)?.config;
     refuse_other_places(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -99,7 +110,7 @@ async fn check_directory(config: &Config, order: &CheckOrder) -> Result<Value, C
         rng: Arc::new(SystemRng),
         spawner: Spawner::new(),
     };
-    let registry = Registry::new(parts, config.registry.clone(), config.gc.clone(), config.storage.room());
+    let registry = Registry::new(parts, config.use_cases());
     let (watch, begun) = (Watch::default(), Instant::now());
     let checking = registry.check(order, &watch);
     let done = watching(checking, || describe(order, &watch)).await;
@@ -155,6 +166,7 @@ fn describe(order: &CheckOrder, watch: &Watch) -> Value {
         "clean": report.is_clean(),
         "counts": counts,
         "notes": report.notes,
+        "repaired": report.repaired,
     })
 }
 
@@ -166,6 +178,8 @@ fn finding(finding: &Finding) -> Value {
         "problem": finding.problem,
         "affected": finding.affected,
         "advice": finding.advice,
+        "repair": finding.repair,
+        "repaired": finding.repaired,
     })
 }
 
@@ -205,11 +219,17 @@ fn report(outcome: &Value) -> String {
         if finding["affected"].as_array().is_some_and(|affected| !affected.is_empty()) {
             lines.push(format!("    affected: {}", text(&finding["affected"])));
         }
-        if finding["advice"] != "" {
-            lines.push(format!("    {}", text(&finding["advice"])));
+        let repair = text(&finding["repair"]);
+        match (finding["repaired"] == true, repair.is_empty()) {
+            (true, _) => lines.push(format!("    repaired: {repair}")),
+            (false, false) if outcome["dry_run"] == true => lines.push(format!("    would be repaired: {repair}")),
+            _ => lines.push(format!("    {}", text(&finding["advice"]))),
         }
     }
     lines.push(looked_at(outcome));
+    if outcome["repaired"].as_u64().is_some_and(|repaired| repaired > 0) {
+        lines.push(format!("{} findings repaired", text(&outcome["repaired"])));
+    }
     if outcome["clean"] == true && outcome["error"].is_null() {
         lines.push("clean: everything is as it should be".to_owned());
     }

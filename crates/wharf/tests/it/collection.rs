@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 /// A server that collects as fast as it can.
-fn eager() -> Wharf {
+pub fn eager() -> Wharf {
     eager_with("1s").start()
 }
 

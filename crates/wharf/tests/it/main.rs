@@ -13,6 +13,7 @@ mod harness;
 
 mod admin_cli;
 mod bad_days;
+mod check;
 mod cli;
 mod clients;
 mod collection;

@@ -5,12 +5,12 @@ use rusqlite::Connection;
 
 use super::super::schema;
 use crate::{
-    accounts, audit, blobs, changes, check, collection, deletion, keys, life, manifests, push, referrers, repositories,
-    retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
+    accounts, audit, blobs, changes, check, collection, deletion, keys, life, manifests, mend, push, referrers,
+    repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 21] = [
+    let files: [(&str, &[(&str, &str)]); 22] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -21,6 +21,7 @@ fn all() -> Vec<(&'static str, &'static str, &'static str)> {
         ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
         ("manifests", manifests::STATEMENTS),
+        ("mend", mend::STATEMENTS),
         ("push", push::STATEMENTS),
         ("referrers", referrers::STATEMENTS),
         ("repositories", repositories::STATEMENTS),
