@@ -6,9 +6,9 @@ use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::{
-    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Collecting, DeletedManifest, Identities, ManifestHead,
-    ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules, StoredManifest,
-    Undoing, Upload, UploadLimits,
+    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Collecting, DeletedManifest, Identities,
+    ManifestHead, ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules,
+    StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Everything that must last besides blob content.
@@ -24,7 +24,9 @@ use crate::{
 /// [`Error::Corrupt`](crate::Error::Corrupt) when what it holds contradicts itself,
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
-pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + BackingUp + Send + Sync + Debug + 'static {
+pub trait Metadata:
+    Identities + Rules + AuditLog + Collecting + Undoing + BackingUp + Send + Sync + Debug + 'static
+{
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;
 

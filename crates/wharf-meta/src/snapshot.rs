@@ -5,10 +5,10 @@ use wharf_base::StoreId;
 use wharf_oci::Digest;
 
 use crate::audit;
-use crate::{AuditRecord, Hold};
 use crate::changes::{self, Kind};
 use crate::collection;
 use crate::sql::{Count, parsed, statements};
+use crate::{AuditRecord, Hold};
 
 /// Content that a snapshot names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,7 @@ pub(crate) fn page(tx: &Connection, after: Option<&Digest>, limit: u32) -> Resul
 
 /// The size of content that is named.
 pub(crate) fn size(tx: &Connection, digest: &Digest) -> Result<Option<u64>> {
-    let found: Option<Count> =
-        tx.prepare_cached(SIZE)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
+    let found: Option<Count> = tx.prepare_cached(SIZE)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
     Ok(found.map(|size| size.0))
 }
 

@@ -3,7 +3,8 @@
 use futures_util::future::BoxFuture;
 use http::Method;
 use wharf_policy::{
-    AccountManage, AccountSelf, Action, AuditRead, BackupCreate, GcManage, Permission, PolicyManage, Pull, Push, VersionCheck,
+    AccountManage, AccountSelf, Action, AuditRead, BackupCreate, GcManage, Permission, PolicyManage, Pull, Push,
+    VersionCheck,
 };
 
 use super::{Answer, Call, accounts, audit, backup, document, gc, keys, me, policy, tokens, undo};

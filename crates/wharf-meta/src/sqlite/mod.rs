@@ -31,8 +31,8 @@ use self::checkpoint::Checkpointer;
 use self::connection::Role;
 use self::file::Found;
 use self::readers::Readers;
-use self::writer::Writer;
 use self::snapshot::Snapshots;
+use self::writer::Writer;
 use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;

@@ -45,7 +45,8 @@ pub(super) struct Snapshots {
 impl Snapshots {
     /// Removes what a process that was killed has left.
     pub(super) fn of(database: &Path, config: &SqliteConfig) -> Result<Self> {
-        remove(&file::beside(database, SUFFIX)).map_err(|error| Error::unavailable("removing an old snapshot", error))?;
+        remove(&file::beside(database, SUFFIX))
+            .map_err(|error| Error::unavailable("removing an old snapshot", error))?;
         Ok(Self { database: database.to_owned(), config: config.clone(), one: Arc::new(Semaphore::new(1)) })
     }
 

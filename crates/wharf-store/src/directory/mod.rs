@@ -23,9 +23,9 @@ use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced};
+pub use self::restoring::{Claim, RestoreTargetError, Restoring};
 use self::root::Root;
 use self::writer::Writer;
-pub use self::restoring::{Claim, RestoreTargetError, Restoring};
 use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing};
 
 /// Content in files of one directory, owned by one process.

@@ -211,7 +211,9 @@ impl BackupDirectory {
         let incomplete = self.path.join(INCOMPLETE);
         self.left_session = fs::read_to_string(incomplete.join(SESSION)).ok().or(self.left_session.take());
         match fs::remove_dir_all(&incomplete) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("clearing", &incomplete)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("clearing", &incomplete)(error));
+            }
             _ => {}
         }
         make_directory(&incomplete)

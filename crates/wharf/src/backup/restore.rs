@@ -62,8 +62,8 @@ pub(crate) fn restore(
     target: &Target,
 ) -> Result<Made, CommandError> {
     let backup = directory.content()?;
-    let about = generation.about()?;
     let lost = check(&backup, generation, target.allow_damaged)?;
+    let about = generation.about()?;
     let moved_to = if target.force { move_aside(&target.data)? } else { None };
     let clock = SystemClock::new();
     let restoring = Restoring::begin(&target.data, &clock, &SystemRng).map_err(|error| refused(error, target))?;

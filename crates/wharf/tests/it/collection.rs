@@ -2,7 +2,7 @@
 //!
 //! `WHARF_SOAK_SECONDS` and `WHARF_SOAK_KILLS` make the two long tests longer (FT-01, FT-20).
 
-mod churn;
+pub mod churn;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn eager() -> Wharf {
     eager_with("1s").start()
 }
 
-fn eager_with(grace: &str) -> Builder {
+pub fn eager_with(grace: &str) -> Builder {
     Wharf::builder()
         .set("gc.grace", grace)
         .set("gc.trash", "0s")
@@ -39,7 +39,7 @@ async fn status(client: &mut Client) -> Value {
 }
 
 /// Runs collection until nothing waits for it.
-async fn settle(client: &mut Client) {
+pub async fn settle(client: &mut Client) {
     let begun = Instant::now();
     loop {
         post(client, "/gc/run", &json!({})).await.expect(202);

@@ -78,7 +78,8 @@ async fn r063_a_restored_database_belongs_to_another_store_and_is_held() {
     let newest = again.audit(&AuditFilter::default(), None, 100).await.unwrap();
     assert!(newest.iter().any(|entry| entry.action == "backup.restore"));
     // The log of the one is not taken for that of the other.
-    let identity = |place: &Place| -> i64 { place.look().pragma_query_value(None, "user_version", |r| r.get(0)).unwrap() };
+    let identity =
+        |place: &Place| -> i64 { place.look().pragma_query_value(None, "user_version", |r| r.get(0)).unwrap() };
     assert_ne!(identity(&place), identity(&other));
 }
 

@@ -44,6 +44,11 @@ impl Builder {
         self.arg("--set").arg(format!("{key}={value}"))
     }
 
+    /// The data directory that the server will have, empty until then.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// With accounts: `admin` has [`ADMIN_PASSWORD`], and nobody else is let in.
     pub fn accounts(mut self) -> Self {
         self.accounts = true;
