@@ -35,7 +35,7 @@ use wharf_store::BlobStore;
 pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
-pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals, hold_after_crash};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;

@@ -206,7 +206,12 @@ pub async fn open_offline(
 ) -> Result<(Arc<dyn BlobStore>, Arc<dyn Metadata>), AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let store = open_store(config, &clock, &rng).await?;
-    let (meta, _) = open_meta(config, store.store_id()).await?;
+    let (meta, was_clean) = open_meta(config, store.store_id()).await?;
+    if !was_clean {
+        let held = wharf_registry::hold_after_crash(&*meta, &config.gc, clock.now()).await;
+        let doing = "holding collection after an unclean stop";
+        held.map_err(|source| AppError::Hold(wharf_registry::Error::Meta { doing, source }))?;
+    }
     Ok((store, meta))
 }
 

@@ -2,11 +2,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use wharf_base::Timestamp;
-use wharf_meta::{Backlog, Hold};
+use wharf_meta::{Backlog, Hold, Metadata};
 use wharf_oci::RepositoryName;
 use wharf_policy::{Authorized, GcManage};
 
-use super::Totals;
+use super::{GcConfig, Totals};
 use crate::{Error, Registry};
 
 /// The hold that an operator sets.
@@ -174,13 +174,22 @@ impl Registry {
     ///
     /// [`Error::Meta`].
     pub async fn hold_after_crash(&self) -> Result<(), Error> {
-        if self.gc.hold_after_crash.get().is_zero() {
-            return Ok(());
-        }
-        let now = self.now();
-        let until = now.plus(self.gc.hold_after_crash.get());
-        let reason = "the registry had not been stopped in order".to_owned();
-        let held = self.parts.meta.hold(&Hold { id: AFTER_CRASH.to_owned(), reason, until }, None, now).await;
+        let held = hold_after_crash(&*self.parts.meta, &self.gc, self.now()).await;
         held.map_err(Error::meta("holding collection after an unclean stop"))
     }
+}
+
+/// The same for whoever opens the database of a registry that does not run: when it is closed in order, nobody can tell any
+/// more that it was not before.
+///
+/// # Errors
+///
+/// As those of [`Metadata`].
+pub async fn hold_after_crash(meta: &dyn Metadata, gc: &GcConfig, now: Timestamp) -> wharf_meta::Result<()> {
+    if gc.hold_after_crash.get().is_zero() {
+        return Ok(());
+    }
+    let until = now.plus(gc.hold_after_crash.get());
+    let reason = "the registry had not been stopped in order".to_owned();
+    meta.hold(&Hold { id: AFTER_CRASH.to_owned(), reason, until }, None, now).await
 }

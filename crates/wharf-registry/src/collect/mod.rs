@@ -14,7 +14,7 @@ use wharf_base::{Shutdown, Timestamp};
 use crate::Registry;
 
 pub use config::GcConfig;
-pub use manage::{CollectionStatus, Preview, PreviewLine};
+pub use manage::{CollectionStatus, Preview, PreviewLine, hold_after_crash};
 pub use steps::Totals;
 
 /// What the collector is doing, for whoever asks.

@@ -1,7 +1,7 @@
 //! Backups of a running registry, and registries made of them (R-060 … R-066, FT-23, GR-36).
 
 mod damage;
-mod desk;
+pub mod desk;
 mod kills;
 
 use std::io::{BufRead, BufReader};
@@ -340,4 +340,10 @@ async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_over
     assert_eq!(nothing_dangles(&server, &mut client).await, 1);
     client.get(&format!("/v2/a/b/blobs/{orphan}")).await.expect(404);
     std::fs::remove_dir_all(moved).unwrap();
+
+    // That it had not been stopped in order is not forgotten because a backup opens and closes its database.
+    server.kill9();
+    desk.ok(&[&words[..], &["--allow-other-store"]].concat());
+    server.restart();
+    assert_eq!(holds(&mut server.client()).await, ["restored", "unclean-stop"]);
 }
