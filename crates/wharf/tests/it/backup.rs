@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::collection::churn::Churn;
 use crate::collection::{eager_with, settle};
 use crate::harness::{
-    ADMIN_PASSWORD, Admin, Client, Image, PATIENCE, Reply, Request, Wharf, basic, content, serve_expecting_failure,
-    sha256,
+    ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content,
+    serve_expecting_failure, sha256,
 };
-use desk::{Desk, contents, finish, nothing_dangles, text};
+use desk::{Desk, contents, finish, first_manifest, nothing_dangles, questions, text};
 
 async fn post(client: &mut Client, path: &str, body: &Value) -> Reply {
     let request = Request::new("POST", format!("/api/v1{path}")).header("Content-Type", "application/json");
@@ -38,8 +38,14 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// How long clients are busy while backups are made.
+fn busy_for() -> Duration {
+    let seconds = std::env::var("WHARF_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(5))
+}
+
 /// Clients that have stopped know exactly what must be in a backup; others go on all the while, and so does collection
-/// with a grace period of a second.
+/// with a grace period of a second. Each generation is a moment to which one can go back (FT-23).
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn r061_all_that_was_acknowledged_before_is_in_a_backup_under_load() {
     let server = eager_with("1s").start();
@@ -52,44 +58,81 @@ async fn r061_all_that_was_acknowledged_before_is_in_a_backup_under_load() {
     for client in begin(0..3, Instant::now() + Duration::from_secs(2)) {
         settled.push(client.await.unwrap());
     }
-    let mut known: u64 = settled.iter().map(Churn::done).sum();
-    let busy = begin(3..7, Instant::now() + Duration::from_secs(5));
-    desk.backup(&server);
-    let mut first = Wharf::builder().set("gc.hold_after_crash", "0s");
-    desk.restore(first.data());
-    let second = desk.backup(&server);
-    let mut still_busy = Vec::new();
-    for client in busy {
-        still_busy.push(client.await.unwrap());
+    let busy = begin(3..7, Instant::now() + busy_for());
+    while busy.iter().any(|client| !client.is_finished()) {
+        desk.backup(&server);
     }
-    known += still_busy.iter().map(Churn::done).sum::<u64>();
-    assert!(known > 100, "only {known} requests were answered");
-    for client in &mut still_busy {
+    let mut all = settled;
+    let known_before = all.len();
+    for client in busy {
+        all.push(client.await.unwrap());
+    }
+    let requests: u64 = all.iter().map(Churn::done).sum();
+    for client in &mut all {
         client.verify(&mut server.client()).await;
     }
+    let generations = desk.generations();
+    println!("{} generations while {requests} requests were answered", generations.len());
+    assert!(generations.len() > 1 && requests > 100);
     desk.verify_deeply();
 
-    first = first.set("gc.grace", "1s").set("gc.trash", "0s").set("gc.interval", "1s");
-    let restored = first.start();
-    assert!(nothing_dangles(&restored, &mut restored.client()).await > 0);
-    for client in &mut settled {
-        client.verify(&mut restored.client()).await;
+    // A few of them, unless there is time.
+    let step = if std::env::var_os("WHARF_SOAK_SECONDS").is_some() { 1 } else { generations.len().div_ceil(4) };
+    for generation in generations.iter().rev().step_by(step) {
+        let restored = Wharf::builder().set("gc.grace", "1s").set("gc.trash", "0s").set("gc.interval", "1s");
+        let data = text(restored.data());
+        desk.ok(&["restore", "--from", &text(&desk.backups()), "--generation", generation, "--data", &data]);
+        let restored = restored.start();
+        assert!(nothing_dangles(&restored, &mut restored.client()).await > 0);
+        for client in &mut all[..known_before] {
+            client.verify(&mut restored.client()).await;
+        }
+        // What is collected there is what nobody needs there.
+        restored.client().delete("/api/v1/gc/holds/restored").await.expect(204);
+        settle(&mut restored.client()).await;
+        nothing_dangles(&restored, &mut restored.client()).await;
+        for client in &mut all[..known_before] {
+            client.verify(&mut restored.client()).await;
+        }
     }
-    // What is collected there is what nobody needs there.
-    restored.client().delete("/api/v1/gc/holds/restored").await.expect(204);
-    settle(&mut restored.client()).await;
-    nothing_dangles(&restored, &mut restored.client()).await;
-    for client in &mut settled {
-        client.verify(&mut restored.client()).await;
-    }
+}
 
-    let newest = Wharf::builder();
-    let made = desk.restore(newest.data());
-    assert_eq!(made["blobs"], second["content"]["blobs"]);
-    let newest = newest.start();
-    nothing_dangles(&newest, &mut newest.client()).await;
-    for client in &mut settled {
-        client.verify(&mut newest.client()).await;
+/// FT-24: on a machine that had nothing but the backup.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_restored_registry_gives_equal_answers() {
+    let server = eager_with("1s").start();
+    let desk = Desk::new();
+    let until = Instant::now() + Duration::from_secs(2);
+    let clients: Vec<_> =
+        (0..4).map(|number| tokio::spawn(Churn::new(number, &server.client()).run_until(until))).collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let mut client = server.client();
+    let subject = Image::small(1, "amd64", 1_000);
+    subject.push(&mut client, "a/b", "v1").await;
+    let referrer = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "text/plain",
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "size": 2, "digest": client.put_blob("a/b", "{}").await },
+        "layers": [],
+        "subject": { "mediaType": OCI_MANIFEST, "size": subject.manifest.len(), "digest": subject.digest() },
+    });
+    client.put_manifest("a/b", "signature", OCI_MANIFEST, referrer.to_string()).await;
+    client.delete(&format!("/v2/churn/r0/manifests/{}", first_manifest(&server, "churn/r0"))).await.expect(202);
+    desk.backup(&server);
+    let restored = Wharf::builder();
+    desk.restore(restored.data());
+    let restored = restored.start();
+    let asked = questions(&server);
+    assert!(asked.len() > 50, "{asked:?}");
+    for question in asked {
+        let (one, other) = (client.get(&question).await, restored.client().get(&question).await);
+        let header = |reply: &Reply, name| reply.header(name).map(str::to_owned);
+        assert_eq!(one.status, other.status, "{question}");
+        for name in ["content-type", "docker-content-digest", "content-length", "etag"] {
+            assert_eq!(header(&one, name), header(&other, name), "{name} of {question}");
+        }
+        assert!(one.body == other.body, "the answers to {question} differ");
     }
 }
 

@@ -80,6 +80,35 @@ async fn r066_damage_of_any_file_is_found_and_nothing_is_restored_from_it() {
     }
 }
 
+/// A list that lacks a line would let content go that is needed.
+#[tokio::test]
+async fn nothing_is_pruned_by_a_damaged_list() {
+    let server = Wharf::start();
+    let (mut client, desk) = (server.client(), Desk::new());
+    let mut made = Vec::new();
+    for seed in 0..2 {
+        Image::small(seed, "amd64", 5_000).push(&mut client, "a/b", "v1").await;
+        made.push(desk.backup(&server));
+    }
+    let newest = desk.backups().join("generations").join(made[1]["generation"].as_str().unwrap());
+    let list = newest.join("content");
+    let whole = std::fs::read_to_string(&list).unwrap();
+    let before = contents(&desk.backups().join("content"));
+    let shorter = whole.split_once('\n').unwrap().1;
+    std::fs::write(&list, shorter).unwrap();
+    desk.fails(&["backup", "prune", &text(&desk.backups()), "--keep", "1"], 8, "nothing was removed");
+    assert_eq!(desk.generations().len(), 2);
+    assert_eq!(contents(&desk.backups().join("content")), before);
+    std::fs::write(&list, whole).unwrap();
+    // That which goes may be as damaged as it likes.
+    std::fs::remove_file(
+        desk.backups().join("generations").join(made[0]["generation"].as_str().unwrap()).join("content"),
+    )
+    .unwrap();
+    desk.ok(&["backup", "prune", &text(&desk.backups()), "--keep", "1"]);
+    desk.verify_deeply();
+}
+
 #[tokio::test]
 async fn all_that_is_sound_can_be_restored_and_the_rest_pushed_again() {
     let server = Wharf::start();

@@ -147,30 +147,57 @@ pub fn contents(directory: &Path) -> BTreeSet<String> {
     found
 }
 
+/// Pairs that the server's database has.
+fn rows(server: &Wharf, sql: &str) -> Vec<(String, String)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = Connection::open_with_flags(server.data().join("wharf.db"), flags).unwrap();
+    let mut statement = database.prepare(sql).unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+}
+
+const MANIFESTS: &str =
+    "select r.name, m.digest from manifests m join repositories r on r.id = m.repository_id order by 1, 2";
+const BLOBS: &str = "select r.name, b.digest from manifest_blobs x
+                       join repositories r on r.id = x.repository_id
+                       join blobs b on b.id = x.blob_id
+                      group by 1, 2";
+const TAGS: &str = "select r.name, t.name from tags t join repositories r on r.id = t.repository_id";
+
+/// Some manifest of the repository.
+pub fn first_manifest(server: &Wharf, repository: &str) -> String {
+    rows(server, MANIFESTS).into_iter().find(|(name, _)| name == repository).unwrap().1
+}
+
+/// Everything that can be asked of the server about names and digests.
+pub fn questions(server: &Wharf) -> Vec<String> {
+    let mut questions = vec!["/v2/_catalog".to_owned()];
+    let manifests = rows(server, MANIFESTS);
+    for repository in manifests.iter().map(|(repository, _)| repository).collect::<BTreeSet<_>>() {
+        questions.push(format!("/v2/{repository}/tags/list"));
+        questions.push(format!("/api/v1/deleted?repository={repository}"));
+        questions.push(format!("/api/v1/tags/history?repository={repository}&tag=tag"));
+    }
+    for (repository, digest) in manifests {
+        questions.push(format!("/v2/{repository}/manifests/{digest}"));
+        questions.push(format!("/v2/{repository}/referrers/{digest}"));
+    }
+    questions.extend(rows(server, BLOBS).into_iter().map(|(name, digest)| format!("/v2/{name}/blobs/{digest}")));
+    questions.extend(rows(server, TAGS).into_iter().map(|(name, tag)| format!("/v2/{name}/manifests/{tag}")));
+    questions
+}
+
 /// Everything that the database names is served as it should be; how many manifests there are.
 pub async fn nothing_dangles(server: &Wharf, client: &mut Client) -> usize {
-    let named = |sql: &str| -> Vec<(String, String)> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let database = Connection::open_with_flags(server.data().join("wharf.db"), flags).unwrap();
-        let mut statement = database.prepare(sql).unwrap();
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
-    };
-    let manifests = named("select r.name, m.digest from manifests m join repositories r on r.id = m.repository_id");
+    let manifests = rows(server, MANIFESTS);
     for (repository, digest) in &manifests {
         let reply = client.get(&format!("/v2/{repository}/manifests/{digest}")).await.expect(200);
         assert_eq!(sha256(&reply.body), *digest);
     }
-    let blobs = named(
-        "select r.name, b.digest from manifest_blobs x
-           join repositories r on r.id = x.repository_id
-           join blobs b on b.id = x.blob_id
-          group by 1, 2",
-    );
-    for (repository, digest) in blobs {
+    for (repository, digest) in rows(server, BLOBS) {
         let reply = client.get(&format!("/v2/{repository}/blobs/{digest}")).await.expect(200);
         assert_eq!(format!("sha256:{}", hex_sha256(&reply.body)), digest, "in {repository}");
     }
-    for (repository, tag) in named("select r.name, t.name from tags t join repositories r on r.id = t.repository_id") {
+    for (repository, tag) in rows(server, TAGS) {
         client.head(&format!("/v2/{repository}/manifests/{tag}")).await.expect(200);
     }
     manifests.len()
