@@ -24,7 +24,7 @@ fn all_content(snapshot: &Snapshot) -> Vec<Content> {
 }
 
 fn bytes(snapshot: &Snapshot) -> Vec<u8> {
-    let mut bytes = vec![0; snapshot.size_bytes() as usize];
+    let mut bytes = vec![0; usize::try_from(snapshot.size_bytes()).unwrap()];
     snapshot.file().unwrap().read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }

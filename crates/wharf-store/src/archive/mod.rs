@@ -22,6 +22,10 @@ use wharf_oci::{Algorithm, Digest};
 
 use crate::hash::Running;
 
+/// How much of one content waits for the disk. Without a bound a large one would fill the memory of a machine whose disk is
+/// slow, and then everybody on it would wait.
+const WRITE_BACK_BYTES: u64 = 64 << 20;
+
 /// How much is read at once.
 const CHUNK_BYTES: usize = 512 << 10;
 
@@ -168,7 +172,7 @@ impl Archive {
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed(&path))?;
         let staged = Staged { digest: *digest, size_bytes, path, is_placed: false };
-        Ok(ArchiveWriter { staged, file, hash: Running::new(digest.algorithm()), written_bytes: 0 })
+        Ok(ArchiveWriter { staged, file, hash: Running::new(digest.algorithm()), written_bytes: 0, unsynced_bytes: 0 })
     }
 
     /// Gives content its names, after all of it is on stable storage.
@@ -236,6 +240,7 @@ pub struct ArchiveWriter {
     file: File,
     hash: Running,
     written_bytes: u64,
+    unsynced_bytes: u64,
 }
 
 impl ArchiveWriter {
@@ -250,7 +255,13 @@ impl ArchiveWriter {
             return Err(self.other(format!("longer than its {} bytes", self.staged.size_bytes)));
         }
         self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(failed(&self.staged.path))
+        self.file.write_all(bytes).map_err(failed(&self.staged.path))?;
+        self.unsynced_bytes += bytes.len() as u64;
+        if self.unsynced_bytes >= WRITE_BACK_BYTES && !skips("archive.sync") {
+            self.unsynced_bytes = 0;
+            self.file.sync_data().map_err(failed(&self.staged.path))?;
+        }
+        Ok(())
     }
 
     /// That was all.

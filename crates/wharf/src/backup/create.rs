@@ -28,7 +28,7 @@ const TRIES: usize = 3;
 
 /// How much shares a sync: this many files, or this many bytes.
 const BATCH_FILES: usize = 256;
-const BATCH_BYTES: u64 = 256 << 20;
+const BATCH_BYTES: u64 = 64 << 20;
 
 /// How a backup shall be made.
 #[derive(Clone, Copy, Debug)]

@@ -25,7 +25,8 @@ const SESSION: &str = "session";
 #[derive(Debug)]
 pub(crate) struct BackupDirectory {
     path: PathBuf,
-    _lock: File,
+    /// `None`: a copy of a backup that somebody has made without the lock, which nobody writes to.
+    _lock: Option<File>,
     /// What a process that was killed had begun at a registry.
     left_session: Option<String>,
 }
@@ -249,7 +250,7 @@ fn check_place(path: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn lock(path: &Path, access: Access) -> Result<File, CommandError> {
+fn lock(path: &Path, access: Access) -> Result<Option<File>, CommandError> {
     let lock = path.join(LOCK);
     let (file, operation) = match access {
         Access::Write => (
@@ -259,9 +260,12 @@ fn lock(path: &Path, access: Access) -> Result<File, CommandError> {
         // Also where nothing may be written.
         Access::Read => (File::open(&lock), FlockOperation::NonBlockingLockShared),
     };
-    let file = file.map_err(failed("opening", &lock))?;
+    let file = match file {
+        Err(error) if access == Access::Read && error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed("opening", &lock))?,
+    };
     match rustix::fs::flock(&file, operation) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let problem = format!("another process is at work in {}", path.display());
             Err(CommandError::new(Exit::InUse, problem).with_hint("wait for its end and try again"))

@@ -145,10 +145,11 @@ impl Generation {
     /// What it says about itself.
     pub(crate) fn about(&self) -> Result<About, CommandError> {
         let path = self.path.join(ABOUT);
-        let text = fs::read(&path).map_err(failed("reading", &path))?;
-        let about: About = serde_json::from_slice(&text).map_err(|error| {
-            CommandError::because(Exit::Broken, format!("reading {}", path.display()), &error).with_hint(DAMAGED)
-        })?;
+        let damaged = |error: &dyn std::error::Error| {
+            CommandError::because(Exit::Broken, format!("reading {}", path.display()), error).with_hint(DAMAGED)
+        };
+        let text = fs::read(&path).map_err(|error| damaged(&error))?;
+        let about: About = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
         if about.format != 1 {
             let problem = format!("{} has format {}, and 1 is known here", path.display(), about.format);
             return Err(CommandError::new(Exit::WrongStore, problem).with_hint("use a newer version of Wharf"));
@@ -165,17 +166,25 @@ impl Generation {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => String::new(),
             Err(error) => return Err(failed("reading", &path)(error)),
         };
+        let mut expected = String::new();
         for name in [ABOUT, DATABASE, LIST] {
             let path = self.path.join(name);
-            let line = |sha256: &str| format!("{sha256}  {name}");
             match hash(&path) {
-                Ok(sha256) if sums.lines().any(|known| known == line(&sha256)) => {}
-                Ok(_) => faults.push(format!("{} is not as it was written", path.display())),
+                Ok(sha256) => {
+                    let line = format!("{sha256}  {name}\n");
+                    if !sums.contains(&line) {
+                        faults.push(format!("{} is not as it was written", path.display()));
+                    }
+                    expected += &line;
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     faults.push(format!("{} is missing", path.display()));
                 }
                 Err(error) => return Err(failed("reading", &path)(error)),
             }
+        }
+        if faults.is_empty() && sums != expected {
+            faults.push(format!("{} is not as it was written", path.display()));
         }
         Ok(faults)
     }

@@ -62,12 +62,27 @@ pub(crate) fn restore(
     target: &Target,
 ) -> Result<Made, CommandError> {
     let backup = directory.content()?;
-    let about = generation.about()?;
     let lost = check(&backup, generation, target.allow_damaged)?;
     let moved_to = if target.force { move_aside(&target.data)? } else { None };
+    let filled = fill(&backup, generation, target, lost);
+    let (life, lost) = filled.map_err(|error| match &moved_to {
+        Some(aside) => error.with_lines([format!("what was there is in {} now", aside.display())]),
+        None => error,
+    })?;
+    Ok(Made { store_id: life.store_id, lost, moved_to, held_until: life.hold.until })
+}
+
+/// Everything in its place, and then the sign that it is.
+fn fill(
+    backup: &Archive,
+    generation: &Generation,
+    target: &Target,
+    lost: Vec<Digest>,
+) -> Result<(Restored, Vec<Digest>), CommandError> {
+    let about = generation.about()?;
     let clock = SystemClock::new();
     let restoring = Restoring::begin(&target.data, &clock, &SystemRng).map_err(|error| refused(error, target))?;
-    let lost = copy(&backup, restoring.archive(), generation, lost, target.allow_damaged)?;
+    let lost = copy(backup, restoring.archive(), generation, lost, target.allow_damaged)?;
     reach("restore.content");
 
     let path = target.data.join(DATABASE);
@@ -76,9 +91,8 @@ pub(crate) fn restore(
     Snapshot::restore(&path, &life).map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
     File::open(&path).and_then(|file| file.sync_all()).map_err(failed("syncing", &path))?;
     reach("restore.database");
-    let store_id = restoring.store_id();
     restoring.finish().map_err(|error| refused(error, target))?;
-    Ok(Made { store_id, lost, moved_to, held_until: life.hold.until })
+    Ok((life, lost))
 }
 
 /// What changes in a database when a registry begins anew with it.

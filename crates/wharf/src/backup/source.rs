@@ -21,8 +21,9 @@ use crate::error::{CommandError, Exit};
 /// The registry ends a backup that is not renewed within this time.
 const RENEWED_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often it is asked whether the snapshot is there.
-const POLL: Duration = Duration::from_millis(100);
+/// How long until it is asked whether the snapshot is there; every time twice as long, up to a second.
+const POLL: Duration = Duration::from_millis(50);
+const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// How much of a snapshot is read at once.
 const CHUNK_BYTES: u64 = 512 << 10;
@@ -87,6 +88,10 @@ impl Server {
         Self { api, session: Mutex::new(None) }
     }
 
+    fn has_session(&self) -> bool {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Where the session's parts are; empty before there is one.
     fn path(&self) -> String {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,8 +122,10 @@ impl Source for Server {
             note(id)?;
         }
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        let mut poll = POLL;
         while state["snapshot"].is_null() {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(poll).await;
+            poll = (poll * 2).min(POLL_MAX);
             state = self.renew().await?;
         }
         taken(&state).ok_or_else(|| {
@@ -145,6 +152,9 @@ impl Source for Server {
         let mut renewed = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(RENEWED_WITHIN / 6).await;
+            if !self.has_session() {
+                continue;
+            }
             let sent = tokio::time::Instant::now();
             match self.renew().await {
                 Ok(_) => renewed = sent,
@@ -160,7 +170,7 @@ impl Source for Server {
     }
 
     async fn end(&self) -> Result<(), CommandError> {
-        if self.session.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        if !self.has_session() {
             return Ok(());
         }
         self.api.exchange(Method::DELETE, &self.path(), None, &[]).await.map(|_| ())

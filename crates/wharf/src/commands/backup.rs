@@ -100,20 +100,19 @@ fn show_generations(directory: &Path, as_json: bool) -> Result<(), CommandError>
     let directory = BackupDirectory::open(directory)?;
     let mut items = Vec::new();
     for generation in directory.generations()? {
-        let about = generation.about()?;
-        let mut item = json!(about);
-        if as_json {
-            item["generation"] = generation.name().into();
-        } else {
-            item = json!({
-                "generation": generation.name(),
+        let mut item = match generation.about() {
+            Ok(about) if as_json => json!(about),
+            Ok(about) => json!({
                 "taken_at": about.taken_at,
                 "blobs": about.content.blobs,
                 "content": table::size(about.content.bytes),
                 "database": table::size(about.database.bytes),
                 "damaged": about.damaged.len(),
-            });
-        }
+            }),
+            // The others are worth all the more.
+            Err(error) => json!({ "damaged": "cannot be read", "error": error.to_string() }),
+        };
+        item["generation"] = generation.name().into();
         items.push(item);
     }
     list(items, &COLUMNS, as_json)
@@ -198,8 +197,8 @@ fn age(taken_at: &str) -> String {
     let seconds = SystemClock::new().now().as_micros().saturating_sub(taken_at.as_micros()).max(0) / 1_000_000;
     match seconds {
         ..120 => format!("{seconds} s"),
-        ..7_200 => format!("{} min", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3_600),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
 }

@@ -12,6 +12,7 @@
 mod harness;
 
 mod admin_cli;
+mod backup;
 mod bad_days;
 mod check;
 mod cli;

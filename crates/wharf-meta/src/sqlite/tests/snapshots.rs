@@ -110,3 +110,33 @@ async fn what_is_no_snapshot_is_refused_and_damage_is_found() {
     Snapshot::open(&other.path()).unwrap_err();
     Snapshot::open(&other.beside(".nothing")).unwrap_err();
 }
+
+/// SQLite begins anew whenever somebody commits between two steps of a copy, unless the copy is of one transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r060_a_copy_of_many_steps_ends_although_the_writing_does_not() {
+    let place = Place::new();
+    let metadata = std::sync::Arc::new(place.open());
+    let padding = "x".repeat(100_000);
+    for number in 0..200 {
+        let sql = "insert into events (id, kind, repository, payload, created_at_us) values ($1, 'k', 'r', $2, 0)";
+        place.look().execute(sql, (number.to_string(), format!("\"{padding}\""))).unwrap();
+    }
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writing = {
+        let (metadata, over) = (std::sync::Arc::clone(&metadata), std::sync::Arc::clone(&over));
+        tokio::spawn(async move {
+            let mut number = 0;
+            while !over.load(std::sync::atomic::Ordering::Acquire) {
+                have_blob(&*metadata, "a", &format!("blob {number}")).await;
+                number += 1;
+            }
+            number
+        })
+    };
+    let taken = tokio::time::timeout(std::time::Duration::from_secs(60), metadata.take_snapshot()).await;
+    over.store(true, std::sync::atomic::Ordering::Release);
+    assert!(writing.await.unwrap() > 0);
+    let snapshot = taken.expect("a copy that ends").unwrap();
+    assert!(snapshot.size_bytes() > 20_000_000);
+    assert_eq!(snapshot.faults().unwrap(), Vec::<String>::new());
+}
