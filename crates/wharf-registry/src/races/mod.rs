@@ -8,6 +8,7 @@
 
 mod collecting;
 mod deleting;
+mod model;
 mod mounting;
 mod pushing;
 mod world;

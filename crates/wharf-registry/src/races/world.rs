@@ -4,7 +4,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tempfile::TempDir;
-use wharf_base::failpoint::held_at;
+use tokio::task::JoinHandle;
+use wharf_base::failpoint::{Held, held_at};
 use wharf_base::{HumanDuration, ManualClock, SeededRng, Spawner, Timestamp, UploadId};
 use wharf_meta::{Collecting, SqliteConfig, SqliteMetadata};
 use wharf_oci::{Algorithm, Digest, Reference, RepositoryName};
@@ -286,8 +287,8 @@ where
     A: Send + 'static,
 {
     let (held, first) = held_at(place, first);
-    let first = tokio::spawn(first);
-    held.arrived().await;
+    let mut first = tokio::spawn(first);
+    standing(place, &held, &mut first).await;
     let second = second.await;
     held.release();
     (first.await.unwrap(), second)
@@ -304,8 +305,8 @@ where
     B: Send + 'static,
 {
     let (held, first) = held_at(place, first);
-    let first = tokio::spawn(first);
-    held.arrived().await;
+    let mut first = tokio::spawn(first);
+    standing(place, &held, &mut first).await;
     let mut second = tokio::spawn(second);
     let early = tokio::time::timeout(WHILE_HELD, &mut second).await;
     held.release();
@@ -320,8 +321,16 @@ where
 /// `first` is dropped where it stands, as if its process had died there; what it had locked is free then.
 pub(super) async fn die<A: Send + 'static>(place: &'static str, first: impl Future<Output = A> + Send + 'static) {
     let (held, first) = held_at(place, first);
-    let first = tokio::spawn(first);
-    held.arrived().await;
+    let mut first = tokio::spawn(first);
+    standing(place, &held, &mut first).await;
     first.abort();
     assert!(first.await.is_err_and(|error| error.is_cancelled()));
+}
+
+/// Waits until `first` stands at `place`.
+async fn standing<A>(place: &'static str, held: &Held, first: &mut JoinHandle<A>) {
+    tokio::select! {
+        () = held.arrived() => {}
+        _ = first => panic!("it did not pass {place}"),
+    }
 }

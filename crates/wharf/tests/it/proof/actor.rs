@@ -81,11 +81,16 @@ pub struct Actor {
     fuse: Arc<Fuse>,
     ledger: Ledger,
     bears_failures: bool,
+    /// How many bytes may still go over its connections before it hangs up.
+    bytes_left: Option<usize>,
 }
 
 impl Actor {
     /// Content is put on the wire in pieces of this size, so that a kill can fall between them.
     const PIECE_BYTES: usize = 16 * 1024;
+
+    /// What an answer counts for when a connection's bytes are counted.
+    const ANSWER_BYTES: usize = 1_500;
 
     /// Actor `number` of `actors`; what it does follows from `seed` and that.
     pub fn new(seed: u64, number: u64, actors: u64, client: &Client, grace: Duration) -> Self {
@@ -99,7 +104,13 @@ impl Actor {
             fuse: Fuse::endless(),
             ledger: Ledger::new(repository(number), grace),
             bears_failures: false,
+            bytes_left: None,
         }
+    }
+
+    /// Hangs up for good when that many bytes have gone over its connections, there or back.
+    pub fn hang_up_after(&mut self, bytes: usize) {
+        self.bytes_left = Some(bytes);
     }
 
     /// From now on the server may fail, if it says so.
@@ -445,6 +456,23 @@ impl Actor {
         self.send("POST", &target, &wish.to_string().into()).await
     }
 
+    /// Sends as much of the request as `left` allows, reads as much of the answer, and goes.
+    async fn hang_up<T>(&mut self, mut connection: Connection, request: &Request, left: usize) -> Done<T> {
+        // So that an answer that is shorter than what is left ends all the same.
+        let request = request.clone().header("Connection", "close");
+        let mut bytes = request.head(&self.client.host()).into_bytes();
+        bytes.extend_from_slice(&request.framed_body());
+        let sent = left.min(bytes.len());
+        connection.send(&bytes[..sent]).await.map_err(|_| Cut::Gone)?;
+        let mut unread = left - sent;
+        while unread > 0
+            && let Ok(some) = connection.some(unread).await
+        {
+            unread -= some.len();
+        }
+        Err(Cut::Gone)
+    }
+
     async fn send(&mut self, method: &'static str, target: &str, body: &Bytes) -> Done<Reply> {
         let media_type = match target {
             _ if target.contains("/manifests/") => OCI_MANIFEST,
@@ -456,6 +484,12 @@ impl Actor {
             Some(connection) => connection,
             None => self.client.connect().await.map_err(|_| Cut::Gone)?,
         };
+        let left = self.bytes_left.unwrap_or(usize::MAX);
+        let length = request.head(&self.client.host()).len() + body.len();
+        if left < length + Self::ANSWER_BYTES {
+            return self.hang_up(connection, &request, left).await;
+        }
+        self.bytes_left = self.bytes_left.map(|left| left - length - Self::ANSWER_BYTES);
         self.fuse.step();
         connection.send(request.head(&self.client.host()).as_bytes()).await.map_err(|_| Cut::Gone)?;
         for piece in body.chunks(Self::PIECE_BYTES) {

@@ -454,8 +454,8 @@ fn found(reply: &Reply, repository: &str, digest: &str) -> Fate {
     }
 }
 
-fn nth<T>(items: impl Iterator<Item = T> + Clone, number: u64) -> Option<T> {
+fn nth<T>(mut items: impl Iterator<Item = T> + Clone, number: u64) -> Option<T> {
     let count = items.clone().count();
     let index = usize::try_from(number).unwrap_or(0).checked_rem(count)?;
-    items.skip(index).next()
+    items.nth(index)
 }

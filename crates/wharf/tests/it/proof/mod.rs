@@ -5,6 +5,7 @@
 //! round again, and `scripts/prove` runs many.
 
 mod actor;
+mod disconnects;
 mod failpoints;
 mod faults;
 mod kills;
