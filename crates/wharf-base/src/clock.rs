@@ -121,6 +121,11 @@ impl ManualClock {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *state = (state.0.plus(span), state.1.saturating_add(span));
     }
+
+    /// Sets wall time alone, as somebody does who corrects a clock.
+    pub fn set(&self, now: Timestamp) {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0 = now;
+    }
 }
 
 impl Clock for ManualClock {

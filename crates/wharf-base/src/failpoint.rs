@@ -1,4 +1,4 @@
-//! Named places at which a test can kill the process, leave out a sync, or hold a task while others go on.
+//! Named places at which a test can kill the process, make a call fail, leave out a sync, or hold a task while others go on.
 //!
 //! The names are those of the steps that recovery depends on (`reliability` §2, §4), written where the step has just been
 //! done: `store.placed` stands behind the rename, not before it. In a product build, which lacks the feature `failpoints`,
@@ -8,10 +8,13 @@
 //!
 //! - `WHARF_FAILPOINT=NAME=kill@N` ends it, as SIGKILL would, when it reaches NAME for the N-th time (once without `@N`);
 //! - `WHARF_FAILPOINT=NAME=skip` leaves out the system call that stands there, each time;
+//! - `WHARF_FAILPOINT=NAME=fail:FILE` makes what stands there fail as long as FILE exists, so that a test says when a disk
+//!   breaks and when it is mended;
+//! - `WHARF_FAILPOINT=NAME=slow:MILLISECONDS` makes it take that much longer, each time;
 //! - `WHARF_FAILPOINT_TRACE=FILE` appends the names to FILE as they are reached, a line each, so that a test learns what
 //!   there is to kill.
 //!
-//! Several of the first two are separated by commas. A test in the same process holds a task with [`held_at`].
+//! Several of the first four are separated by commas. A test in the same process holds a task with [`held_at`].
 
 /// The variables of the environment that are read here; none in a product build, where they mean nothing.
 pub const VARIABLES: &[&str] = imp::VARIABLES;
@@ -26,6 +29,12 @@ pub fn reach(name: &'static str) {
 #[inline]
 pub fn skips(name: &'static str) -> bool {
     imp::skips(name)
+}
+
+/// Whether a test wants what stands at `name` to fail. On a thread that may block: it may be made to wait here first.
+#[inline]
+pub fn fails(name: &'static str) -> bool {
+    imp::fails(name)
 }
 
 /// As [`reach`]; and the task waits here, if a test holds it.
@@ -52,6 +61,11 @@ mod imp {
     }
 
     #[inline]
+    pub(super) fn fails(_: &'static str) -> bool {
+        false
+    }
+
+    #[inline]
     pub(super) async fn arrive(_: &'static str) {}
 }
 
@@ -60,8 +74,10 @@ mod imp {
     use std::fs::{File, OpenOptions};
     use std::future::Future;
     use std::io::Write;
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, LazyLock};
+    use std::time::Duration;
 
     use tokio::sync::Semaphore;
 
@@ -73,6 +89,9 @@ mod imp {
     struct Plan {
         kills: Vec<Kill>,
         skips: Vec<String>,
+        /// Names with the files whose existence makes them fail.
+        failures: Vec<(String, PathBuf)>,
+        delays: Vec<(String, Duration)>,
         trace: Option<File>,
     }
 
@@ -83,17 +102,27 @@ mod imp {
     }
 
     static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-        let mut plan = Plan { kills: Vec::new(), skips: Vec::new(), trace: None };
+        let mut plan =
+            Plan { kills: Vec::new(), skips: Vec::new(), failures: Vec::new(), delays: Vec::new(), trace: None };
         let wishes = std::env::var(WISHES).unwrap_or_default();
         for wish in wishes.split(',').filter(|wish| !wish.is_empty()) {
             let (name, action) = wish.split_once('=').expect("WHARF_FAILPOINT is NAME=ACTION");
+            if let Some(file) = action.strip_prefix("fail:") {
+                plan.failures.push((name.to_owned(), file.into()));
+                continue;
+            }
+            if let Some(milliseconds) = action.strip_prefix("slow:") {
+                let milliseconds = milliseconds.parse().expect("a number behind slow:");
+                plan.delays.push((name.to_owned(), Duration::from_millis(milliseconds)));
+                continue;
+            }
             match action.split_once('@').unwrap_or((action, "1")) {
                 ("skip", _) => plan.skips.push(name.to_owned()),
                 ("kill", nth) => {
                     let left = AtomicU64::new(nth.parse().expect("a number behind @"));
                     plan.kills.push(Kill { name: name.to_owned(), left });
                 }
-                _ => panic!("WHARF_FAILPOINT knows kill and skip, not {action}"),
+                _ => panic!("WHARF_FAILPOINT knows kill, skip, fail and slow, not {action}"),
             }
         }
         if let Some(path) = std::env::var_os(TRACE) {
@@ -118,6 +147,13 @@ mod imp {
 
     pub(super) fn skips(name: &'static str) -> bool {
         PLAN.skips.iter().any(|skipped| skipped == name)
+    }
+
+    pub(super) fn fails(name: &'static str) -> bool {
+        for (_, delay) in PLAN.delays.iter().filter(|(slow, _)| slow == name) {
+            std::thread::sleep(*delay);
+        }
+        PLAN.failures.iter().any(|(failing, file)| failing == name && file.exists())
     }
 
     tokio::task_local! {

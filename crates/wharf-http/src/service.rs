@@ -121,7 +121,8 @@ async fn answer(
     if let Err(failure) = admit(app, client, &head) {
         return failure.into_reply();
     }
-    if let Some(reply) = health::answer(app, &head.method, head.uri.path()).await {
+    let asker = health::Asker::of(peer.address, &head.headers);
+    if let Some(reply) = health::answer(app, &head.method, &head.uri, asker).await {
         return reply;
     }
     let asked = Asked {

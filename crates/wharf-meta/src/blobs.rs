@@ -76,8 +76,10 @@ statements! {
            join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
           where b.digest = $2 and b.state = 'live'";
     FIND = "select id, state, size_bytes from blobs where digest = $1";
-    INSERT = "insert into blobs (digest, size_bytes, state, created_at_us) values ($1, $2, $3, $4)";
-    REVIVE = "update blobs set state = 'live', size_bytes = $1, delete_after_us = null where id = $2";
+    INSERT =
+        "insert into blobs (digest, size_bytes, state, created_at_us, verified_at_us) values ($1, $2, $3, $4, $5)";
+    REVIVE =
+        "update blobs set state = 'live', size_bytes = $1, delete_after_us = null, verified_at_us = $2 where id = $3";
     AWAIT = "update blobs set state = 'missing', delete_after_us = null where id = $1";
     ASSOCIATE =
         "insert into repository_blobs (repository_id, blob_id, created_at_us, created_by)
@@ -145,7 +147,7 @@ fn place(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> R
         return insert(tx, digest, Some(size_bytes), "live", now);
     };
     if state != "live" {
-        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), key])?;
+        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), Micros(now), key])?;
     } else if known_bytes != Some(size_bytes) {
         return Err(
             Contradiction(format!("{digest} is recorded with {known_bytes:?} bytes and has {size_bytes}")).into()
@@ -178,7 +180,15 @@ pub(crate) fn row(tx: &Connection, digest: &Digest) -> Result<Option<(Key, Strin
 }
 
 fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str, now: Timestamp) -> Result<Key> {
-    tx.prepare_cached(INSERT)?.insert(params![digest.to_string(), size_bytes.map(Count), state, Micros(now)])
+    // Its bytes have just been hashed, if there are any.
+    let verified_at = size_bytes.is_some().then_some(Micros(now));
+    tx.prepare_cached(INSERT)?.insert(params![
+        digest.to_string(),
+        size_bytes.map(Count),
+        state,
+        Micros(now),
+        verified_at
+    ])
 }
 
 pub(crate) fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {

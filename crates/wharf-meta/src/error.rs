@@ -22,6 +22,16 @@ pub enum Error {
         source: Source,
     },
 
+    /// There is no room on the disk for what was to be written; nothing has changed.
+    #[error("{doing} in the metadata database, which has no room to grow")]
+    Full {
+        /// What was being done, as a participle.
+        doing: &'static str,
+        /// What SQLite said.
+        #[source]
+        source: Source,
+    },
+
     /// What the database holds contradicts itself: damage or a bug, never a guess.
     #[error("the metadata database is damaged, met while {doing}; run a check and restore from a backup if it agrees")]
     Corrupt {
@@ -79,10 +89,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Sorts a failure of SQLite into "this time" and "damaged".
+    /// Sorts a failure of SQLite into "this time", "no room" and "damaged".
     pub(crate) fn sqlite(doing: &'static str, source: rusqlite::Error) -> Self {
         if is_damage(&source) {
             Self::Corrupt { doing, source: Arc::new(source) }
+        } else if is_full(&source) {
+            Self::Full { doing, source: Arc::new(source) }
         } else {
             Self::Unavailable { doing, source: Arc::new(source) }
         }
@@ -93,6 +105,17 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::Unavailable { doing, source: Arc::from(source.into()) }
+    }
+}
+
+/// No room for the log, or for the index beside it that SQLite lays out in advance.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            failure.code == rusqlite::ErrorCode::DiskFull
+                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+        }
+        _ => false,
     }
 }
 

@@ -1,14 +1,16 @@
 //! The database's own row: which store it belongs to, and whether it was closed in order.
 
 use rusqlite::{Connection, Result};
-use wharf_base::StoreId;
+use wharf_base::{StoreId, Timestamp};
 
-use crate::sql::{Parsed, statements};
+use crate::sql::{Micros, Parsed, statements};
 
 statements! {
     STORE = "select store_id from meta where id = 1";
     SET_STORE = "update meta set store_id = $1 where id = 1";
     WAS_CLEAN = "select clean_shutdown from meta where id = 1";
+    CLOCK_MARK = "select clock_high_us from meta where id = 1";
+    SET_CLOCK_MARK = "update meta set clock_high_us = $1 where id = 1";
     SET_CLEAN = "update meta set clean_shutdown = $1 where id = 1";
 }
 
@@ -23,6 +25,17 @@ pub(crate) fn set_store(tx: &Connection, id: StoreId) -> Result<StoreId> {
     }
     tx.prepare_cached(SET_STORE)?.execute([id.to_string()])?;
     Ok(id)
+}
+
+/// The latest time that was noted; 0 in a new database.
+pub(crate) fn clock_mark(tx: &Connection) -> Result<Option<Timestamp>> {
+    let mark: Micros = tx.prepare_cached(CLOCK_MARK)?.query_row([], |row| row.get(0))?;
+    Ok((mark.0.as_micros() != 0).then_some(mark.0))
+}
+
+pub(crate) fn set_clock_mark(tx: &Connection, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(SET_CLOCK_MARK)?.execute([Micros(now)])?;
+    Ok(())
 }
 
 pub(crate) fn was_clean(tx: &Connection) -> Result<bool> {

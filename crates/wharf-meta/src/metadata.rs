@@ -6,10 +6,19 @@ use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::{
-    Advance, AuditLog, BeginUpload, BlobMount, BlobRecord, Collecting, DeletedManifest, Identities, ManifestHead,
-    ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules, StoredManifest,
-    Undoing, Upload, UploadLimits,
+    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest,
+    Identities, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor,
+    Result, Rules, StoredManifest, Undoing, Upload, UploadLimits,
 };
+
+/// Why the disk did not take a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskRefusal {
+    /// There was no room for it.
+    Full,
+    /// Something else, which whoever looks after the disk finds out.
+    Failed,
+}
 
 /// Everything that must last besides blob content.
 ///
@@ -21,10 +30,13 @@ use crate::{
 /// # Errors
 ///
 /// All methods fail alike: [`Error::Unavailable`](crate::Error::Unavailable) when the database did not answer,
+/// [`Error::Full`](crate::Error::Full) when it has no room to grow,
 /// [`Error::Corrupt`](crate::Error::Corrupt) when what it holds contradicts itself,
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
-pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + Send + Sync + Debug + 'static {
+pub trait Metadata:
+    Identities + Rules + AuditLog + BackingUp + Checking + Collecting + Mending + Undoing + Send + Sync + Debug + 'static
+{
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;
 
@@ -140,6 +152,21 @@ pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + Send 
     ///
     /// [`Error::OtherStore`](crate::Error::OtherStore) if it belongs to another one.
     async fn set_store_id(&self, id: StoreId) -> Result<()>;
+
+    /// The latest time that this registry is known to have run at; `None` before the first was noted.
+    async fn clock_mark(&self) -> Result<Option<Timestamp>>;
+
+    /// Notes that it runs at `now`.
+    async fn set_clock_mark(&self, now: Timestamp) -> Result<()>;
+
+    /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
+    /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the
+    /// process should end.
+    async fn storage_failed(&self);
+
+    /// Resolves when the disk did not take a change, once for each time since it was last asked (several may count as one),
+    /// and says why. Nothing was changed; somebody should look at the disk. For one caller at a time.
+    async fn disk_refused(&self) -> DiskRefusal;
 
     /// Whether reads and writes would be answered now.
     async fn ping(&self) -> Result<()>;

@@ -25,7 +25,8 @@ impl Registry {
         let now = self.now();
         let by = &ok.attribution();
         failpoint::arrive("registry.manifest-deleting").await;
-        let deleted = self.parts.meta.delete_manifest(ok.repository(), digest, by, now, self.review_at(now)).await;
+        let delete = || self.parts.meta.delete_manifest(ok.repository(), digest, by, now, self.review_at(now));
+        let deleted = self.with_reserve(delete).await;
         failpoint::arrive("registry.manifest-deleted").await;
         let deleted = deleted.map_err(Error::meta("deleting a manifest"))?;
         let deleted = deleted.ok_or(Error::ManifestUnknown(Reference::Digest(*digest)))?;
@@ -51,7 +52,8 @@ impl Registry {
         self.may_delete_tags()?;
         let now = self.now();
         let by = &ok.attribution();
-        let deleted = self.parts.meta.delete_tag(ok.repository(), tag, by, now, self.review_at(now)).await;
+        let delete = || self.parts.meta.delete_tag(ok.repository(), tag, by, now, self.review_at(now));
+        let deleted = self.with_reserve(delete).await;
         failpoint::arrive("registry.tag-deleted").await;
         if deleted.map_err(Error::meta("deleting a tag"))? {
             Ok(())
@@ -72,8 +74,9 @@ impl Registry {
         }
         let now = self.now();
         failpoint::arrive("registry.blob-deleting").await;
-        let deleted =
-            self.parts.meta.delete_blob(ok.repository(), digest, &ok.attribution(), now, self.review_at(now)).await;
+        let by = &ok.attribution();
+        let delete = || self.parts.meta.delete_blob(ok.repository(), digest, by, now, self.review_at(now));
+        let deleted = self.with_reserve(delete).await;
         failpoint::arrive("registry.blob-deleted").await;
         if deleted.map_err(Error::meta("deleting a blob"))? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
     }

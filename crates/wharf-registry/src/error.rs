@@ -1,6 +1,6 @@
 use wharf_oci::{Digest, ManifestError, Reference, RepositoryName};
 
-use crate::BodyError;
+use crate::{BodyError, Trouble};
 
 /// Why a use case was not carried out. One variant per thing that a caller would do differently.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,9 @@ pub enum Error {
     /// The repository has no such blob.
     #[error("blob {0} is not in this repository")]
     BlobUnknown(Digest),
+    /// The repository has this blob, and it is damaged or lost; a push of the same bytes brings it back.
+    #[error("the content of blob {0} was damaged and is set aside; push it again")]
+    BlobSetAside(Digest),
     /// The repository has no such manifest or tag.
     #[error("{0} is not a manifest of this repository")]
     ManifestUnknown(Reference),
@@ -81,14 +84,21 @@ pub enum Error {
     /// `If-Match` or `If-None-Match` did not hold; nothing was changed.
     #[error("the tag is not in the state that the condition of the request asks for")]
     ConditionFailed,
-    /// The registry takes no writes.
+    /// The registry was configured to take no writes.
     #[error("this registry is read-only")]
     ReadOnly,
+    /// The registry takes no writes until somebody has mended what is wrong.
+    #[error(
+        "the registry takes no writes for now: {0}; reading goes on, and so will writing when an administrator has mended that"
+    )]
+    WriteProtected(Trouble),
     /// Configuration forbids this deletion.
     #[error("deleting {0} is turned off on this registry")]
     DeletionDisabled(&'static str),
-    /// There is no room for the bytes; the session stands at its last recorded offset.
-    #[error("the storage is full")]
+    /// There is no room for it, or less than is kept free; an upload session stands at its last recorded offset.
+    #[error(
+        "the registry's disk is full; nothing more is taken until images are deleted and collected, or space is added"
+    )]
     StorageFull,
     /// Stored content is not what it was.
     #[error("the stored content of {0} is damaged")]
@@ -107,6 +117,21 @@ pub enum Error {
         /// Why it was set.
         reason: String,
     },
+    /// There is one backup at a time.
+    #[error("another backup is being made; wait for its end, at most {} seconds if nobody attends to it", .renewed_within.as_secs())]
+    BackupRunning {
+        /// How long it lives if nobody renews it.
+        renewed_within: std::time::Duration,
+    },
+    /// There is no such backup: it was ended, it was not renewed in time, or the registry was restarted.
+    #[error("this backup has ended; begin another one, which copies only what is missing")]
+    BackupUnknown,
+    /// What keeps content from being collected was taken away while the backup was being made.
+    #[error("the hold on collection was released or ran out while the backup was being made; begin another one")]
+    BackupHoldGone,
+    /// The database has not been copied yet, or could not be.
+    #[error("the snapshot of this backup is not there: {0}")]
+    NoSnapshot(String),
     /// The metadata database did not answer; a retry is safe.
     #[error("{doing}")]
     Meta {
@@ -123,6 +148,17 @@ pub enum Error {
         /// Why not.
         source: wharf_store::Error,
     },
+    /// Content could not be read.
+    #[error("{doing}")]
+    Read {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A check is running already.
+    #[error("a check is running; wait for its end, or stop it with `wharf check --stop`")]
+    CheckRunning,
     /// A task of ours ended without an answer.
     #[error("a task that carried out the request broke off")]
     TaskLost,
@@ -130,7 +166,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn meta(doing: &'static str) -> impl FnOnce(wharf_meta::Error) -> Self {
-        move |source| Self::Meta { doing, source }
+        move |source| match source {
+            wharf_meta::Error::Full { .. } => Self::StorageFull,
+            source => Self::Meta { doing, source },
+        }
     }
 
     pub(crate) fn store(doing: &'static str) -> impl FnOnce(wharf_store::Error) -> Self {

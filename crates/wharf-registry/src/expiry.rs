@@ -30,6 +30,9 @@ impl Registry {
     ///
     /// [`Error::Meta`]; what was not done is due again.
     pub async fn expire_uploads(&self) -> Result<Expiry, Error> {
+        if self.is_held_for_clock().await? {
+            return Ok(Expiry::NothingDue);
+        }
         let due = self.parts.meta.expired_uploads(self.now(), STEP).await;
         let due = due.map_err(Error::meta("looking for expired upload sessions"))?;
         if due.is_empty() {
@@ -59,6 +62,10 @@ impl Registry {
     /// Runs [`expire_uploads`](Self::expire_uploads) until shutdown.
     pub async fn keep_expiring(self: Arc<Self>, shutdown: Shutdown) {
         while !shutdown.has_started() {
+            if self.guard.writable().is_err() {
+                pause(&shutdown).await;
+                continue;
+            }
             match self.expire_uploads().await {
                 Ok(Expiry::Ended(count)) => tracing::info!(count, "{count} upload sessions expired"),
                 Ok(Expiry::NothingDue) => pause(&shutdown).await,

@@ -7,13 +7,16 @@
 //! hangs up cannot stop it half-way.
 
 mod audit;
+mod backup;
 mod blobs;
 mod body;
+mod check;
 mod collect;
 mod config;
 mod delete;
 mod error;
 mod expiry;
+mod guard;
 mod lists;
 mod manifests;
 mod mount;
@@ -33,13 +36,19 @@ use wharf_meta::Metadata;
 use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
+pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
-pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
+pub use check::{
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
+    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals, Untagged};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
 pub use expiry::Expiry;
+pub use guard::{Health, Protection, Room, RoomStatus, Trouble};
 pub use lists::{Page, ReferrerCursor, ReferrersPage};
 pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, PushedManifest};
 pub use mount::Mounted;
@@ -70,26 +79,57 @@ pub struct Parts {
     pub spawner: Spawner,
 }
 
+/// How the use cases are set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `[registry]`.
+    pub registry: Config,
+    /// `[gc]`.
+    pub gc: GcConfig,
+    /// `[check]`.
+    pub check: CheckConfig,
+    /// `storage.verify_reads`.
+    pub verify_reads: VerifyReads,
+    /// How much of the disk is kept free.
+    pub room: Room,
+}
+
 /// The use cases. Cheap to share; one a process.
 #[derive(Debug)]
 pub struct Registry {
     parts: Parts,
     config: Config,
     gc: GcConfig,
+    check: CheckConfig,
+    verify_reads: VerifyReads,
+    verified: blobs::Verified,
+    scrub: check::Scrub,
     collector: collect::Collector,
+    guard: Arc<guard::Guard>,
+    checks: check::Checks,
+    backups: backup::Backups,
     sessions: sessions::Claims,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
-    /// A registry over `parts`; `config` and `gc` have passed their checks.
-    pub fn new(parts: Parts, config: Config, gc: GcConfig) -> Arc<Self> {
+    /// A registry over `parts`; the settings have passed their checks.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let guard = guard::Guard::new(Arc::clone(&parts.clock), settings.room);
+        let store = Arc::new(guard::Watched { inner: parts.store, guard: Arc::clone(&guard) });
         Arc::new(Self {
-            parts,
-            config,
-            gc,
-            collector: collect::Collector::default(),
+            parts: Parts { store, ..parts },
+            config: settings.registry,
+            collector: collect::Collector::new(&settings.gc),
+            gc: settings.gc,
+            check: settings.check,
+            verify_reads: settings.verify_reads,
+            verified: blobs::Verified::default(),
+            scrub: check::Scrub::default(),
+            guard,
+            checks: check::Checks::default(),
+            backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
             reloading: tokio::sync::Mutex::default(),
         })
@@ -119,6 +159,9 @@ impl Registry {
     }
 
     fn writable(&self) -> Result<(), Error> {
-        if self.config.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.config.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.guard.writable()
     }
 }

@@ -105,7 +105,8 @@ impl Registry {
     /// # Errors
     ///
     /// [`Error::ManifestInvalid`], [`Error::DigestMismatch`], [`Error::ReferencesMissing`],
-    /// [`Error::MediaTypeConflict`], [`Error::ConditionFailed`], [`Error::ReadOnly`]; nothing was changed then.
+    /// [`Error::MediaTypeConflict`], [`Error::ConditionFailed`], [`Error::ReadOnly`], [`Error::WriteProtected`],
+    /// [`Error::StorageFull`]; nothing was changed then.
     ///
     /// # Source
     ///
@@ -116,6 +117,7 @@ impl Registry {
         request: PushManifest<'_>,
     ) -> Result<PushedManifest, Error> {
         self.writable()?;
+        self.guard.room_for_facts()?;
         let now = self.now();
         let at = plan::Circumstances {
             repository: ok.repository(),

@@ -35,6 +35,7 @@ impl Registry {
         source: Option<&RepositoryName>,
     ) -> Result<Mounted, Error> {
         self.writable()?;
+        self.guard.room_for_facts()?;
         let sources = match source {
             Some(source) => vec![source.clone()],
             None => self.sources(ok, &digest).await?,

@@ -76,6 +76,7 @@ impl Registry {
     /// - [`Error::ReadOnly`]; [`Error::Meta`]; [`Error::Store`].
     pub async fn restore(&self, ok: &Authorized<Push>, from: &RestoreFrom) -> Result<Restored, Error> {
         self.writable()?;
+        self.guard.room_for_facts()?;
         match from {
             RestoreFrom::Manifest(digest) => self.restore_manifest(ok, *digest, Vec::new()).await,
             RestoreFrom::Tag(tag, at) => self.restore_tag(ok, tag, *at).await,

@@ -56,9 +56,11 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyUploads`]; [`Error::ReadOnly`].
+    /// [`Error::TooManyUploads`]; [`Error::ReadOnly`], [`Error::WriteProtected`], [`Error::StorageFull`].
     pub async fn begin_upload(&self, ok: &Authorized<Push>, algorithm: Algorithm) -> Result<UploadStatus, Error> {
         self.writable()?;
+        self.guard.room_for_facts()?;
+        self.guard.room_for(None)?;
         let now = self.now();
         let id = UploadId::generate(&*self.parts.clock, &*self.parts.rng);
         let new = NewUpload {
@@ -193,7 +195,8 @@ impl Registry {
     /// [`Error::UploadUnknown`]: no such open session.
     pub async fn cancel_upload(&self, ok: &Authorized<Push>, id: UploadId) -> Result<(), Error> {
         self.writable()?;
-        let ended = self.parts.meta.end_upload(id, ok.repository(), ok.principal().name()).await;
+        let end = || self.parts.meta.end_upload(id, ok.repository(), ok.principal().name());
+        let ended = self.with_reserve(end).await;
         if !ended.map_err(Error::meta("ending an upload session"))? {
             return Err(Error::UploadUnknown);
         }
@@ -246,11 +249,11 @@ impl Registry {
                 return Err(Error::SizeInvalid { announced_bytes: range.len_bytes(), found_bytes });
             }
         }
-        let announced_bytes = range.map(|range| range.len_bytes()).or(length_bytes).unwrap_or(0);
-        if offset_bytes.saturating_add(announced_bytes) > self.config.blob_size_max.as_u64() {
+        let announced_bytes = range.map(|range| range.len_bytes()).or(length_bytes);
+        if offset_bytes.saturating_add(announced_bytes.unwrap_or(0)) > self.config.blob_size_max.as_u64() {
             return Err(self.too_large(claimed).await);
         }
-        Ok(())
+        self.guard.room_for(announced_bytes)
     }
 
     async fn too_large(&self, claimed: &Claimed) -> Error {
@@ -287,6 +290,10 @@ impl Registry {
             }
             if claimed.offset_bytes().saturating_add(received_bytes) > self.config.blob_size_max.as_u64() {
                 return Err(self.too_large(claimed).await);
+            }
+            // What was announced is reserved already; what nobody has announced must not take the last of the disk.
+            if announced_bytes.or(length_bytes).is_none() {
+                self.guard.room_for(Some(bytes.len() as u64))?;
             }
             writer.write(bytes).await.map_err(Error::store("writing the bytes of an upload"))?;
         }

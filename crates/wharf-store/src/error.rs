@@ -45,6 +45,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The data directory is not at its path any more: moved, removed, or something is mounted over it. What is written
+    /// now would be found by nobody.
+    #[error("the data directory is not at {} any more", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The operating system refused something else.
     #[error("{doing}")]
     Io {
@@ -122,6 +129,12 @@ pub enum OpenError {
         found: u32,
         /// The newest layout that this program reads.
         known: u32,
+    },
+    /// A backup was being restored into the directory, and that never came to its end.
+    #[error("the data directory {} is not complete: restoring a backup into it was broken off; run `wharf restore` again", path.display())]
+    Unfinished {
+        /// The data directory.
+        path: PathBuf,
     },
     /// The file `wharf.id` does not say which store this is.
     #[error("wharf.id in {} is unreadable: {reason}; restore it from a backup", path.display())]

@@ -1,7 +1,7 @@
 //! Wiring: from a configuration to a running registry. Read it once and know what is connected to what.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,16 @@ use wharf_registry::Registry;
 use wharf_store::{BlobStore, DirectoryStore, OpenError};
 
 use crate::config::Config;
+use crate::error::{CommandError, Exit};
 
 /// The metadata database, beside the content it names.
-const DATABASE: &str = "wharf.db";
+pub const DATABASE: &str = "wharf.db";
 
 /// How long changes that have begun to commit may take after the last request.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
+
+/// After a commit that could not be synced: how long reads in flight may go on before the process ends.
+const READ_GRACE: Duration = Duration::from_secs(5);
 
 /// How often the rules and accounts are looked at for changes that another replica made; at most 2 s may pass until they
 /// are in force (S-009).
@@ -75,15 +79,29 @@ pub enum AppError {
     /// Who people are cannot be found out: a first account that cannot be made, a certificate that cannot be read.
     #[error("setting up accounts and single sign-on")]
     Identity(#[from] wharf_identity::StartError),
-    /// Collection cannot be held although the last end was not in order.
-    #[error("holding collection after an unclean stop")]
+    /// Collection cannot be held although the last end was not in order or the clock is in doubt.
+    #[error("holding collection, whose dates may be wrong")]
     Hold(#[source] wharf_registry::Error),
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database was not closed in order.
+    #[error("closing the metadata database")]
+    Close(#[source] wharf_meta::Error),
     /// The server cannot listen.
     #[error(transparent)]
     Server(#[from] StartError),
+}
+
+/// How a registry came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to, and everything ended by itself.
+    InOrder,
+    /// It was asked to, and something had to be cut off.
+    CutOff,
+    /// A commit could not be brought to stable storage; only opening the database again tells what lasted.
+    NotSynced,
 }
 
 /// A registry that listens.
@@ -95,6 +113,8 @@ pub struct App {
     first_password: Option<Secret<String>>,
     spawner: Spawner,
     shutdown: Shutdown,
+    /// Whether the database had been closed in order.
+    was_clean: bool,
 }
 
 impl App {
@@ -134,7 +154,9 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone());
+        let registry = Registry::new(parts, config.use_cases());
+        registry.check_clock_at_start().await.map_err(AppError::Hold)?;
+        registry.look_at_disk().await;
         if !was_clean {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
@@ -142,7 +164,7 @@ impl App {
         let parts =
             wharf_http::Parts { registry: Arc::clone(&registry), policy, identity: identity.clone(), clock, rng };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
-        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown })
+        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
     }
 
     /// The addresses that are listened on.
@@ -155,10 +177,19 @@ impl App {
         self.first_password.take()
     }
 
-    /// Serves until shutdown, then ends in order: requests, changes that have begun to commit, the database.
-    /// Says whether all of it ended by itself.
-    pub async fn run(self) -> bool {
+    /// Serves until shutdown, then ends in order: requests, changes that have begun to commit, the database. A commit
+    /// that could not be synced ends it as well, with a moment for reads in flight and without closing the database,
+    /// which would be one more write that nobody could rely on.
+    pub async fn run(self) -> End {
+        if !self.was_clean {
+            let checking = Arc::clone(&self.registry).look_through_database(self.shutdown.clone());
+            self.spawner.spawn("check the database", checking);
+        }
+        self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
+        self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));
+        self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
+        self.spawner.spawn("scrub", Arc::clone(&self.registry).keep_scrubbing(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
@@ -170,29 +201,79 @@ impl App {
             );
             self.spawner.spawn("refresh rules and accounts", refreshing);
         }
-        let requests_ended = self.server.run().await;
+        let mut serving = std::pin::pin!(self.server.run());
+        let requests_ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.meta.storage_failed() => {
+                tracing::error!(
+                    "the metadata database could not sync a commit; the process ends, and the next start tells what lasted"
+                );
+                self.shutdown.start();
+                let _ = tokio::time::timeout(READ_GRACE, serving).await;
+                return End::NotSynced;
+            }
+        };
         let changes_ended = self.spawner.drain(COMMIT_GRACE).await;
         let closed = self.meta.close().await;
-        if let Err(error) = &closed {
-            tracing::error!(error = error as &dyn std::error::Error, "the metadata database was not closed in order");
+        match &closed {
+            Err(wharf_meta::Error::StorageFailed { .. }) => return End::NotSynced,
+            Err(error) => {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    "the metadata database was not closed in order"
+                );
+            }
+            Ok(()) => {}
         }
-        requests_ended && changes_ended && closed.is_ok()
+        if requests_ended && changes_ended && closed.is_ok() { End::InOrder } else { End::CutOff }
     }
 }
 
-/// Content and metadata of a registry that does not run: nobody else can use them until both are dropped.
+/// A command that looks for a data directory must not make one where somebody has misspelled it.
+///
+/// # Errors
+///
+/// [`CommandError`]: there is none.
+pub fn check_data(data: &Path) -> Result<(), CommandError> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
+        .with_hint("name the directory of your registry with --data"))
+}
+
+/// Content and metadata of a registry that does not run: nobody else can use them until this is gone.
+#[derive(Debug)]
+pub struct Offline {
+    /// The content.
+    pub store: Arc<dyn BlobStore>,
+    /// The metadata.
+    pub meta: Arc<dyn Metadata>,
+    was_clean: bool,
+}
+
+impl Offline {
+    /// Closes both. That the registry itself was not stopped in order is still known at its next start, which then holds
+    /// collection.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Close`].
+    pub async fn close(&self) -> Result<(), AppError> {
+        if self.was_clean { self.meta.close().await.map_err(AppError::Close) } else { Ok(()) }
+    }
+}
+
+/// Opens what a registry that does not run has.
 ///
 /// # Errors
 ///
 /// [`AppError`], that it runs after all among them.
-pub async fn open_offline(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-) -> Result<(Arc<dyn BlobStore>, Arc<dyn Metadata>), AppError> {
+pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let store = open_store(config, &clock, &rng).await?;
-    let (meta, _) = open_meta(config, store.store_id()).await?;
-    Ok((store, meta))
+    let (meta, was_clean) = open_meta(config, store.store_id()).await?;
+    Ok(Offline { store, meta, was_clean })
 }
 
 async fn open_store(

@@ -21,6 +21,20 @@ pub async fn b138_a_database_belongs_to_one_store(metadata: Subject) {
     assert_eq!(metadata.store_id().await.unwrap(), Some(ours));
 }
 
+/// None at first, then the last that was noted.
+pub async fn r050_the_clocks_mark_is_kept(metadata: Subject) {
+    assert_eq!(metadata.clock_mark().await.unwrap(), None);
+    metadata.set_clock_mark(at(7)).await.unwrap();
+    metadata.set_clock_mark(at(5)).await.unwrap();
+    assert_eq!(metadata.clock_mark().await.unwrap(), Some(at(5)));
+}
+
+/// What was made in order has no damage.
+pub async fn a_sound_database_has_no_damage(metadata: Subject) {
+    have_blob(&*metadata, "a", "blob").await;
+    assert_eq!(metadata.check_database(false).await.unwrap(), Vec::<String>::new());
+}
+
 /// By a database that works.
 pub async fn a_ping_is_answered(metadata: Subject) {
     metadata.ping().await.unwrap();

@@ -113,7 +113,7 @@ pub async fn gr28_a_restored_manifest_has_its_blobs(metadata: Subject) {
 
     delete(&*metadata, image, 50).await;
     assert_eq!(metadata.review_blobs(at(20 * END), at(21 * END), 10).await.unwrap().condemned, 1);
-    assert!(metadata.forget_blob(&blob, at(21 * END)).await.unwrap().is_some());
+    assert!(metadata.forget_blob(&blob, at(21 * END), at(21 * END)).await.unwrap().is_some());
     assert_eq!(metadata.restore_manifest(&wish).await.unwrap(), Restore::Missing(vec![blob]));
     assert!(!has_manifest(&*metadata, "a", image).await);
 }

@@ -6,9 +6,9 @@ use wharf_policy::Attribution;
 use super::SqliteMetadata;
 use crate::tags::Change;
 use crate::{
-    Advance, BeginUpload, BlobMount, BlobRecord, DeletedManifest, Error, ManifestHead, ManifestRecord, Metadata,
-    NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest, Upload, UploadLimits,
-    blobs, deletion, life, manifests, push, referrers, repositories, tags, uploads,
+    Advance, BeginUpload, BlobMount, BlobRecord, DeletedManifest, DiskRefusal, Error, ManifestHead, ManifestRecord,
+    Metadata, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest, Upload,
+    UploadLimits, blobs, deletion, life, manifests, push, referrers, repositories, tags, uploads,
 };
 
 /// Questions go to a reader, changes to the writer; what they do stands in the file of their noun.
@@ -162,6 +162,22 @@ impl Metadata for SqliteMetadata {
     async fn set_store_id(&self, id: StoreId) -> Result<()> {
         let recorded = self.writer.write("recording the store's id", move |tx| life::set_store(tx, id)).await?;
         if recorded == id { Ok(()) } else { Err(Error::OtherStore { recorded, given: id }) }
+    }
+
+    async fn clock_mark(&self) -> Result<Option<Timestamp>> {
+        self.readers.read("reading the clock's mark", life::clock_mark).await
+    }
+
+    async fn set_clock_mark(&self, now: Timestamp) -> Result<()> {
+        self.writer.write("noting the time", move |tx| life::set_clock_mark(tx, now)).await
+    }
+
+    async fn storage_failed(&self) {
+        self.writer.storage_failed().await;
+    }
+
+    async fn disk_refused(&self) -> DiskRefusal {
+        self.writer.disk_refused().await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, InterruptHandle, Result};
 use tokio::sync::Semaphore;
 
 use super::SqliteConfig;
@@ -20,6 +20,15 @@ pub(super) struct Readers {
     permits: Semaphore,
     /// Not in use now. The last one back is the first to go: its pages are warm, and the others may never be opened.
     idle: Mutex<Vec<Connection>>,
+}
+
+/// Ends what a connection is doing.
+struct Interrupt(InterruptHandle);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
 }
 
 impl Readers {
@@ -41,6 +50,21 @@ impl Readers {
         // After an error a fresh connection is worth more than this one.
         self.idle().push(connection);
         Ok(answer)
+    }
+
+    /// Answers `question`, which takes long, on a connection of its own and a thread that may block. It is broken off when
+    /// the caller stops waiting.
+    pub(super) async fn read_long<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        question: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> crate::Result<T> {
+        let connection = connection::open(&self.path, Role::Reader, &self.config)?;
+        let _interrupt = Interrupt(connection.get_interrupt_handle());
+        let answer = tokio::task::spawn_blocking(move || {
+            retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
+        });
+        answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
     }
 
     fn take(&self) -> crate::Result<Connection> {

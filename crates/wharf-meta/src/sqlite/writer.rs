@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, Result};
-use tokio::sync::{mpsc, oneshot, watch};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, Result, ffi};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::error;
 use wharf_base::failpoint;
 
 use super::checkpoint::Checkpointer;
 use super::connection::retry_busy;
 use crate::error::Source;
-use crate::{Error, life};
+use crate::{DiskRefusal, Error, life};
 
 /// How many jobs wait before callers wait for room in the queue.
 const QUEUE_MAX: usize = 1024;
@@ -33,6 +33,14 @@ const BATCH_MAX: usize = 256;
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
     failed: watch::Receiver<bool>,
+    refusals: Arc<Refusals>,
+}
+
+/// Bells that ring when the disk did not take a transaction.
+#[derive(Debug, Default)]
+struct Refusals {
+    full: Notify,
+    failed: Notify,
 }
 
 enum Message {
@@ -57,10 +65,18 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (failure, failed) = watch::channel(false);
-        let thread = WriterThread { connection, checkpointer, commit, failure, storage_failure: None };
+        let refusals = Arc::<Refusals>::default();
+        let thread = WriterThread {
+            connection,
+            checkpointer,
+            commit,
+            failure,
+            refusals: Arc::clone(&refusals),
+            storage_failure: None,
+        };
         let _: JoinHandle<()> =
             std::thread::Builder::new().name("wharf-writer".to_owned()).spawn(|| thread.run(jobs))?;
-        Ok(Self { queue, failed })
+        Ok(Self { queue, failed, refusals })
     }
 
     /// Runs `work` in a transaction and answers when that is on stable storage; it runs to its end even if the caller
@@ -83,12 +99,30 @@ impl Writer {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Resolves when the disk did not take a transaction, once for each time that this was not heard yet.
+    pub(super) async fn disk_refused(&self) -> DiskRefusal {
+        tokio::select! {
+            () = self.refusals.full.notified() => DiskRefusal::Full,
+            () = self.refusals.failed.notified() => DiskRefusal::Failed,
+        }
+    }
+
     /// Resolves when a commit could not be synced; never otherwise.
     pub(super) async fn storage_failed(&self) {
         let mut failed = self.failed.clone();
         if failed.wait_for(|failed| *failed).await.is_err() {
             // The writer ended in order and will not fail any more.
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Refusals {
+    fn ring(&self, failure: &Failure) {
+        if failure.full {
+            self.full.notify_one();
+        } else if failure.disk {
+            self.failed.notify_one();
         }
     }
 }
@@ -151,17 +185,50 @@ struct Failure {
     source: Source,
     /// Whether the log could not be synced.
     storage: bool,
+    /// Whether there was no room for it.
+    full: bool,
+    /// Whether it was the disk at all.
+    disk: bool,
+}
+
+/// Not a word of the disk's: what SQLite answers when a job is wrong or the database busy.
+fn is_of_disk(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied)
+    )
+}
+
+/// Whether a commit failed in a way after which nobody knows what is on the disk. A log that could not be *written* (no
+/// room, a file system that has become read-only) ends before the commit's last frame: SQLite takes the transaction back,
+/// and the next one begins where this one did. Whatever is not known to be of that kind counts as a failed sync.
+fn is_not_synced(error: &rusqlite::Error) -> bool {
+    let harmless = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            failure.code == ErrorCode::SystemIoFailure && !harmless.contains(&failure.extended_code)
+        }
+        _ => false,
+    }
 }
 
 impl Failure {
     fn new(error: rusqlite::Error) -> Self {
-        let storage = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-        Self { source: Arc::new(error), storage }
+        Self {
+            storage: is_not_synced(&error),
+            full: crate::error::is_full(&error),
+            disk: is_of_disk(&error),
+            source: Arc::new(error),
+        }
     }
 
     fn error(&self, doing: &'static str) -> Error {
         let source = Arc::clone(&self.source);
-        if self.storage { Error::StorageFailed { source } } else { Error::Unavailable { doing, source } }
+        match self {
+            Self { storage: true, .. } => Error::StorageFailed { source },
+            Self { full: true, .. } => Error::Full { doing, source },
+            _ => Error::Unavailable { doing, source },
+        }
     }
 }
 
@@ -170,6 +237,7 @@ struct WriterThread {
     checkpointer: Checkpointer,
     commit: fn(&Connection) -> Result<()>,
     failure: watch::Sender<bool>,
+    refusals: Arc<Refusals>,
     storage_failure: Option<Failure>,
 }
 
@@ -211,6 +279,7 @@ impl WriterThread {
         if let Err(failure) = &done {
             error!(error = %failure.source, jobs = batch.len(), "a transaction failed: {}", failure.source);
             self.roll_back();
+            self.refusals.ring(failure);
             if failure.storage {
                 self.storage_failure = Some(failure.clone());
                 self.failure.send_replace(true);
@@ -285,6 +354,9 @@ fn take_batch(first: Message, jobs: &mut mpsc::Receiver<Message>) -> (Vec<Box<dy
 }
 
 fn commit(connection: &Connection) -> Result<()> {
+    if failpoint::fails("meta.commit") {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None));
+    }
     run(connection, "commit")
 }
 

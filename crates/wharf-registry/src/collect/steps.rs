@@ -1,14 +1,19 @@
-use wharf_base::failpoint;
+use std::time::Duration;
+
+use wharf_base::{Timestamp, failpoint};
 use wharf_meta::Removal;
 use wharf_oci::Digest;
 
 use crate::{Error, Registry};
 
 /// How many entries one transaction looks at: a few milliseconds of the one writer's time.
-const REVIEWS: u32 = 50;
+pub(super) const REVIEWS: u32 = 50;
 
 /// How many blobs one step removes.
 const REMOVALS: u32 = 20;
+
+/// How long condemned content stays at least while the disk is nearly full: as long as a mistake may take to be noticed.
+const TRASH_UNDER_PRESSURE: Duration = Duration::from_secs(2 * 3600);
 
 /// What collection came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +30,16 @@ pub struct Totals {
     pub removed: u64,
     /// How many bytes that were; what was not there any more does not count.
     pub removed_bytes: u64,
+    /// Manifests without a tag that a rule let go.
+    pub retired: u64,
     /// Deletions that cannot be undone any more.
     pub forgotten: u64,
+    /// Associations that nobody would have looked at, and that wait for it now.
+    pub reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub orphans: u64,
+    /// How many bytes that were.
+    pub orphan_bytes: u64,
 }
 
 impl Totals {
@@ -37,7 +50,11 @@ impl Totals {
         self.condemned_bytes += other.condemned_bytes;
         self.removed += other.removed;
         self.removed_bytes += other.removed_bytes;
+        self.retired += other.retired;
         self.forgotten += other.forgotten;
+        self.reconciled += other.reconciled;
+        self.orphans += other.orphans;
+        self.orphan_bytes += other.orphan_bytes;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -57,6 +74,8 @@ impl Registry {
         let mut done = Totals::default();
         self.finish_removals(&mut done).await?;
         self.review(&mut done).await?;
+        self.review_manifests(&mut done).await?;
+        self.walk_untagged().await?;
         self.remove_condemned(&mut done).await?;
         let forgotten = self.parts.meta.forget_deleted_manifests(self.now(), REVIEWS).await;
         done.forgotten = u64::from(forgotten.map_err(Error::meta("forgetting deleted manifests"))?);
@@ -67,7 +86,8 @@ impl Registry {
     async fn review(&self, done: &mut Totals) -> Result<(), Error> {
         let now = self.now();
         let remove_at = now.plus(self.gc.trash.get());
-        let reviewed = match self.parts.meta.review_blobs(now, remove_at, REVIEWS).await {
+        let review = || self.parts.meta.review_blobs(now, remove_at, REVIEWS);
+        let reviewed = match self.with_reserve(review).await {
             Ok(reviewed) => reviewed,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "reviews failed together; now one by one");
@@ -75,9 +95,7 @@ impl Registry {
             }
         };
         failpoint::arrive("registry.reviewed").await;
-        let dropped = self.parts.meta.drop_manifest_reviews(now, REVIEWS).await;
         done.reviewed += u64::from(reviewed.looked_at);
-        done.reviewed += u64::from(dropped.map_err(Error::meta("reviewing manifests"))?);
         done.released += u64::from(reviewed.released);
         done.condemned += u64::from(reviewed.condemned);
         done.condemned_bytes += reviewed.condemned_bytes;
@@ -112,20 +130,28 @@ impl Registry {
     }
 
     async fn remove_condemned(&self, done: &mut Totals) -> Result<(), Error> {
-        let condemned = self.parts.meta.condemned(self.now(), REMOVALS).await;
+        let due_by = self.removal_due_by();
+        let condemned = self.parts.meta.condemned(due_by, REMOVALS).await;
         for digest in condemned.map_err(Error::meta("looking for condemned blobs"))? {
-            self.remove_blob(&digest, done).await?;
+            self.remove_blob(&digest, due_by, done).await?;
         }
         Ok(())
     }
 
+    /// Condemned content goes if its date is not later than this. A disk that is nearly full shortens the trash period,
+    /// oldest first, but never what people may rely on: the grace period (`reliability` §4.1, `gc.pressure`).
+    fn removal_due_by(&self) -> Timestamp {
+        let trash = self.gc.trash.get();
+        if self.has_pressure() { self.now().plus(trash.saturating_sub(TRASH_UNDER_PRESSURE)) } else { self.now() }
+    }
+
     /// Names before bytes: the row goes, then the file, then the note that it is to go. All under the digest's lock, so
     /// that nobody places the same content in between (L3).
-    async fn remove_blob(&self, digest: &Digest, done: &mut Totals) -> Result<(), Error> {
+    async fn remove_blob(&self, digest: &Digest, due_by: Timestamp, done: &mut Totals) -> Result<(), Error> {
         failpoint::arrive("registry.condemned-found").await;
         let removing = self.parts.store.begin_removal(digest).await;
         failpoint::arrive("registry.removal-locked").await;
-        let forgotten = self.parts.meta.forget_blob(digest, self.now()).await;
+        let forgotten = self.with_reserve(|| self.parts.meta.forget_blob(digest, due_by, self.now())).await;
         failpoint::arrive("registry.blob-forgotten").await;
         match forgotten.map_err(Error::meta("forgetting a blob"))? {
             Some(removal) => self.remove_bytes(removing, &removal, done).await,

@@ -169,6 +169,6 @@ async fn gr32_an_open_blob_is_read_to_its_end() {
     }
     assert!(!world.is_stored(&blob).await);
     world.lacks("r/one", &blob).await;
-    let pieces: Vec<bytes::Bytes> = open.content.stream(0..open.size_bytes).try_collect().await.unwrap();
+    let pieces: Vec<bytes::Bytes> = open.stream(0..open.size_bytes).try_collect().await.unwrap();
     assert_eq!(pieces.concat(), blob);
 }

@@ -14,7 +14,7 @@ use wharf_store::{BlobStore, DirectoryStore};
 
 use crate::{
     Chunk, Condition, Config, Error, FinishedBlob, GcConfig, ManifestTarget, Mounted, Parts, PushManifest,
-    PushedManifest, Registry, RestoreFrom, Restored, Totals,
+    PushedManifest, Registry, RestoreFrom, Restored, Settings, Totals,
 };
 
 /// Longer than the grace period with its slack, and than the trash period.
@@ -67,7 +67,7 @@ impl World {
         let config = Config { delete_tags: true, ..Config::default() };
         let day = HumanDuration::hours(24);
         let gc = GcConfig { grace: day, trash: day, share_percent: 100, ..GcConfig::default() };
-        let registry = Registry::new(parts, config, gc);
+        let registry = Registry::new(parts, Settings { registry: config, gc, ..Settings::default() });
         Self { registry, meta, store, clock, policy, _directory: Arc::new(directory) }
     }
 
@@ -179,7 +179,7 @@ impl World {
             Err(Error::BlobUnknown(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let pieces: Vec<Bytes> = open.content.stream(0..open.size_bytes).try_collect().await.unwrap();
+        let pieces: Vec<Bytes> = open.stream(0..open.size_bytes).try_collect().await.unwrap();
         Ok(Some(pieces.concat()))
     }
 

@@ -11,9 +11,13 @@ use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
+use wharf_base::failpoint;
+
+use wharf_base::Timestamp;
 
 use super::layout::{Below, Name};
+use crate::Space;
 
 /// How an entry is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +42,11 @@ pub(super) struct Stat {
     pub(super) kind: FileType,
     pub(super) size_bytes: u64,
     pub(super) device: u64,
+    pub(super) inode: u64,
     pub(super) owner: u32,
+    /// Permission bits.
+    pub(super) mode: u32,
+    pub(super) modified_at: Timestamp,
 }
 
 impl Stat {
@@ -55,10 +63,14 @@ pub(super) trait Files: Debug + Send + Sync + 'static {
     fn open_root(&self, path: &Path) -> Result<OwnedFd>;
     /// The number that tells the kinds of file systems apart (`f_type`); 0 when it does not fit.
     fn file_system(&self, file: BorrowedFd<'_>) -> Result<u32>;
+    /// How much room the file system has.
+    fn space(&self, file: BorrowedFd<'_>) -> Result<Space>;
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd>;
     fn make_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()>;
     fn remove_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()>;
     fn stat(&self, file: BorrowedFd<'_>) -> Result<Stat>;
+    /// Calls `each` with every name in `directory` but the dot entries, in no order.
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8])) -> Result<()>;
     /// May write less than all.
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize>;
     /// Appends to `buffer` at most its spare capacity; 0 is the end of the file.
@@ -122,6 +134,11 @@ impl Files for SystemFiles {
         Ok(u32::try_from(rustix::fs::fstatfs(file)?.f_type).unwrap_or(0))
     }
 
+    fn space(&self, file: BorrowedFd<'_>) -> Result<Space> {
+        let found = rustix::fs::fstatvfs(file)?;
+        Ok(Space { free_bytes: found.f_bavail * found.f_frsize, total_bytes: found.f_blocks * found.f_frsize })
+    }
+
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
         rustix::fs::openat2(directory, path.as_str(), access.flags(), access.mode(), ONLY_BENEATH)
     }
@@ -140,8 +157,22 @@ impl Files for SystemFiles {
             kind: FileType::from_raw_mode(stat.st_mode),
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             device: stat.st_dev,
+            inode: stat.st_ino,
             owner: stat.st_uid,
+            mode: Mode::from_raw_mode(stat.st_mode).bits(),
+            modified_at: modified_at(stat.st_mtime, stat.st_mtime_nsec),
         })
+    }
+
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        for entry in rustix::fs::Dir::read_from(directory)? {
+            let entry = entry?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => each(name),
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize> {
@@ -161,10 +192,16 @@ impl Files for SystemFiles {
     }
 
     fn sync(&self, file: BorrowedFd<'_>) -> Result<()> {
+        if failpoint::fails("store.sync") {
+            return Err(Errno::IO);
+        }
         rustix::fs::fsync(file)
     }
 
     fn sync_data(&self, file: BorrowedFd<'_>) -> Result<()> {
+        if failpoint::fails("store.sync") {
+            return Err(Errno::IO);
+        }
         rustix::fs::fdatasync(file)
     }
 
@@ -179,4 +216,10 @@ impl Files for SystemFiles {
     fn lock(&self, file: BorrowedFd<'_>) -> Result<()> {
         rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
     }
+}
+
+/// A time that no timestamp can express is the end of time, so that nothing looks old that may not be.
+fn modified_at(seconds: i64, nanoseconds: u64) -> Timestamp {
+    let micros = i64::try_from(nanoseconds / 1000).unwrap_or(0);
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }

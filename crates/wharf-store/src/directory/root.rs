@@ -1,6 +1,7 @@
 //! The opened data directory, and the small steps that everything else is made of. All of it blocks.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,12 @@ use crate::lock::DigestLocks;
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) files: Arc<dyn Files>,
+    /// As it was configured.
+    pub(super) path: PathBuf,
+    /// Device and inode of what was found there.
+    pub(super) place: (u64, u64),
+    /// The data directory itself.
+    pub(super) directory: OwnedFd,
     pub(super) uploads: OwnedFd,
     pub(super) layers: OwnedFd,
     /// Open as long as the directory is ours (B-136).
@@ -132,7 +139,7 @@ impl Root {
     }
 
     /// Makes `name` in `parent` if it does not exist, syncs `parent`, and opens it.
-    fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
+    pub(super) fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
         let made = match self.files.make_directory(parent, name) {
             Ok(()) => {
                 failpoint::reach("store.prefix-made");

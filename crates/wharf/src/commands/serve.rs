@@ -2,18 +2,22 @@
 
 use std::net::SocketAddr;
 use std::process;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharf_base::{Secret, Shutdown};
 
 use crate::admin_password;
-use crate::app::{Access, App, AppError};
+use crate::app::{Access, App, AppError, End};
 use crate::cli::OpenMode;
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
 
 /// Threads for blocking work: reads, writes and syncs of blobs.
 const BLOCKING_THREADS_MAX: usize = 128;
+
+/// How long the end waits for calls that block.
+const THREAD_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal asks to stop.
 ///
@@ -22,14 +26,17 @@ const BLOCKING_THREADS_MAX: usize = 128;
 /// [`CommandError`] when the registry cannot start, or was cut off while stopping.
 pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
     let access = access(config, open)?;
-    restrict_new_files();
+    super::restrict_new_files();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(|error| CommandError::unexpected("starting the runtime", error))?;
-    runtime.block_on(serve(config, access))
+    let served = runtime.block_on(serve(config, access));
+    // A call that hangs in a broken disk must not keep the process.
+    runtime.shutdown_timeout(THREAD_GRACE);
+    served
 }
 
 async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
@@ -46,12 +53,21 @@ async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
         greet(config, *address, is_open, app.take_first_password());
     }
     tokio::spawn(signals.handle(shutdown));
-    if app.run().await {
-        tracing::info!("stopped");
-    } else {
-        tracing::warn!("stopped; what was still running was cut off, and clients go on from there");
+    match app.run().await {
+        End::InOrder => tracing::info!("stopped"),
+        End::CutOff => tracing::warn!("stopped; what was still running was cut off, and clients go on from there"),
+        End::NotSynced => return Err(not_synced()),
     }
     Ok(())
+}
+
+/// whoever starts the process again lets the database recover.
+fn not_synced() -> CommandError {
+    CommandError::new(Exit::NotSynced, "the disk did not keep a change of the metadata database")
+        .with_lines([
+            "everything that was acknowledged before is safe; what was not answered may have happened or not".into()
+        ])
+        .with_hint("look at the disk (`dmesg`, `smartctl -a`), then start Wharf again: the database recovers by itself")
 }
 
 /// Who is let in. Everybody only when asked for, and only on this machine unless asked for twice (S-080).
@@ -106,11 +122,6 @@ fn greet(config: &Config, address: SocketAddr, is_open: bool, password: Option<S
         "Push something:\n\n{log_in}    docker tag alpine {reached}/alpine\n    docker push {reached}/alpine\n"
     );
     anstream::println!("{text}");
-}
-
-/// Everything Wharf creates is for its own account only (S-083).
-fn restrict_new_files() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
 /// Connections and open blobs are descriptors: as many as the system lets us have.
@@ -187,6 +198,7 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                     .into(),
             ),
         ),
+        AppError::Close(_) => (Exit::Unexpected, None),
         AppError::Identity(_) => (Exit::Usage, None),
         AppError::Rules(_) | AppError::Hold(_) => (
             Exit::WrongStore,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wharf_base::ByteSize;
 
 use crate::logging;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub registry: wharf_registry::Config,
     /// When what nobody needs any more goes.
     pub gc: wharf_registry::GcConfig,
+    /// How what is stored is looked after.
+    pub check: wharf_registry::CheckConfig,
     /// Who is let in, and how long what they are given lives.
     pub auth: wharf_identity::Config,
     /// Single sign-on.
@@ -61,11 +64,26 @@ pub struct Config {
 pub struct Storage {
     /// The data directory, on a local disk. Created if missing; relative to the directory that Wharf is started in.
     pub data: PathBuf,
+    /// While less than this is free on the data directory's file system, uploads are answered 507; pulls and deletions go on.
+    /// Default: the larger of 1 GiB and 2 % of the file system, but at most a tenth of it.
+    pub min_free: Option<ByteSize>,
+    /// How much is set aside in the data directory, for the day on which the database has no room left to record a deletion;
+    /// at most a twentieth of the file system. 0 for nothing.
+    pub reserve: ByteSize,
+    /// When a large blob is hashed because somebody reads it: "scrub" for never, because the scrub reads all of them by and
+    /// by; "first" for its first full read since the start; "always".
+    pub verify_reads: wharf_registry::VerifyReads,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { data: PathBuf::from("./wharf-data") }
+        let room = wharf_registry::Room::default();
+        Self {
+            data: PathBuf::from("./wharf-data"),
+            min_free: room.min_free,
+            reserve: room.reserve,
+            verify_reads: wharf_registry::VerifyReads::default(),
+        }
     }
 }
 
@@ -76,6 +94,7 @@ impl Config {
             self.server.check(),
             self.registry.check(),
             self.gc.check(),
+            self.check.check(),
             self.auth.check(),
             self.mcias.check(),
             self.oidc.check(),
@@ -83,6 +102,17 @@ impl Config {
             self.storage.check(),
         ];
         rooms.into_iter().flatten().map(Complaint::of_all).collect()
+    }
+
+    /// How the use cases are set.
+    pub fn use_cases(&self) -> wharf_registry::Settings {
+        wharf_registry::Settings {
+            registry: self.registry.clone(),
+            gc: self.gc.clone(),
+            check: self.check.clone(),
+            verify_reads: self.storage.verify_reads,
+            room: self.storage.room(),
+        }
     }
 
     /// What decides who people are.
@@ -97,6 +127,11 @@ impl Config {
 }
 
 impl Storage {
+    /// What is kept free, and what is set aside.
+    pub fn room(&self) -> wharf_registry::Room {
+        wharf_registry::Room { min_free: self.min_free, reserve: self.reserve }
+    }
+
     fn check(&self) -> Vec<String> {
         if self.data.as_os_str().is_empty() { vec!["storage.data must name a directory".into()] } else { Vec::new() }
     }

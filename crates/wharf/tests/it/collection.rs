@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Admin, Builder, Client, Image, OCI_INDEX, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
+    Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
 };
 
 /// A server that collects as fast as it can.
-fn eager() -> Wharf {
+pub fn eager() -> Wharf {
     eager_with("1s").start()
 }
 
@@ -95,6 +95,46 @@ async fn space_comes_back_and_only_that() {
 
     deleted.push(&mut client, "a/deleted", "v1").await;
     assert_eq!(on_disk(server.data()), blobs_of(&[&kept, &deleted]));
+}
+
+/// F-10's other half: people deploy by digest, so what no tag names goes only where a rule says so, and can be restored.
+#[tokio::test]
+async fn untagged_manifests_go_only_where_a_rule_says_so() {
+    let server = eager_with("1s").set("gc.untagged", r#"[{ repositories = "ci/**", after = "2s" }]"#).start();
+    let mut client = server.client();
+    for repository in ["ci/app", "team/app"] {
+        for seed in 1..=2 {
+            Image::small(seed, "amd64", 1_000).push(&mut client, repository, "latest").await;
+        }
+        let never = Image::small(3, "amd64", 1_000);
+        for blob in never.blobs() {
+            client.put_blob(repository, blob.clone()).await;
+        }
+        client.put_manifest(repository, &never.digest(), OCI_MANIFEST, never.manifest.clone()).await;
+    }
+    let is_there = async |client: &mut Client, repository: &str, seed: u64| {
+        let digest = Image::small(seed, "amd64", 1_000).digest();
+        client.head(&format!("/v2/{repository}/manifests/{digest}")).await.status == 200
+    };
+    let begun = Instant::now();
+    while is_there(&mut client, "ci/app", 1).await || is_there(&mut client, "ci/app", 3).await {
+        assert!(begun.elapsed() < PATIENCE, "they never go");
+        post(&mut client, "/gc/run", &json!({})).await.expect(202);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(is_there(&mut client, "ci/app", 2).await, "it has a tag");
+    for seed in 1..=3 {
+        assert!(is_there(&mut client, "team/app", seed).await, "no rule is about team/app");
+    }
+    assert_eq!(status(&mut client).await["totals"]["retired"], 2);
+    let first = Image::small(1, "amd64", 1_000).digest();
+    let deleted = client.get("/api/v1/deleted?repository=ci/app").await.expect(200).json();
+    for item in deleted["items"].as_array().unwrap() {
+        assert_eq!(item["deleted_by"], "retention:ci/**", "{deleted:#}");
+    }
+    let wish = json!({ "digest": first });
+    post(&mut client, "/restore?repository=ci/app", &wish).await.expect(200);
+    assert!(is_there(&mut client, "ci/app", 1).await);
 }
 
 /// Nothing goes while a hold stands; an unclean stop sets one by itself.

@@ -12,6 +12,9 @@
 mod harness;
 
 mod admin_cli;
+mod backup;
+mod bad_days;
+mod check;
 mod cli;
 mod clients;
 mod collection;

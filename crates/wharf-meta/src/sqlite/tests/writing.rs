@@ -11,7 +11,7 @@ use super::super::checkpoint::Checkpointer;
 use super::super::connection::{self, Role};
 use super::super::writer::Writer;
 use super::Place;
-use crate::{Error, Result};
+use crate::{DiskRefusal, Error, Result};
 
 const CREATE: &str = "create table t (x integer primary key) strict";
 
@@ -159,9 +159,29 @@ async fn a_failed_commit_fails_every_job_and_the_next_works() {
     });
     let jobs = (0..10).map(|n| move |tx: &Connection| insert(tx, if n == 7 { 1000 } else { n })).collect();
     for answer in as_one_batch(&writer, jobs).await {
-        assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+        assert!(matches!(answer, Err(Error::Full { .. })), "{answer:?}");
     }
+    assert_eq!(writer.disk_refused().await, DiskRefusal::Full);
     assert_eq!(stored(&place), [0; 0]);
+    writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
+    assert_eq!(stored(&place), [1]);
+}
+
+/// The log could not be written, for example because the file system has become read-only: nothing is unknown then.
+#[tokio::test]
+async fn r002_a_log_that_cannot_be_written_is_not_one_that_cannot_be_synced() {
+    let place = Place::new();
+    let writer = writer(&place, |connection| {
+        let doomed: bool =
+            connection.query_row("select exists (select 1 from t where x = 13)", [], |row| row.get(0))?;
+        if doomed {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_WRITE), None));
+        }
+        commit(connection)
+    });
+    let answer = writer.write("testing", |tx| insert(tx, 13)).await;
+    assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    assert_eq!(writer.disk_refused().await, DiskRefusal::Failed);
     writer.write("testing", |tx| insert(tx, 1)).await.unwrap();
     assert_eq!(stored(&place), [1]);
 }

@@ -9,6 +9,7 @@ use rustix::io::{Errno, Result};
 
 use super::super::files::{Access, Files, Stat, SystemFiles};
 use super::super::layout::{Below, Name};
+use crate::Space;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,10 @@ impl Files for Faulty {
         self.call("file_system", "", || self.pretence.file_system.map_or_else(|| SystemFiles.file_system(file), Ok))
     }
 
+    fn space(&self, file: BorrowedFd<'_>) -> Result<Space> {
+        self.call("space", "", || SystemFiles.space(file))
+    }
+
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
         *self.last_opened.lock().unwrap() = path.as_str().to_owned();
         self.call("open", path.as_str(), || SystemFiles.open(directory, path, access))
@@ -131,6 +136,10 @@ impl Files for Faulty {
             stat.device += 1;
         }
         Ok(stat)
+    }
+
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.call("list", "", || SystemFiles.list(directory, each))
     }
 
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize> {

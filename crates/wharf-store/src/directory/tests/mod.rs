@@ -64,6 +64,38 @@ async fn nothing_is_remembered_of_uploads_that_ended() {
     assert_eq!(store.root.sessions.count(), 0);
 }
 
+#[tokio::test]
+async fn r006_space_is_set_aside_and_given_back() {
+    let parent = TempDir::new().unwrap();
+    let path = parent.path().join("data");
+    let store = open(&path).unwrap();
+    let free_before = store.space().await.unwrap().unwrap();
+    assert!(free_before.free_bytes <= free_before.total_bytes && free_before.total_bytes > 0);
+    assert!(!store.give_back().await.unwrap());
+    for _ in 0..2 {
+        assert!(store.keep_reserve(MIB as u64).await.unwrap());
+        let taken =
+            std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(path.join("wharf.reserve")).unwrap()) * 512;
+        assert!(taken >= MIB as u64, "only {taken} bytes are taken up");
+    }
+    assert!(store.give_back().await.unwrap());
+    assert!(!path.join("wharf.reserve").exists());
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_at_its_path_any_more_is_noticed() {
+    let parent = TempDir::new().unwrap();
+    let (path, elsewhere) = (parent.path().join("data"), parent.path().join("elsewhere"));
+    let store = open(&path).unwrap();
+    std::fs::rename(&path, &elsewhere).unwrap();
+    assert!(matches!(store.space().await, Err(Error::Gone { .. })));
+    std::fs::create_dir(&path).unwrap();
+    assert!(matches!(store.space().await, Err(Error::Gone { .. })), "another directory took its place");
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&elsewhere, &path).unwrap();
+    store.space().await.unwrap();
+}
+
 pub(super) fn open(path: &Path) -> Result<DirectoryStore, OpenError> {
     open_with(Arc::new(SystemFiles), path)
 }

@@ -370,6 +370,17 @@ impl Ledger {
         }
     }
 
+    /// Compares manifests, tags, and the blobs that images need: what a copy of the registry must have as well.
+    pub async fn verify_images(&mut self, client: &mut Client) {
+        self.verify_manifests(client).await;
+        self.verify_tags(client).await;
+        for digest in self.held() {
+            let Some(blob) = self.blobs.get(&digest).filter(|blob| blob.fate == Fate::There) else { continue };
+            let reply = client.get(&format!("/v2/{}/blobs/{digest}", self.repository)).await.expect(200);
+            assert!(reply.body == blob.bytes, "{}@{digest} has other bytes\n{reply}", self.repository);
+        }
+    }
+
     async fn verify_manifests(&mut self, client: &mut Client) {
         for (digest, manifest) in &mut self.manifests {
             let reply = client.get(&format!("/v2/{}/manifests/{digest}", self.repository)).await;

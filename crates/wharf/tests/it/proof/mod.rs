@@ -8,7 +8,6 @@ mod actor;
 mod disconnects;
 mod failpoints;
 mod faults;
-mod full_disk;
 mod kills;
 mod ledger;
 mod power;
@@ -19,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use crate::collection::{collect_all, on_disk};
 use crate::harness::{Builder, Wharf};
-use actor::{Actor, Fuse};
+pub use actor::Actor;
+use actor::Fuse;
 use ledger::After;
 
 /// The grace period of servers that collect as fast as they can.
-const GRACE: Duration = Duration::from_secs(1);
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// A number that somebody may have set for a longer run.
 fn setting(name: &str, default: u64) -> u64 {
@@ -41,7 +41,7 @@ fn seeds(rounds: &str, default: u64) -> impl Iterator<Item = u64> {
 }
 
 /// A server that collects as fast as it can, right after a crash too.
-fn eager() -> Builder {
+pub fn eager() -> Builder {
     crate::collection::eager_with("1s").set("registry.delete_tags", "true")
 }
 

@@ -17,6 +17,9 @@ use crate::harness::{Disk, DiskKind, Wharf};
 /// How many clients there are.
 const ACTORS: u64 = 8;
 
+/// How large the disk is, in MiB.
+const DISK_MIB: u64 = 160;
+
 /// How often a cut is tried that must be noticed.
 const TRIES: u64 = 6;
 
@@ -67,7 +70,7 @@ async fn ft02_each_sync_is_needed() {
 async fn cut(seed: u64, kind: DiskKind, left_out: Option<&'static str>) -> u64 {
     println!("seed {seed} on {kind:?}");
     let rng = SeededRng::new(seed);
-    let disk = Disk::new(kind);
+    let disk = Disk::new(kind, DISK_MIB);
     let mut builder = eager().data_at(&disk.path().join("data"));
     if let Some(failpoint) = left_out {
         builder = builder.failpoints(&format!("{failpoint}=skip"));

@@ -1,0 +1,67 @@
+//! Backups in a directory, and registries made of them (R-060 … R-066).
+//!
+//! ```text
+//! DIR/wharf-backup                    format and store id
+//! DIR/wharf-backup.lock               held while somebody writes, shared by those who read
+//! DIR/content/<alg>/<aa>/<hex>        content of all generations
+//! DIR/generations/<time>/wharf.db     the database as it was
+//! DIR/generations/<time>/content      the digests and sizes that it names, sorted
+//! DIR/generations/<time>/generation.json   what this generation is
+//! DIR/generations/<time>/SHA256SUMS   of these three; `sha256sum --check` reads it
+//! DIR/incomplete/                     what is being made or removed
+//! ```
+//!
+//! Three orders make it safe to be killed anywhere. *Making*: content, then the generation that names it, which is
+//! complete and on stable storage before it gets its name. *Removing*: the generation loses its name, then content goes
+//! that no generation names. *Restoring*: the new data directory says that it is not complete until it is.
+//!
+//! Content never changes, so a generation costs a database and the content that was not there yet (R-062).
+
+mod create;
+mod directory;
+mod generation;
+mod prune;
+mod restore;
+mod source;
+mod verify;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::error::{CommandError, Exit};
+
+pub(crate) use create::{Created, Wish, create};
+pub(crate) use directory::BackupDirectory;
+pub(crate) use generation::{Choice, Generation};
+pub(crate) use prune::prune;
+pub(crate) use restore::{Target, restore, return_blob};
+pub(crate) use source::{Offline, Server, Source};
+pub(crate) use verify::{Depth, Verified, verify};
+
+/// The error for a file or directory that could not be dealt with.
+fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> CommandError {
+    let doing = format!("{doing} {}", path.display());
+    move |error| {
+        let exit = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NotSynced,
+            _ => Exit::Unexpected,
+        };
+        CommandError::because(exit, doing, &error)
+    }
+}
+
+/// Makes the names in a directory last.
+fn sync_directory(path: &Path) -> Result<(), CommandError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("syncing", path))
+}
+
+impl From<wharf_store::ArchiveError> for CommandError {
+    fn from(error: wharf_store::ArchiveError) -> Self {
+        let exit = match &error {
+            wharf_store::ArchiveError::OtherBytes { .. } => Exit::Broken,
+            wharf_store::ArchiveError::Io { .. } => Exit::Unexpected,
+        };
+        Self::from_source(exit, error)
+    }
+}
