@@ -58,7 +58,7 @@ pub use error::{Error, Result};
 pub use identities::{AuditLog, Identities, Rules};
 pub use keys::SigningKey;
 pub use manifests::{ManifestHead, StoredManifest};
-pub use metadata::{DiskRefusal, Metadata};
+pub use metadata::{DatabaseFigures, DiskRefusal, Metadata};
 pub use push::{Condition, ManifestRecord, Missing, RecordManifest};
 pub use referrers::{Referrer, ReferrerCursor};
 pub use rules::{PolicyRule, RuleText, WriteRule};

@@ -1,5 +1,6 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -156,7 +157,9 @@ fn place(root: &Root, upload: UploadId, digest: &Digest, size_bytes: u64) -> Res
             Err(errno) => return Err(failed("placing content")(errno)),
         }
     }
+    let begun = Instant::now();
     let synced = sync(&*root.files, directory.as_fd(), "store.sync-directory");
+    root.sync_seconds.observe(begun.elapsed());
     if keep {
         root.drop_staged(upload);
     } else if synced.is_err() {

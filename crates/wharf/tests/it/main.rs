@@ -26,6 +26,8 @@ mod large;
 mod limits;
 mod load;
 mod matrix;
+mod metrics;
+mod overload;
 mod sign_on;
 mod tls;
 mod tutorial;
