@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/wharf-backup                    format and store id
-//! DIR/wharf-backup.lock               held while somebody writes, shared by those who read
+//! DIR/wharf-backup.lock               held by whoever adds or removes
+//! DIR/wharf-backup.readers            shared by those who read, held by whoever removes
 //! DIR/content/<alg>/<aa>/<hex>        content of all generations
 //! DIR/generations/<time>/wharf.db     the database as it was
 //! DIR/generations/<time>/content      the digests and sizes that it names, sorted
@@ -29,6 +30,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use wharf_base::Timestamp;
+use wharf_meta::{AuditRecord, Outcome};
+use wharf_policy::AccountType;
+
 use crate::error::{CommandError, Exit};
 
 pub(crate) use create::{Created, Wish, create};
@@ -38,6 +43,23 @@ pub(crate) use prune::prune;
 pub(crate) use restore::{Target, restore, return_blob};
 pub(crate) use source::{Offline, Server, Source};
 pub(crate) use verify::{Depth, Verified, verify};
+
+/// What the audit log says about what somebody did who has the machine, and needs no account.
+fn record(now: Timestamp, action: &'static str, target: impl ToString) -> AuditRecord {
+    AuditRecord {
+        at: now,
+        request_id: String::new(),
+        principal: "wharf".to_owned(),
+        account_type: AccountType::System,
+        source: None,
+        action,
+        repository: None,
+        target: Some(target.to_string()),
+        outcome: Outcome::Done,
+        rule_id: None,
+        detail: None,
+    }
+}
 
 /// The error for a file or directory that could not be dealt with.
 fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> CommandError {
