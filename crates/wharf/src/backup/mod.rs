@@ -65,11 +65,34 @@ fn record(now: Timestamp, action: &'static str, target: impl ToString) -> AuditR
 fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> CommandError {
     let doing = format!("{doing} {}", path.display());
     move |error| {
-        let exit = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NotSynced,
-            _ => Exit::Unexpected,
-        };
-        CommandError::because(exit, doing, &error)
+        let failed = CommandError::because(exit_of(&error), doing, &error);
+        if is_full(&error) { failed.with_hint(MAKE_ROOM) } else { failed }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn exit_of(error: &io::Error) -> Exit {
+    if is_full(error) { Exit::NotSynced } else { Exit::Unexpected }
+}
+
+/// What helps a full disk.
+const MAKE_ROOM: &str = "make room, or prune old generations: wharf backup prune DIR --keep N; then try again";
+
+/// The error of a database in a backup.
+fn of_database(error: wharf_meta::Error) -> CommandError {
+    use wharf_meta::Error;
+    match &error {
+        Error::NewerSchema { .. } => CommandError::from_source(Exit::WrongStore, error)
+            .with_hint("use the version of Wharf that made the backup, or a newer one"),
+        Error::Unavailable { .. } | Error::Closed | Error::StorageFailed { .. } => {
+            CommandError::from_source(Exit::Unexpected, error)
+        }
+        Error::Corrupt { .. } | Error::Refused { .. } | Error::OtherStore { .. } => {
+            CommandError::from_source(Exit::Broken, error)
+        }
     }
 }
 
@@ -80,10 +103,12 @@ fn sync_directory(path: &Path) -> Result<(), CommandError> {
 
 impl From<wharf_store::ArchiveError> for CommandError {
     fn from(error: wharf_store::ArchiveError) -> Self {
-        let exit = match &error {
-            wharf_store::ArchiveError::OtherBytes { .. } => Exit::Broken,
-            wharf_store::ArchiveError::Io { .. } => Exit::Unexpected,
-        };
-        Self::from_source(exit, error)
+        match &error {
+            wharf_store::ArchiveError::OtherBytes { .. } => Self::from_source(Exit::Broken, error),
+            wharf_store::ArchiveError::Io { source, .. } if is_full(source) => {
+                Self::from_source(Exit::NotSynced, error).with_hint(MAKE_ROOM)
+            }
+            wharf_store::ArchiveError::Io { .. } => Self::from_source(Exit::Unexpected, error),
+        }
     }
 }

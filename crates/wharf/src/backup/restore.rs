@@ -15,7 +15,7 @@ use wharf_store::{Archive, ArchiveError, Claim, OpenError, RestoreTargetError, R
 
 use super::create::Batch;
 use super::verify::compare_with_database;
-use super::{BackupDirectory, Generation, failed, record};
+use super::{BackupDirectory, Generation, failed, of_database, record};
 use crate::app::{self, DATABASE};
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
@@ -87,7 +87,7 @@ fn fill(
     let path = target.data.join(DATABASE);
     copy_database(&generation.database(), &path, &about.database.sha256)?;
     let life = new_life(restoring.store_id(), clock.now(), generation.name(), lost.clone());
-    Snapshot::restore(&path, &life).map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
+    Snapshot::restore(&path, &life).map_err(of_database)?;
     File::open(&path).and_then(|file| file.sync_all()).map_err(failed("syncing", &path))?;
     reach("restore.database");
     restoring.finish().map_err(|error| refused(error, target))?;
