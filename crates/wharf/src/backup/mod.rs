@@ -87,6 +87,7 @@ fn of_database(error: wharf_meta::Error) -> CommandError {
     match &error {
         Error::NewerSchema { .. } => CommandError::from_source(Exit::WrongStore, error)
             .with_hint("use the version of Wharf that made the backup, or a newer one"),
+        Error::Full { .. } => CommandError::from_source(Exit::NotSynced, error).with_hint(MAKE_ROOM),
         Error::Unavailable { .. } | Error::Closed | Error::StorageFailed { .. } => {
             CommandError::from_source(Exit::Unexpected, error)
         }
