@@ -1,5 +1,7 @@
 //! FT-01: sixteen clients do everything at once, and the process dies under them at a moment that a seed chooses.
 
+use std::time::Duration;
+
 use wharf_base::{Rng, SeededRng};
 
 use super::actor::{Actor, Fuse};
@@ -15,17 +17,17 @@ const LIVES: u64 = 10;
 /// Fifty kills; `WHARF_PROOF_KILL_ROUNDS=100` makes them a thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft01_kills_at_random_lose_nothing() {
-    let (mut kills, mut promises) = (0, 0);
+    let (mut kills, mut promises, mut slowest) = (0, 0, Duration::ZERO);
     for seed in seeds("WHARF_PROOF_KILL_ROUNDS", 5) {
-        promises += round(seed).await;
+        promises += round(seed, &mut slowest).await;
         kills += LIVES;
     }
-    println!("{kills} kills, {promises} promises kept");
+    println!("{kills} kills, {promises} promises kept; ready again after {slowest:?} at most");
     assert!(promises > 10 * kills, "the load was killed before it did anything");
 }
 
 /// One server through all of its lives; how many promises it made.
-async fn round(seed: u64) -> u64 {
+async fn round(seed: u64, slowest: &mut Duration) -> u64 {
     println!("seed {seed}");
     let rng = SeededRng::new(seed);
     let mut server = eager().start();
@@ -45,6 +47,7 @@ async fn round(seed: u64) -> u64 {
             actors.push(actor.await.expect("an actor"));
         }
         server.restart();
+        *slowest = server.started_at().elapsed().max(*slowest);
         verify(&server, &mut actors, After::Kill).await;
     }
     settle(&mut server, &mut actors).await;
