@@ -5,6 +5,7 @@
 //! request gets it from here, so that a test (or a simulated world) can hand in another one.
 
 mod clock;
+mod distribution;
 mod duration;
 pub mod failpoint;
 mod id;
@@ -14,6 +15,7 @@ mod size;
 mod spawn;
 
 pub use clock::{Clock, ManualClock, ParseTimeError, SystemClock, Timestamp};
+pub use distribution::{Distribution, DistributionSnapshot};
 pub use duration::HumanDuration;
 pub use id::{AccountId, BackupId, ParseIdError, RuleId, StoreId, TokenId, UploadId};
 pub use rng::{Rng, SeededRng, SystemRng};

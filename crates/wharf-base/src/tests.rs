@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{ByteSize, HumanDuration, ManualClock, Rng, SeededRng, Spawner, Timestamp, UploadId};
+use crate::{ByteSize, Distribution, HumanDuration, ManualClock, Rng, SeededRng, Spawner, Timestamp, UploadId};
 
 #[test]
 fn an_id_reads_back_what_it_prints_and_nothing_else() {
@@ -92,4 +92,15 @@ async fn draining_waits_for_every_task() {
     release.send(()).expect("the task waits");
     assert!(spawner.drain(Duration::from_secs(10)).await);
     assert!(task.await.expect("no panic").is_ok());
+}
+
+#[test]
+fn a_distribution_counts_each_thing_in_one_bucket() {
+    let seen = Distribution::new(&[0.001, 1.0]);
+    for millis in [0, 1, 2, 1_000, 1_001, 60_000] {
+        seen.observe(Duration::from_millis(millis));
+    }
+    let snapshot = seen.snapshot();
+    assert_eq!(snapshot.buckets, [(0.001, 2), (1.0, 2), (f64::MAX, 2)]);
+    assert!((snapshot.sum - 62.004).abs() < 1e-9, "{snapshot:?}");
 }

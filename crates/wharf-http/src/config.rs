@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharf_base::HumanDuration;
 
+use crate::AtOnce;
+
 /// `[server]`: where Wharf listens, how it is reached, and what one connection may cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -26,6 +28,11 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Requests a second that one client address may send on average, with bursts of ten times as many; 0 for no limit.
     pub requests_per_second: u32,
+    /// Where `/metrics`, `/healthz` and `/readyz` are answered, on addresses of their own and without TLS, for whoever
+    /// reaches them: private ones. Without any, `/metrics` is answered on `listen`, but only to this very machine.
+    pub metrics_listen: Vec<SocketAddr>,
+    /// How many requests of each kind are answered at once.
+    pub at_once: AtOnce,
     /// Connections open at once; one more is closed at once.
     pub max_connections: u32,
     /// Connections open at once from one address.
@@ -47,8 +54,8 @@ pub struct Config {
     /// After the wish to stop: how long requests in flight may go on.
     pub shutdown_grace: HumanDuration,
     /// After the wish to stop: how long `/readyz` says so while connections are still accepted, so that a load
-    /// balancer can take notice.
-    pub drain_delay: HumanDuration,
+    /// balancer can take notice. Default: 5 s, and nothing on a terminal, where a person waits.
+    pub drain_delay: Option<HumanDuration>,
 }
 
 impl Default for Config {
@@ -61,6 +68,8 @@ impl Default for Config {
             absolute_urls: false,
             trusted_proxies: Vec::new(),
             requests_per_second: 0,
+            metrics_listen: Vec::new(),
+            at_once: AtOnce::default(),
             max_connections: 4_096,
             max_connections_per_source: 256,
             tls_handshake_timeout: HumanDuration::secs(10),
@@ -71,12 +80,22 @@ impl Default for Config {
             write_timeout: HumanDuration::secs(60),
             request_timeout: HumanDuration::secs(30),
             shutdown_grace: HumanDuration::secs(25),
-            drain_delay: HumanDuration::secs(0),
+            drain_delay: None,
         }
     }
 }
 
+/// See [`Config::drain_delay`].
+const DRAIN_DELAY: HumanDuration = HumanDuration::secs(5);
+
 impl Config {
+    /// How long to go on accepting connections after the wish to stop.
+    pub(crate) fn drain_delay(&self) -> HumanDuration {
+        use std::io::IsTerminal as _;
+        let usual = if std::io::stderr().is_terminal() { HumanDuration::secs(0) } else { DRAIN_DELAY };
+        self.drain_delay.unwrap_or(usual)
+    }
+
     /// The host of `external_url`, with its port if it names one.
     pub fn external_host(&self) -> Option<String> {
         let url = self.external_url.as_deref()?;
@@ -85,7 +104,7 @@ impl Config {
 
     /// Relations between keys that cannot hold; empty when all is well.
     pub fn check(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
+        let mut complaints = self.at_once.check();
         if self.listen.is_empty() {
             complaints.push("server.listen must name at least one address".into());
         }

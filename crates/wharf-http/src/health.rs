@@ -4,25 +4,27 @@
 //! `/readyz?verbose` says in JSON how the machine under the registry does. What is wrong with a disk is nobody's business on
 //! the network (S-075), so only whoever asks from this machine is told; others get the plain answer.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 
-use crate::App;
 use crate::reply::{Payload, Reply};
+use crate::service::{Peer, Port};
+use crate::{App, metrics};
 
 /// The answer to `path`, if it is one of these.
 pub(crate) async fn answer(app: &App, method: &Method, uri: &Uri, asker: Asker) -> Option<Reply> {
     let reply = match uri.path() {
-        "/healthz" | "/readyz" | "/.well-known/jwks.json" if !matches!(*method, Method::GET | Method::HEAD) => {
+        "/healthz" | "/readyz" | "/metrics" | "/.well-known/jwks.json"
+            if !matches!(*method, Method::GET | Method::HEAD) =>
+        {
             text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"))
         }
         "/.well-known/jwks.json" => keys(app)?,
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if asker == Asker::OfThisMachine && uri.query() == Some("verbose") => verbose_readiness(app).await,
+        "/readyz" if asker != Asker::Anybody && uri.query() == Some("verbose") => verbose_readiness(app).await,
+        "/metrics" if asker.may_see_metrics(app) => metrics::answer(app).await,
         "/readyz" => readiness(app).await,
         _ => return None,
     };
@@ -32,6 +34,8 @@ pub(crate) async fn answer(app: &App, method: &Method, uri: &Uri, asker: Asker) 
 /// From where something is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
+    /// On the addresses that are for it.
+    Watcher,
     /// From this very machine, by nobody's mediation.
     OfThisMachine,
     /// From the network, or by a proxy that may stand for the network.
@@ -39,10 +43,24 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap) -> Self {
+    pub(crate) fn of(peer: Peer, headers: &HeaderMap) -> Self {
+        if peer.port == Port::Metrics {
+            return Self::Watcher;
+        }
         let is_mediated =
             ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
-        if peer.to_canonical().is_loopback() && !is_mediated { Self::OfThisMachine } else { Self::Anybody }
+        if peer.address.to_canonical().is_loopback() && !is_mediated { Self::OfThisMachine } else { Self::Anybody }
+    }
+}
+
+impl Asker {
+    /// Where they have addresses of their own they are nowhere else.
+    fn may_see_metrics(self, app: &App) -> bool {
+        match self {
+            Self::Watcher => true,
+            Self::OfThisMachine => app.config.metrics_listen.is_empty(),
+            Self::Anybody => false,
+        }
     }
 }
 

@@ -7,12 +7,15 @@
 mod api;
 mod auth;
 mod body;
+mod class;
 mod config;
 mod connection;
+mod gate;
 mod head_scan;
 mod health;
 mod limits;
 mod listen;
+mod metrics;
 mod origin;
 mod plaintext;
 mod reply;
@@ -30,7 +33,9 @@ use wharf_policy::Engine;
 use wharf_registry::Registry;
 
 pub use config::Config;
+pub use gate::AtOnce;
 pub use listen::{Server, StartError};
+pub use metrics::metrics_reference;
 pub use routes::{RouteInfo, routes};
 pub use tls::TlsError;
 
@@ -55,6 +60,9 @@ struct App {
     config: Config,
     origins: origin::Origins,
     rate: Option<limits::RateLimit>,
+    gates: gate::Gates,
+    requests: metrics::Requests,
+    connections: limits::Connections,
     drainer: body::Drainer,
     ids: RequestIds,
     shutdown: Shutdown,

@@ -88,6 +88,11 @@ impl Connections {
         Self { open: Arc::default(), max, max_per_source }
     }
 
+    /// How many are open.
+    pub(crate) fn open(&self) -> u32 {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
     /// A place for a connection from `peer`, if there is one.
     pub(crate) fn admit(&self, peer: IpAddr) -> Option<Place> {
         let source = Source::of(peer);

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,9 +17,11 @@ use wharf_base::Shutdown;
 
 use crate::body::Drainer;
 use crate::connection::{Connection, InFlight, Timeouts};
+use crate::gate::Gates;
 use crate::limits::{Connections, Place, RateLimit};
+use crate::metrics::Requests;
 use crate::origin::{ExternalUrl, Origins};
-use crate::service::{self, Peer};
+use crate::service::{self, Peer, Port};
 use crate::tls::{Certificates, TlsError};
 use crate::{App, Config, Parts, RequestIds, plaintext};
 
@@ -37,6 +40,15 @@ const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// The longest list of headers on HTTP/2.
 const HTTP2_HEADERS_MAX_BYTES: u32 = 64 << 10;
+
+/// Connections to the addresses of `/metrics`.
+const METRICS_CONNECTIONS_MAX: u32 = 64;
+
+/// Descriptors that are not for connections.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// Fewer connections serve nobody, whatever the system allows.
+const CONNECTIONS_AT_LEAST: u64 = 16;
 
 /// How long to wait when the system has no descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -64,8 +76,9 @@ pub enum StartError {
 pub struct Server {
     app: Arc<App>,
     listeners: Vec<TcpListener>,
+    /// For whoever watches.
+    metrics: Vec<TcpListener>,
     tls: Option<(TlsAcceptor, Arc<Certificates>)>,
-    connections: Connections,
     shutdown: Shutdown,
 }
 
@@ -85,27 +98,31 @@ impl Server {
             }
             _ => None,
         };
-        let mut listeners = Vec::new();
-        for &address in &config.listen {
-            let bound = TcpListener::bind(address).await;
-            listeners.push(bound.map_err(|source| StartError::Listen { address, source })?);
-        }
+        let listeners = bind(&config.listen).await?;
+        let metrics = bind(&config.metrics_listen).await?;
         let app = Arc::new(App {
             origins: Origins::new(external, config.absolute_urls, config.trusted_proxies.clone()),
             rate: RateLimit::new(config.requests_per_second),
+            gates: Gates::new(&config.at_once),
+            requests: Requests::new(),
+            connections: Connections::new(config.max_connections, config.max_connections_per_source),
             drainer: Drainer::new(),
             ids: RequestIds::new(&*parts.rng),
             shutdown: shutdown.clone(),
             parts,
             config,
         });
-        let connections = Connections::new(app.config.max_connections, app.config.max_connections_per_source);
-        Ok(Self { app, listeners, tls, connections, shutdown })
+        Ok(Self { app, listeners, metrics, tls, shutdown })
     }
 
     /// The addresses that are really listened on, with the ports that were free.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where `/metrics` has addresses of its own.
+    pub fn metrics_addresses(&self) -> Vec<SocketAddr> {
+        self.metrics.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Serves until shutdown, then lets requests in flight end, at most for the configured grace. Says whether all of
@@ -119,19 +136,28 @@ impl Server {
         if let Some((_, certificates)) = &self.tls {
             accepting.spawn(Arc::clone(certificates).keep_fresh(self.shutdown.clone()));
         }
+        let registry = Acceptor {
+            port: Port::Registry,
+            places: self.app.connections.clone(),
+            descriptors: Arc::new(Semaphore::new(descriptors_for_connections())),
+            tls,
+            app: Arc::clone(&self.app),
+            tasks: connections.clone(),
+            stop: stop.clone(),
+            cut: cut.clone(),
+        };
+        // Their own places: whoever watches gets an answer when all others are taken.
+        let places = Connections::new(METRICS_CONNECTIONS_MAX, METRICS_CONNECTIONS_MAX);
+        let descriptors = Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX as usize));
+        let watchers = Acceptor { port: Port::Metrics, places, descriptors, tls: None, ..registry.clone() };
         for listener in self.listeners {
-            let acceptor = Acceptor {
-                app: Arc::clone(&self.app),
-                tls: tls.clone(),
-                places: self.connections.clone(),
-                tasks: connections.clone(),
-                stop: stop.clone(),
-                cut: cut.clone(),
-            };
-            accepting.spawn(acceptor.run(listener));
+            accepting.spawn(registry.clone().run(listener));
+        }
+        for listener in self.metrics {
+            accepting.spawn(watchers.clone().run(listener));
         }
         self.shutdown.started().await;
-        tokio::time::sleep(self.app.config.drain_delay.get()).await;
+        tokio::time::sleep(self.app.config.drain_delay().get()).await;
         stop.cancel();
         accepting.close();
         accepting.wait().await;
@@ -143,12 +169,31 @@ impl Server {
     }
 }
 
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for &address in addresses {
+        let bound = TcpListener::bind(address).await;
+        listeners.push(bound.map_err(|source| StartError::Listen { address, source })?);
+    }
+    Ok(listeners)
+}
+
+/// How many connections there are descriptors for: nine tenths of what the system allows, without those of the database, the
+/// log and the listeners.
+fn descriptors_for_connections() -> usize {
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let usable = (allowed / 10).saturating_mul(9).saturating_sub(DESCRIPTORS_RESERVED).max(CONNECTIONS_AT_LEAST);
+    usize::try_from(usable).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}
+
 /// What an accept loop needs.
 #[derive(Clone)]
 struct Acceptor {
+    port: Port,
     app: Arc<App>,
     tls: Option<TlsAcceptor>,
     places: Connections,
+    descriptors: Arc<Semaphore>,
     tasks: TaskTracker,
     /// No more requests.
     stop: CancellationToken,
@@ -159,12 +204,18 @@ struct Acceptor {
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
         loop {
+            // Beyond this, connections wait in the system's queue: there would be no descriptor for the blob that they ask
+            // for, nor for the database.
+            let descriptor = tokio::select! {
+                () = self.stop.cancelled() => return,
+                descriptor = Arc::clone(&self.descriptors).acquire_owned() => descriptor,
+            };
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => self.admit(stream, peer, descriptor.ok()),
                 // Out of descriptors: connections that end give some back.
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
@@ -174,7 +225,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, descriptor: Option<OwnedSemaphorePermit>) {
         let Some(place) = self.places.admit(peer.ip()) else {
             tracing::debug!(client.address = %peer.ip(), "a connection was closed: too many are open");
             return;
@@ -183,6 +234,7 @@ impl Acceptor {
         let _ = stream.set_nodelay(true);
         let acceptor = self.clone();
         self.tasks.spawn(async move {
+            let _descriptor = descriptor;
             let cut = acceptor.cut.clone();
             tokio::select! {
                 () = cut.cancelled() => {}
@@ -192,8 +244,9 @@ impl Acceptor {
     }
 
     async fn handle(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
+        let port = self.port;
         let Some(tls) = self.tls.clone() else {
-            return self.serve(stream, Peer { address: peer.ip(), tls: false }).await;
+            return self.serve(stream, Peer { address: peer.ip(), tls: false, port }).await;
         };
         let limit = self.app.config.tls_handshake_timeout.get();
         let handshake = tokio::time::timeout(limit, async {
@@ -204,7 +257,7 @@ impl Acceptor {
             tls.accept(stream).await
         });
         match handshake.await {
-            Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true }).await,
+            Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true, port }).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer.ip(), %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(client.address = %peer.ip(), "a TLS handshake took too long"),
         }

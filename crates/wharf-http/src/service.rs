@@ -22,7 +22,9 @@ use tracing::Instrument;
 use wharf_oci::Code;
 
 use crate::body::{Pace, RequestBody};
+use crate::class::Class;
 use crate::connection::Busy;
+use crate::gate::Permit;
 use crate::limits::Source;
 use crate::origin::{Asked, Origins};
 use crate::reply::{Payload, Reply, header_value};
@@ -80,6 +82,16 @@ impl Inbound {
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     pub(crate) tls: bool,
+    pub(crate) port: Port,
+}
+
+/// Which of the server's ports it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// That of the registry.
+    Registry,
+    /// That of whoever watches, where there is nothing but health and metrics.
+    Metrics,
 }
 
 /// Answers one request. Never fails: whatever happens is an answer, also a panic.
@@ -91,13 +103,15 @@ pub(crate) async fn serve(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let (head, incoming) = request.into_parts();
     let client = app.origins.client(peer.address, &head.headers);
-    let record = Record::begin(&app, &head, client);
+    let mut record = Record::begin(&app, &head, client);
     let span = tracing::info_span!("request", request.id = &*record.id);
     let is_head = head.method == Method::HEAD;
     let in_v2 = is_v2(app.origins.strip(head.uri.path()));
 
     let answering = AssertUnwindSafe(answer(&app, peer, client, head, incoming, &record)).catch_unwind();
-    let mut reply = answering.instrument(span.clone()).await.unwrap_or_else(|panic| panicked(&*panic));
+    let answered = answering.instrument(span.clone()).await;
+    let (mut reply, place) = answered.unwrap_or_else(|panic| (panicked(&*panic), None));
+    record.place = place;
     span.in_scope(|| log_cause(&reply));
     finish_headers(&mut reply.headers, &record.id, in_v2);
     if is_head {
@@ -113,18 +127,25 @@ async fn answer(
     head: http::request::Parts,
     incoming: Incoming,
     record: &Record,
-) -> Reply {
+) -> (Reply, Option<Permit>) {
     let awaits_continue =
         head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let body =
         RequestBody::new(incoming, awaits_continue, &app.drainer, Pace::new(&app.config), Arc::clone(&record.received));
     if let Err(failure) = admit(app, client, &head) {
-        return failure.into_reply();
+        return (failure.into_reply(), None);
     }
-    let asker = health::Asker::of(peer.address, &head.headers);
+    let asker = health::Asker::of(peer, &head.headers);
     if let Some(reply) = health::answer(app, &head.method, &head.uri, asker).await {
-        return reply;
+        return (reply, None);
     }
+    if peer.port == Port::Metrics {
+        return (Failure::not_found().into_reply(), None);
+    }
+    let place = match app.gates.enter(record.class, Source::of(client), &*app.parts.rng).await {
+        Ok(place) => place,
+        Err(wait) => return (Failure::busy(wait).into_reply(), None),
+    };
     let asked = Asked {
         peer: peer.address,
         tls: peer.tls,
@@ -142,10 +163,12 @@ async fn answer(
         method: head.method,
         headers: head.headers,
     };
-    if api::is_below(&inbound.path) {
-        return api::answer(app, inbound, body).await;
-    }
-    v2::answer(app, inbound, body).await
+    let reply = if api::is_below(&inbound.path) {
+        api::answer(app, inbound, body).await
+    } else {
+        v2::answer(app, inbound, body).await
+    };
+    (reply, place)
 }
 
 /// What is decided before a request is looked at.
@@ -183,7 +206,7 @@ fn is_plainly_framed(headers: &HeaderMap) -> bool {
 }
 
 fn is_health(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz")
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
 fn is_v2(path: &str) -> bool {
@@ -263,7 +286,10 @@ impl http_body::Body for ReplyBody {
 /// What the access log says of one request.
 struct Record {
     id: Arc<str>,
-    clock: Arc<dyn wharf_base::Clock>,
+    app: Arc<App>,
+    class: Class,
+    /// Kept until the answer has ended.
+    place: Option<Permit>,
     began: Duration,
     method: Method,
     path: String,
@@ -275,11 +301,13 @@ struct Record {
 }
 
 impl Record {
-    fn begin(app: &App, head: &http::request::Parts, client: IpAddr) -> Self {
+    fn begin(app: &Arc<App>, head: &http::request::Parts, client: IpAddr) -> Self {
         let user_agent = head.headers.get(USER_AGENT).map_or(String::new(), |value| capped(value.as_bytes()));
         Self {
             id: app.ids.take(),
-            clock: Arc::clone(&app.parts.clock),
+            app: Arc::clone(app),
+            class: Class::of(&head.method, app.origins.strip(head.uri.path())),
+            place: None,
             began: app.parts.clock.monotonic(),
             method: head.method.clone(),
             path: capped(head.uri.path().as_bytes()),
@@ -298,7 +326,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let duration = self.clock.monotonic().saturating_sub(self.began);
+        let duration = self.app.parts.clock.monotonic().saturating_sub(self.began);
+        let received_bytes = self.received.load(Ordering::Relaxed);
+        self.app.requests.count(self.class, self.status, duration, received_bytes, self.sent_bytes);
         let (status, path) = (self.status.as_u16(), self.path.as_str());
         tracing::info!(
             target: "wharf::access",
@@ -308,7 +338,7 @@ impl Drop for Record {
                 http.method = %self.method,
                 http.path = path,
                 http.status = status,
-                received_bytes = self.received.load(Ordering::Relaxed),
+                received_bytes,
                 sent_bytes = self.sent_bytes,
                 duration_ms = duration.as_secs_f64() * 1_000.0,
                 user_agent = self.user_agent,

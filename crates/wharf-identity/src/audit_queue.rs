@@ -33,7 +33,9 @@ const DENIALS_MAX: usize = 10_000;
 pub(crate) struct AuditQueue {
     queue: mpsc::Sender<AuditRecord>,
     waiting: tokio::sync::Mutex<mpsc::Receiver<AuditRecord>>,
+    /// Not recorded as lost yet.
     lost: AtomicU64,
+    lost_in_all: AtomicU64,
     serves: AtomicBool,
     denials: Mutex<HashMap<DenialKey, Denials>>,
     meta: Arc<dyn Metadata>,
@@ -56,6 +58,7 @@ impl AuditQueue {
             queue,
             waiting: tokio::sync::Mutex::new(waiting),
             lost: AtomicU64::new(0),
+            lost_in_all: AtomicU64::new(0),
             serves: AtomicBool::new(false),
             denials: Mutex::default(),
             meta,
@@ -64,10 +67,20 @@ impl AuditQueue {
         }
     }
 
+    /// Records that were lost since the start.
+    pub(crate) fn lost_in_all(&self) -> u64 {
+        self.lost_in_all.load(Ordering::Relaxed)
+    }
+
+    fn lose(&self, records: u64) {
+        self.lost.fetch_add(records, Ordering::Relaxed);
+        self.lost_in_all.fetch_add(records, Ordering::Relaxed);
+    }
+
     /// Takes a record, if there is room.
     pub(crate) fn note(&self, record: AuditRecord) {
         if self.queue.try_send(record).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lose(1);
         }
     }
 
@@ -154,7 +167,7 @@ impl AuditQueue {
     async fn write(&self, records: Vec<AuditRecord>) {
         let count = records.len() as u64;
         if let Err(error) = self.meta.append_audit(records).await {
-            self.lost.fetch_add(count, Ordering::Relaxed);
+            self.lose(count);
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "audit records could not be written and are counted"

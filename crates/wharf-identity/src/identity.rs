@@ -264,6 +264,11 @@ impl Identity {
         }
     }
 
+    /// Audit records that were lost since the start, because the database or the disk was too slow for them.
+    pub fn audit_records_lost(&self) -> u64 {
+        self.audit.lost_in_all()
+    }
+
     /// A denial, for the audit log (F-09).
     pub fn note_denial(&self, asker: &Asker, denied: &Denied) {
         self.audit.note_denial(asker, denied);

@@ -73,7 +73,7 @@ pub use keys::SigningKey;
 pub use manifests::{ManifestHead, StoredManifest};
 pub use mend::Unreviewed;
 pub use mending::Mending;
-pub use metadata::{DiskRefusal, Metadata};
+pub use metadata::{DatabaseFigures, DiskRefusal, Metadata};
 pub use push::{Condition, ManifestRecord, Missing, RecordManifest};
 pub use referrers::{Referrer, ReferrerCursor};
 pub use retention::{DueManifest, ManifestCursor, Retired, Untagged};

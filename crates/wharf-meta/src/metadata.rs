@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use wharf_base::{StoreId, Timestamp, UploadId};
+use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
@@ -18,6 +18,17 @@ pub enum DiskRefusal {
     Full,
     /// Something else, which whoever looks after the disk finds out.
     Failed,
+}
+
+/// How a database does.
+#[derive(Clone, Debug)]
+pub struct DatabaseFigures {
+    /// How long commits took, in seconds: the sync that all changes in them waited for.
+    pub commit_seconds: DistributionSnapshot,
+    /// How many changes shared a commit.
+    pub commit_changes: DistributionSnapshot,
+    /// How large the write-ahead log is on the disk, in bytes, if there is one.
+    pub log_bytes: Option<u64>,
 }
 
 /// Everything that must last besides blob content.
@@ -167,6 +178,12 @@ pub trait Metadata:
     /// Resolves when the disk did not take a change, once for each time since it was last asked (several may count as one),
     /// and says why. Nothing was changed; somebody should look at the disk. For one caller at a time.
     async fn disk_refused(&self) -> DiskRefusal;
+
+    /// How the database does; costs nothing.
+    fn figures(&self) -> DatabaseFigures;
+
+    /// How many upload sessions are open, counted up to `limit`.
+    async fn open_uploads(&self, now: Timestamp, limit: u32) -> Result<u32>;
 
     /// Whether reads and writes would be answered now.
     async fn ping(&self) -> Result<()>;

@@ -143,7 +143,7 @@ pub(crate) fn begin(tx: &Connection, new: &NewUpload, limits: &UploadLimits) -> 
     if of_owner >= limits.per_owner {
         return Ok(BeginUpload::TooMany { scope: "principal" });
     }
-    let all: u32 = tx.prepare_cached(COUNT_ALL)?.query_row(params![now, limits.total], |row| row.get(0))?;
+    let all = count_open(tx, new.now, limits.total)?;
     if all >= limits.total {
         return Ok(BeginUpload::TooMany { scope: "registry" });
     }
@@ -156,6 +156,11 @@ pub(crate) fn begin(tx: &Connection, new: &NewUpload, limits: &UploadLimits) -> 
         Micros(new.expires_at),
     ])?;
     Ok(BeginUpload::Started)
+}
+
+/// How many sessions are open, counted up to `limit`.
+pub(crate) fn count_open(tx: &Connection, now: Timestamp, limit: u32) -> Result<u32> {
+    tx.prepare_cached(COUNT_ALL)?.query_row(params![Micros(now), limit], |row| row.get(0))
 }
 
 pub(crate) fn find(

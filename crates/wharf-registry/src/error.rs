@@ -140,6 +140,9 @@ pub enum Error {
         /// Why not.
         source: wharf_meta::Error,
     },
+    /// The metadata database has been too slow for half a minute.
+    #[error("the metadata database has not answered in time for half a minute")]
+    DatabaseSlow,
     /// The store did not do its work; a retry is safe.
     #[error("{doing}")]
     Store {

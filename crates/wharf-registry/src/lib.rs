@@ -16,6 +16,7 @@ mod config;
 mod delete;
 mod error;
 mod expiry;
+mod figures;
 mod guard;
 mod lists;
 mod manifests;
@@ -28,7 +29,7 @@ mod sessions;
 mod undo;
 mod uploads;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wharf_base::{Clock, Rng, Spawner, Timestamp};
@@ -48,6 +49,7 @@ pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
 pub use expiry::Expiry;
+pub use figures::Figures;
 pub use guard::{Health, Protection, Room, RoomStatus, Trouble};
 pub use lists::{Page, ReferrerCursor, ReferrersPage};
 pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, PushedManifest};
@@ -61,6 +63,12 @@ pub use wharf_meta::{AuditEntry, AuditFilter, Backlog, Hold, PolicyRule};
 
 /// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
 const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);
+
+/// How long readiness waits for the database.
+const READY_WITHIN: Duration = Duration::from_millis(100);
+
+/// A database that was slow for so long, whenever it was asked, is none.
+const SLOW_MAX: Duration = Duration::from_secs(30);
 
 /// What a registry is made of.
 #[derive(Clone, Debug)]
@@ -109,6 +117,8 @@ pub struct Registry {
     checks: check::Checks,
     backups: backup::Backups,
     sessions: sessions::Claims,
+    /// Since when the database has been slow whenever it was asked, in monotonic time.
+    slow_since: Mutex<Option<Duration>>,
     /// Rules are loaded by one at a time.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -131,17 +141,27 @@ impl Registry {
             checks: check::Checks::default(),
             backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
+            slow_since: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Whether the metadata database and the store answer.
+    /// Whether the metadata database answers. One that is slow counts as there for a while, so that this is answered at once
+    /// on a bad day: a registry that is busy should not be taken out of service for it (FT-26).
     ///
     /// # Errors
     ///
-    /// [`Error::Meta`] or [`Error::Store`]: which of them does not.
+    /// [`Error::Meta`]: it does not answer, or was slow whenever it was asked for half a minute.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.parts.meta.ping().await.map_err(Error::meta("asking the metadata database whether it is there"))
+        let doing = "asking the metadata database whether it is there";
+        let now = self.parts.clock.monotonic();
+        let Ok(answer) = tokio::time::timeout(READY_WITHIN, self.parts.meta.ping()).await else {
+            let mut slow_since = self.slow_since.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = *slow_since.get_or_insert(now);
+            return if now.saturating_sub(since) < SLOW_MAX { Ok(()) } else { Err(Error::DatabaseSlow) };
+        };
+        *self.slow_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        answer.map_err(Error::meta(doing))
     }
 
     /// Whether the catalog is served.

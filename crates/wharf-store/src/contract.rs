@@ -277,13 +277,13 @@ async fn everything_is_listed_once(store: Store) {
     }
     drop(staged(&store, upload(9), &content(10)).await);
     for limit in [1, 2, 7, 1_000] {
-        let (mut listed, mut staged, mut after) = (BTreeSet::new(), Vec::new(), None);
+        let (mut listed, mut uploads, mut after) = (BTreeSet::new(), Vec::new(), None);
         loop {
             let page = store.list(after.as_ref(), limit).await.expect("list");
             for entry in page.entries {
                 match entry {
                     Entry::Content(digest) => assert!(listed.insert(digest), "{digest} is listed twice"),
-                    Entry::Staged(id) => staged.push(id),
+                    Entry::Staged(id) => uploads.push(id),
                     other => panic!("{other:?}"),
                 }
             }
@@ -293,15 +293,15 @@ async fn everything_is_listed_once(store: Store) {
             }
         }
         assert_eq!(listed, expected, "pages of {limit}");
-        assert_eq!(staged, [upload(9)], "pages of {limit}");
+        assert_eq!(uploads, [upload(9)], "pages of {limit}");
     }
     let digests: Vec<Digest> = expected.into_iter().chain([Digest::of(Algorithm::Sha256, b"not there")]).collect();
     let survey = store.survey(&digests).await.expect("survey");
     let found = survey.iter().filter(|facts| matches!(facts, Ok(Some(_)))).count();
     assert_eq!((found, survey.len()), (40, 41));
     assert!(matches!(survey.last(), Some(Ok(None))));
-    let staged = store.survey_staged(&[upload(9), upload(8)]).await.expect("survey");
-    assert!(matches!(&staged[..], [Ok(Some(facts)), Ok(None)] if facts.size_bytes == 10), "{staged:?}");
+    let surveyed = store.survey_staged(&[upload(9), upload(8)]).await.expect("survey");
+    assert!(matches!(&surveyed[..], [Ok(Some(facts)), Ok(None)] if facts.size_bytes == 10), "{surveyed:?}");
 }
 
 async fn what_is_set_aside_can_come_back(store: Store) {
@@ -341,7 +341,7 @@ async fn hashing_again_tells_right_from_wrong(store: Store) {
         let digest = Digest::of(Algorithm::Sha256, &content);
         push(&store, &content, &digest, MIB).await;
         let reader = store.open(&digest, len as u64).await.expect("open").expect("it is there");
-        let rehash = |stop: usize| async move {
+        let rehash = async |stop: usize| {
             let mut rehash = reader.rehash(Algorithm::Sha256);
             for _ in 0..stop {
                 if rehash.step().await.expect("reading") == 0 {
@@ -350,10 +350,9 @@ async fn hashing_again_tells_right_from_wrong(store: Store) {
             }
             rehash
         };
-        assert!(rehash.clone()(100).await.is(&digest));
-        assert!(!rehash.clone()(100).await.is(&Digest::of(Algorithm::Sha256, b"other")));
+        assert!(rehash(100).await.is(&digest));
+        assert!(!rehash(100).await.is(&Digest::of(Algorithm::Sha256, b"other")));
         assert!(len == 0 || !rehash(0).await.is(&digest), "what was not read was not seen");
-        let reader = store.open(&digest, len as u64).await.expect("open").expect("it is there");
         let verified: Vec<Bytes> = reader.verified_stream(&digest).try_collect().await.expect("reading");
         assert!(verified.concat() == content);
         let last = verified.last().map_or(0, Bytes::len);

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{StoreId, Timestamp, UploadId};
+use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
 use crate::{BlobReader, Error, HashState, ListCursor, Listing, Placed, Removing, Survey};
@@ -166,6 +166,9 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     ///
     /// [`Error::Io`]: it may still be set aside.
     async fn give_back(&self) -> Result<bool, Error>;
+
+    /// How long syncs of content took, in seconds; costs nothing.
+    fn sync_seconds(&self) -> DistributionSnapshot;
 
     /// The identity of this store, to be compared with the one in the metadata (B-138).
     fn store_id(&self) -> StoreId;

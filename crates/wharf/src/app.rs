@@ -172,6 +172,11 @@ impl App {
         self.server.addresses()
     }
 
+    /// The addresses of `/metrics`, where it has its own.
+    pub fn metrics_addresses(&self) -> Vec<SocketAddr> {
+        self.server.metrics_addresses()
+    }
+
     /// The password of `admin`, if this start has made both; to be shown once, and not in the log (S-080).
     pub fn take_first_password(&mut self) -> Option<Secret<String>> {
         self.first_password.take()

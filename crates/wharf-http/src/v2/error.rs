@@ -101,6 +101,13 @@ impl Failure {
         failure.with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
     }
 
+    /// All places for such requests are taken. Not 503: some clients give up at once on that.
+    pub(crate) fn busy(wait: Duration) -> Self {
+        let message = "the registry is busy with other requests; try again in a moment";
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, message);
+        failure.with(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+    }
+
     pub(crate) fn timed_out() -> Self {
         Self::unavailable("the request took too long")
     }
@@ -266,7 +273,7 @@ impl From<Error> for Failure {
                 full.with(RETRY_AFTER, HeaderValue::from_static("60")).because(error)
             }
             Error::Damaged(_) | Error::TaskLost => Self::internal().because(error),
-            Error::Meta { .. } | Error::Store { .. } | Error::Read { .. } => {
+            Error::Meta { .. } | Error::Store { .. } | Error::Read { .. } | Error::DatabaseSlow => {
                 Self::unavailable("the registry cannot do this right now; try again").because(error)
             }
         }

@@ -6,9 +6,9 @@ use wharf_policy::Attribution;
 use super::SqliteMetadata;
 use crate::tags::Change;
 use crate::{
-    Advance, BeginUpload, BlobMount, BlobRecord, DeletedManifest, DiskRefusal, Error, ManifestHead, ManifestRecord,
-    Metadata, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest, Upload,
-    UploadLimits, blobs, deletion, life, manifests, push, referrers, repositories, tags, uploads,
+    Advance, BeginUpload, BlobMount, BlobRecord, DatabaseFigures, DeletedManifest, DiskRefusal, Error, ManifestHead,
+    ManifestRecord, Metadata, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest,
+    Upload, UploadLimits, blobs, deletion, life, manifests, push, referrers, repositories, tags, uploads,
 };
 
 /// Questions go to a reader, changes to the writer; what they do stands in the file of their noun.
@@ -178,6 +178,17 @@ impl Metadata for SqliteMetadata {
 
     async fn disk_refused(&self) -> DiskRefusal {
         self.writer.disk_refused().await
+    }
+
+    fn figures(&self) -> DatabaseFigures {
+        let mut log = self.readers.path().as_os_str().to_owned();
+        log.push("-wal");
+        let log_bytes = std::fs::metadata(log).ok().map(|found| found.len());
+        self.writer.figures(log_bytes)
+    }
+
+    async fn open_uploads(&self, now: Timestamp, limit: u32) -> Result<u32> {
+        self.readers.read("counting uploads", |tx| uploads::count_open(tx, now, limit)).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -2,8 +2,9 @@
 //! thread itself, because it takes microseconds and the way to another thread and back takes longer; a caller that
 //! finds all connections in use waits without blocking. Each read is one statement, so none holds back a checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle, Result};
 use tokio::sync::Semaphore;
@@ -11,6 +12,14 @@ use tokio::sync::Semaphore;
 use super::SqliteConfig;
 use super::connection::{self, Role, retry_busy};
 use crate::Error;
+
+/// How long a question waits for a connection; then whoever asks may as well ask again.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Nothing is wrong but the load.
+#[derive(Debug, thiserror::Error)]
+#[error("all of its connections were busy for {WAIT_MAX:?}")]
+struct AllBusy;
 
 /// The pool.
 #[derive(Debug)]
@@ -44,7 +53,8 @@ impl Readers {
         doing: &'static str,
         question: impl Fn(&Connection) -> Result<T>,
     ) -> crate::Result<T> {
-        let _permit = self.permits.acquire().await.map_err(|_| Error::Closed)?;
+        let waited = tokio::time::timeout(WAIT_MAX, self.permits.acquire()).await;
+        let _permit = waited.map_err(|_| Error::unavailable(doing, AllBusy))?.map_err(|_| Error::Closed)?;
         let connection = self.take()?;
         let answer = retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))?;
         // After an error a fresh connection is worth more than this one.
@@ -65,6 +75,11 @@ impl Readers {
             retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
         });
         answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
+    }
+
+    /// The database's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn take(&self) -> crate::Result<Connection> {

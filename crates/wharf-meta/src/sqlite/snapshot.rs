@@ -29,7 +29,8 @@ use crate::{BackingUp, Error, Result, life};
 /// How many pages a step copies: 1 MiB.
 const STEP_PAGES: i32 = 256;
 
-/// The longest rest between two steps. It is as long as the step took, so that copying takes half of a processor.
+/// The longest rest between two steps. It is half as long as the step took: a third of a processor stays free, and the log,
+/// which cannot begin anew meanwhile, does not grow for long.
 const REST_MAX: Duration = Duration::from_millis(20);
 
 /// Copies of one database. The file of a copy stands beside it, because only there is it certain that the database's owner
@@ -133,7 +134,7 @@ fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -
             _ if abandoned.load(Ordering::Acquire) => {
                 return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)));
             }
-            _ => std::thread::sleep(begun.elapsed().min(REST_MAX)),
+            _ => std::thread::sleep((begun.elapsed() / 2).min(REST_MAX)),
         }
     }
     drop(backup);

@@ -10,17 +10,19 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, Result, ffi};
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::error;
-use wharf_base::failpoint;
+use wharf_base::{Distribution, failpoint};
 
 use super::checkpoint::Checkpointer;
 use super::connection::retry_busy;
 use crate::error::Source;
-use crate::{DiskRefusal, Error, life};
+use crate::{DatabaseFigures, DiskRefusal, Error, life};
 
 /// How many jobs wait before callers wait for room in the queue.
 const QUEUE_MAX: usize = 1024;
@@ -28,12 +30,28 @@ const QUEUE_MAX: usize = 1024;
 /// How many jobs share a commit; more would only let the first of them wait longer.
 const BATCH_MAX: usize = 256;
 
+/// How long a change waits for room in the queue.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Nothing is wrong but the load.
+#[derive(Debug, thiserror::Error)]
+#[error("{QUEUE_MAX} changes wait already, and none was begun for {WAIT_MAX:?}")]
+struct QueueFull;
+
 /// The queue's end that callers hold.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
     failed: watch::Receiver<bool>,
     refusals: Arc<Refusals>,
+    commits: Arc<Commits>,
+}
+
+/// How long commits took, and how many changes shared one.
+#[derive(Debug)]
+struct Commits {
+    seconds: Distribution,
+    changes: Distribution,
 }
 
 /// Bells that ring when the disk did not take a transaction.
@@ -66,17 +84,22 @@ impl Writer {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (failure, failed) = watch::channel(false);
         let refusals = Arc::<Refusals>::default();
+        let commits = Arc::new(Commits {
+            seconds: Distribution::new(Distribution::SECONDS),
+            changes: Distribution::new(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
+        });
         let thread = WriterThread {
             connection,
             checkpointer,
             commit,
             failure,
             refusals: Arc::clone(&refusals),
+            commits: Arc::clone(&commits),
             storage_failure: None,
         };
         let _: JoinHandle<()> =
             std::thread::Builder::new().name("wharf-writer".to_owned()).spawn(|| thread.run(jobs))?;
-        Ok(Self { queue, failed, refusals })
+        Ok(Self { queue, failed, refusals, commits })
     }
 
     /// Runs `work` in a transaction and answers when that is on stable storage; it runs to its end even if the caller
@@ -88,7 +111,12 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Request { doing, work: Some(work), result: None, reply });
-        self.queue.send(Message::Job(job)).await.map_err(|_| Error::Closed)?;
+        // Not begun yet, so it may be given up; what is in the queue is carried out.
+        match self.queue.send_timeout(Message::Job(job), WAIT_MAX).await {
+            Ok(()) => {}
+            Err(SendTimeoutError::Timeout(_)) => return Err(Error::unavailable(doing, QueueFull)),
+            Err(SendTimeoutError::Closed(_)) => return Err(Error::Closed),
+        }
         answer.await.map_err(|_| Error::Closed)?
     }
 
@@ -97,6 +125,14 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Message::Close(reply)).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    pub(super) fn figures(&self, log_bytes: Option<u64>) -> DatabaseFigures {
+        DatabaseFigures {
+            commit_seconds: self.commits.seconds.snapshot(),
+            commit_changes: self.commits.changes.snapshot(),
+            log_bytes,
+        }
     }
 
     /// Resolves when the disk did not take a transaction, once for each time that this was not heard yet.
@@ -238,6 +274,7 @@ struct WriterThread {
     commit: fn(&Connection) -> Result<()>,
     failure: watch::Sender<bool>,
     refusals: Arc<Refusals>,
+    commits: Arc<Commits>,
     storage_failure: Option<Failure>,
 }
 
@@ -272,8 +309,11 @@ impl WriterThread {
     fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Failure> {
         let ran = self.run_jobs(batch).map_err(|error| Failure { storage: false, ..Failure::new(error) });
         failpoint::reach("meta.written");
+        let begun = Instant::now();
         let done = ran.and_then(|()| (self.commit)(&self.connection).map_err(Failure::new));
         if done.is_ok() {
+            self.commits.seconds.observe(begun.elapsed());
+            self.commits.changes.observe_count(u32::try_from(batch.len()).unwrap_or(u32::MAX));
             failpoint::reach("meta.committed");
         }
         if let Err(failure) = &done {

@@ -30,13 +30,14 @@ pub(crate) struct Collector {
 
 /// How far the collector is. A run goes from the first thing that is due until nothing is.
 #[derive(Clone, Debug, Default)]
-struct Progress {
+pub(crate) struct Progress {
     /// Runs that were asked for; one that asks waits until that many have been completed.
     wanted: u64,
-    completed: u64,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
     running: bool,
     last_run_at: Option<Timestamp>,
-    totals: Totals,
+    pub(crate) totals: Totals,
     last_error: Option<String>,
     /// A sweep that was asked for, with how many files may go.
     sweep_wanted: Option<Option<u64>>,
@@ -48,7 +49,7 @@ impl Collector {
         Self { wish: Notify::new(), progress: Mutex::default(), untagged: untagged::Rules::new(config) }
     }
 
-    fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -156,6 +157,7 @@ impl Registry {
         self.collector.update(|progress| {
             progress.running = false;
             progress.completed += 1;
+            progress.errors += u64::from(error.is_some());
             progress.last_run_at = Some(now);
             progress.last_error = error.map(|error| crate::error::with_causes(&error));
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{StoreId, Timestamp, UploadId};
+use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 use wharf_store::{
     BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, Placed, Removing, Space, Survey,
@@ -102,6 +102,10 @@ impl BlobStore for Watched {
 
     async fn give_back(&self) -> Result<bool, Error> {
         self.guard.see(self.inner.give_back().await)
+    }
+
+    fn sync_seconds(&self) -> DistributionSnapshot {
+        self.inner.sync_seconds()
     }
 
     fn store_id(&self) -> StoreId {

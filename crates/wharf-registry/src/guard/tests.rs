@@ -83,6 +83,28 @@ fn r006_what_is_admitted_counts_as_taken() {
     guard.room_for(None).unwrap_err();
 }
 
+/// The deletion itself may be the first to meet the full disk, and is told nothing of it.
+#[tokio::test]
+async fn r006_what_makes_room_is_tried_again_when_the_reserve_gave_it_some() {
+    let world = World::new().await;
+    let full = || wharf_meta::Error::Full { doing: "testing", source: Arc::new(io::Error::other("full")) };
+    let tries = std::cell::Cell::new(0);
+    let change = |needed: u32| {
+        tries.set(tries.get() + 1);
+        std::future::ready(if tries.get() < needed { Err(full()) } else { Ok(()) })
+    };
+    world.registry.with_reserve(|| change(2)).await.expect_err("nothing was set aside");
+    world.registry.look_at_disk().await;
+    tries.set(0);
+    world.registry.with_reserve(|| change(2)).await.unwrap();
+    assert!(world.registry.guard.space.is_reserve_spent());
+    world.registry.guard.room_for_facts().unwrap_err();
+    tries.set(0);
+    world.registry.with_reserve(|| change(2)).await.expect("given back a moment ago, by somebody else");
+    world.registry.look_at_disk().await;
+    world.registry.guard.room_for_facts().expect("it is set aside again");
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A registry with a blob that is due in an hour and an upload session that ends in an hour.

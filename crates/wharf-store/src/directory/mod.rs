@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustix::io::Errno;
-use wharf_base::{Clock, Rng, StoreId, Timestamp, UploadId, failpoint};
+use wharf_base::{Clock, DistributionSnapshot, Rng, StoreId, Timestamp, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
@@ -165,6 +165,10 @@ impl BlobStore for DirectoryStore {
 
     async fn give_back(&self) -> Result<bool, Error> {
         self.on_root("giving space back", |root| space::give_back(root)).await
+    }
+
+    fn sync_seconds(&self) -> DistributionSnapshot {
+        self.root.sync_seconds.snapshot()
     }
 
     fn store_id(&self) -> StoreId {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use wharf_base::{Clock, Rng, StoreId, failpoint};
+use wharf_base::{Clock, Distribution, Rng, StoreId, failpoint};
 use wharf_oci::Algorithm;
 
 use super::files::{Access, Files, Stat};
@@ -60,6 +60,7 @@ pub(super) fn open(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &
         sessions: Arc::default(),
         prefixes: Prefixes::new(),
         probing: Mutex::default(),
+        sync_seconds: Distribution::new(Distribution::SECONDS),
     })
 }
 

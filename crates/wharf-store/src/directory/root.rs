@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
-use wharf_base::{StoreId, UploadId, failpoint};
+use wharf_base::{Distribution, StoreId, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use super::files::{Access, Files, Stat};
@@ -35,6 +35,8 @@ pub(super) struct Root {
     pub(super) sessions: Arc<Sessions>,
     pub(super) prefixes: Prefixes,
     pub(super) probing: Mutex<()>,
+    /// How long the syncs took that acknowledged content waited for.
+    pub(super) sync_seconds: Distribution,
 }
 
 /// Which prefix directories have durable entries in their parents.

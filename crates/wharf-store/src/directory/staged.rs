@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -153,7 +154,9 @@ impl Staged {
 
     /// The sync that the content's durability rests on.
     pub(super) fn sync(&self) -> Result<(), Error> {
+        let begun = Instant::now();
         let synced = sync(&*self.root.files, self.file.as_fd(), "store.sync-file");
+        self.root.sync_seconds.observe(begun.elapsed());
         self.condemn_if_failed(synced)
     }
 

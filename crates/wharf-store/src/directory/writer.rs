@@ -1,5 +1,6 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -154,7 +155,9 @@ fn place(root: &Root, upload: UploadId, digest: &Digest) -> Result<(), Error> {
         Err(Errno::NOENT) => return Err(Error::StagedLost),
         Err(errno) => return Err(failed("placing content")(errno)),
     }
+    let begun = Instant::now();
     let synced = sync(&*root.files, directory.as_fd(), "store.sync-directory");
+    root.sync_seconds.observe(begun.elapsed());
     // An entry that was there has been synced before: after a power cut it names the old content or the new, and others
     // rely on it.
     if synced.is_err() && !was_there {

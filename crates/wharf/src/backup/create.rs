@@ -16,7 +16,7 @@ use wharf_store::{Archive, ArchiveError, Staged};
 
 use super::generation::{self, About, List, Part};
 use super::source::{Blob, Taken};
-use super::{BackupDirectory, Generation, Source, failed};
+use super::{BackupDirectory, Generation, Source, failed, of_database};
 use crate::error::{CommandError, Exit};
 use crate::progress::Progress;
 
@@ -108,7 +108,7 @@ async fn make(
     let database = generation::draft_database(&draft);
     fetch_database(&**source, &database, &taken).await?;
     reach("backup.database");
-    let snapshot = Snapshot::open(&database).map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
+    let snapshot = Snapshot::open(&database).map_err(of_database)?;
     let store_id = check_store(directory, &snapshot, wish)?;
     check_database(&snapshot)?;
 
@@ -171,7 +171,7 @@ fn check_store(
     snapshot: &Snapshot,
     wish: Wish,
 ) -> Result<wharf_base::StoreId, CommandError> {
-    let found = snapshot.store_id().map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
+    let found = snapshot.store_id().map_err(of_database)?;
     let found = found.ok_or_else(|| CommandError::new(Exit::WrongStore, "the database does not say whose it is"))?;
     match directory.store_id()? {
         Some(known) if known == found => {}
@@ -189,7 +189,7 @@ fn check_store(
 
 /// What is damaged is not worth keeping, and must be known before it is needed.
 fn check_database(snapshot: &Snapshot) -> Result<(), CommandError> {
-    let faults = snapshot.faults().map_err(|error| CommandError::from_source(Exit::Broken, error))?;
+    let faults = snapshot.faults().map_err(of_database)?;
     if faults.is_empty() {
         return Ok(());
     }

@@ -16,6 +16,7 @@ const FORMAT: &str = "wharf backup 1";
 
 const MARK: &str = "wharf-backup";
 const LOCK: &str = "wharf-backup.lock";
+const READERS: &str = "wharf-backup.readers";
 const CONTENT: &str = "content";
 const GENERATIONS: &str = "generations";
 const INCOMPLETE: &str = "incomplete";
@@ -25,19 +26,20 @@ const SESSION: &str = "session";
 #[derive(Debug)]
 pub(crate) struct BackupDirectory {
     path: PathBuf,
-    /// `None`: a copy of a backup that somebody has made without the lock, which nobody writes to.
-    _lock: Option<File>,
+    _locks: Vec<File>,
     /// What a process that was killed had begun at a registry.
     left_session: Option<String>,
 }
 
-/// What is done in the directory.
+/// What is done in the directory. Whoever restores need not wait for whoever makes a backup: what is there stays there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// Others may do the same.
+    /// By many, and while something is added.
     Read,
     /// By one at a time.
-    Write,
+    Add,
+    /// By one at a time, while nobody reads.
+    Remove,
 }
 
 impl BackupDirectory {
@@ -45,35 +47,35 @@ impl BackupDirectory {
     ///
     /// # Errors
     ///
-    /// When it is no backup, or somebody writes to it.
+    /// When it is no backup, or somebody removes something from it.
     pub(crate) fn open(path: &Path) -> Result<Self, CommandError> {
         let found = Self::existing(path, Access::Read)?;
         found.ok_or_else(|| no_backup(path))
     }
 
-    /// The same, to be written.
-    pub(crate) fn open_for_writing(path: &Path) -> Result<Self, CommandError> {
-        let mut found = Self::existing(path, Access::Write)?.ok_or_else(|| no_backup(path))?;
+    /// The same, to remove something.
+    pub(crate) fn open_to_remove(path: &Path) -> Result<Self, CommandError> {
+        let mut found = Self::existing(path, Access::Remove)?.ok_or_else(|| no_backup(path))?;
         found.clear()?;
         Ok(found)
     }
 
-    /// The same; made if there is nothing.
+    /// The same, to add something; made if there is nothing.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, CommandError> {
         check_place(path)?;
-        if let Some(mut found) = Self::existing(path, Access::Write)? {
+        if let Some(mut found) = Self::existing(path, Access::Add)? {
             found.clear()?;
             return Ok(found);
         }
         make_directory(path)?;
         let mut others = fs::read_dir(path).map_err(failed("reading", path))?;
-        let ours = [LOCK, CONTENT, GENERATIONS, INCOMPLETE, "lost+found", "wharf-backup.new"];
+        let ours = [LOCK, READERS, CONTENT, GENERATIONS, INCOMPLETE, "lost+found", "wharf-backup.new"];
         if others.any(|entry| entry.is_ok_and(|entry| !ours.iter().any(|ours| entry.file_name() == *ours))) {
             let problem = format!("{} is neither empty nor a backup", path.display());
             return Err(CommandError::new(Exit::Usage, problem).with_hint("name a directory of its own for backups"));
         }
-        let lock = lock(path, Access::Write)?;
-        let mut made = Self { path: path.to_owned(), _lock: lock, left_session: None };
+        let locks = lock(path, Access::Add)?;
+        let mut made = Self { path: path.to_owned(), _locks: locks, left_session: None };
         for part in [CONTENT, GENERATIONS, INCOMPLETE] {
             make_directory(&path.join(part))?;
         }
@@ -97,7 +99,7 @@ impl BackupDirectory {
             }
             Err(error) => return Err(failed("reading", &mark)(error)),
         }
-        Ok(Some(Self { path: path.to_owned(), _lock: lock(path, access)?, left_session: None }))
+        Ok(Some(Self { path: path.to_owned(), _locks: lock(path, access)?, left_session: None }))
     }
 
     /// Where it is.
@@ -250,26 +252,40 @@ fn check_place(path: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn lock(path: &Path, access: Access) -> Result<Option<File>, CommandError> {
-    let lock = path.join(LOCK);
-    let (file, operation) = match access {
-        Access::Write => (
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock),
-            FlockOperation::NonBlockingLockExclusive,
-        ),
-        // Also where nothing may be written.
-        Access::Read => (File::open(&lock), FlockOperation::NonBlockingLockShared),
-    };
-    let file = match file {
-        Err(error) if access == Access::Read && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed("opening", &lock))?,
-    };
+fn lock(path: &Path, access: Access) -> Result<Vec<File>, CommandError> {
+    let (writers, readers) = (path.join(LOCK), path.join(READERS));
+    match access {
+        Access::Read => {
+            // Also where nothing may be written; and a copy without locks is one that nobody writes to.
+            let file = match File::open(&readers) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                file => file.map_err(failed("opening", &readers))?,
+            };
+            Ok(vec![locked(file, &readers, FlockOperation::NonBlockingLockShared)?])
+        }
+        Access::Add => {
+            lock_file(&readers)?;
+            Ok(vec![locked(lock_file(&writers)?, &writers, FlockOperation::NonBlockingLockExclusive)?])
+        }
+        Access::Remove => {
+            let exclusive = |path: &Path| locked(lock_file(path)?, path, FlockOperation::NonBlockingLockExclusive);
+            Ok(vec![exclusive(&writers)?, exclusive(&readers)?])
+        }
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, CommandError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    file.map_err(failed("opening", path))
+}
+
+fn locked(file: File, path: &Path, operation: FlockOperation) -> Result<File, CommandError> {
     match rustix::fs::flock(&file, operation) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let problem = format!("another process is at work in {}", path.display());
+            let problem = format!("another process is at work: {} is locked", path.display());
             Err(CommandError::new(Exit::InUse, problem).with_hint("wait for its end and try again"))
         }
-        Err(errno) => Err(failed("locking", &lock)(errno.into())),
+        Err(errno) => Err(failed("locking", path)(errno.into())),
     }
 }

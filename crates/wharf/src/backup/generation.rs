@@ -10,7 +10,7 @@ use wharf_meta::{Content, Snapshot};
 use wharf_oci::Digest;
 
 use super::directory::write_new;
-use super::{failed, sync_directory};
+use super::{failed, of_database, sync_directory};
 use crate::error::{CommandError, Exit};
 
 /// How much of a file is read at once.
@@ -295,7 +295,7 @@ pub(super) fn each_content(
     let mut after = None;
     loop {
         let page = snapshot.contents(after.as_ref(), PORTION);
-        let page = page.map_err(|error| CommandError::from_source(Exit::Broken, error))?;
+        let page = page.map_err(of_database)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.digest);
         page.iter().try_for_each(&mut each)?;

@@ -9,14 +9,13 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use wharf_base::failpoint::reach;
 use wharf_base::{Clock, StoreId, SystemClock, SystemRng, Timestamp, UploadId};
-use wharf_meta::{AuditRecord, Content, Hold, Outcome, Restored, Snapshot};
+use wharf_meta::{Content, Hold, Restored, Snapshot};
 use wharf_oci::Digest;
-use wharf_policy::AccountType;
 use wharf_store::{Archive, ArchiveError, Claim, OpenError, RestoreTargetError, Restoring};
 
 use super::create::Batch;
 use super::verify::compare_with_database;
-use super::{BackupDirectory, Generation, failed};
+use super::{BackupDirectory, Generation, failed, of_database, record};
 use crate::app::{self, DATABASE};
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
@@ -88,7 +87,7 @@ fn fill(
     let path = target.data.join(DATABASE);
     copy_database(&generation.database(), &path, &about.database.sha256)?;
     let life = new_life(restoring.store_id(), clock.now(), generation.name(), lost.clone());
-    Snapshot::restore(&path, &life).map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
+    Snapshot::restore(&path, &life).map_err(of_database)?;
     File::open(&path).and_then(|file| file.sync_all()).map_err(failed("syncing", &path))?;
     reach("restore.database");
     restoring.finish().map_err(|error| refused(error, target))?;
@@ -99,19 +98,8 @@ fn fill(
 pub(super) fn new_life(store_id: StoreId, now: Timestamp, generation: &str, lost: Vec<Digest>) -> Restored {
     let reason = format!("restored from the backup of {generation}; look first, then release");
     let hold = Hold { id: "restored".to_owned(), reason, until: now.plus(HOLD) };
-    let record = AuditRecord {
-        at: now,
-        request_id: String::new(),
-        principal: "wharf".to_owned(),
-        account_type: AccountType::System,
-        source: None,
-        action: "backup.restore",
-        repository: None,
-        target: Some(generation.to_owned()),
-        outcome: Outcome::Done,
-        rule_id: None,
-        detail: Some(serde_json::json!({ "store": store_id.to_string(), "lost": lost.len() })),
-    };
+    let detail = serde_json::json!({ "store": store_id.to_string(), "lost": lost.len() });
+    let record = record(now, "backup.restore", generation).with(detail);
     Restored { store_id, hold, lost, record }
 }
 
@@ -320,6 +308,8 @@ pub(crate) async fn return_blob(
         let placed = writer.commit(digest).await.map_err(|error| unexpected(&error))?;
         meta.content_returned(digest, size_bytes).await.map_err(|error| unexpected(&error))?;
         drop(placed);
+        let record = record(clock.now(), "blob.restore", digest);
+        meta.append_audit(vec![record]).await.map_err(|error| unexpected(&error))?;
     }
     opened.close().await?;
     Ok(!was_sound)

@@ -211,6 +211,8 @@ impl Offline {
 impl Source for Offline {
     async fn begin(&self, _left: Option<&str>, _note: Note<'_>) -> Result<Taken, CommandError> {
         let taken_at = SystemClock::new().now();
+        let recorded = self.opened.meta.append_audit(vec![super::record(taken_at, "backup.begin", "offline")]).await;
+        recorded.map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
         let snapshot = self.opened.meta.take_snapshot().await;
         let snapshot = snapshot.map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
         let taken = Taken {

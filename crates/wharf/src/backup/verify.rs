@@ -7,7 +7,7 @@ use wharf_oci::Digest;
 use wharf_store::Damage;
 
 use super::restore::new_life;
-use super::{BackupDirectory, Generation, failed, generation};
+use super::{BackupDirectory, Generation, failed, generation, of_database};
 use crate::error::{CommandError, Exit};
 use crate::progress::Progress;
 
@@ -80,9 +80,8 @@ fn faults(generation: &Generation, contents: &mut BTreeMap<Digest, u64>) -> Resu
 
 /// The list of content is that of the database, and the database is sound.
 pub(super) fn compare_with_database(generation: &Generation) -> Result<Vec<String>, CommandError> {
-    let broken = |error: wharf_meta::Error| CommandError::from_source(Exit::Broken, error);
-    let snapshot = Snapshot::open(&generation.database()).map_err(broken)?;
-    let mut faults = snapshot.faults().map_err(broken)?;
+    let snapshot = Snapshot::open(&generation.database()).map_err(of_database)?;
+    let mut faults = snapshot.faults().map_err(of_database)?;
     if !faults.is_empty() {
         return Ok(faults);
     }

@@ -120,7 +120,7 @@ fn show_generations(directory: &Path, as_json: bool) -> Result<(), CommandError>
 
 fn prune(directory: &Path, keep: u32, as_json: bool) -> Result<(), CommandError> {
     super::restrict_new_files();
-    let directory = BackupDirectory::open_for_writing(directory)?;
+    let directory = BackupDirectory::open_to_remove(directory)?;
     let pruned = backup::prune(&directory, usize::try_from(keep).unwrap_or(usize::MAX))?;
     if as_json {
         let content = json!({ "files": pruned.content.files, "bytes": pruned.content.bytes });
@@ -209,7 +209,7 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     let directory = BackupDirectory::open(from)?;
     let data = args.backup.data.clone().unwrap_or_default();
     if let Some(what) = &args.what {
-        return return_blob(&directory, what, data);
+        return return_blob(&directory, what, data, args.remote.json);
     }
     let choice = match (&args.backup.generation, &args.at) {
         (Some(name), _) => Choice::Named(name.clone()),
@@ -257,14 +257,17 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     print(&text)
 }
 
-fn return_blob(directory: &BackupDirectory, what: &str, data: PathBuf) -> Result<(), CommandError> {
+fn return_blob(directory: &BackupDirectory, what: &str, data: PathBuf, as_json: bool) -> Result<(), CommandError> {
     let digest: Digest = what.parse().map_err(|error| {
         CommandError::new(Exit::Usage, format!("{what:?} is not a digest: {error}"))
             .with_hint("with --from, name one content by its digest, or nothing to restore the whole registry")
     })?;
     let config = Config { storage: Storage { data, ..Storage::default() }, ..Config::default() };
-    let text = if block_on(backup::return_blob(directory, &digest, &config))? { "is restored" } else { "was sound" };
-    print(&format!("{digest} {text}\n"))
+    let restored = block_on(backup::return_blob(directory, &digest, &config))?;
+    if as_json {
+        return print_json(&json!({ "digest": what, "restored": restored }));
+    }
+    print(&format!("{digest} {}\n", if restored { "is restored" } else { "was sound" }))
 }
 
 /// Long work beside which signals are heard.

@@ -1,7 +1,6 @@
 //! `wharf serve`: opens the data directory, listens, and serves until told to stop.
 
 use std::net::SocketAddr;
-use std::process;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,7 +34,7 @@ pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
         .map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let served = runtime.block_on(serve(config, access));
     // A call that hangs in a broken disk must not keep the process.
-    runtime.shutdown_timeout(THREAD_GRACE);
+    runtime.shutdown_timeout(if served.is_ok() { THREAD_GRACE } else { Duration::ZERO });
     served
 }
 
@@ -48,12 +47,21 @@ async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
     for address in &addresses {
         tracing::info!(server.address = %address, "listening on {address}");
     }
+    for address in app.metrics_addresses() {
+        tracing::info!(server.address = %address, "metrics are on {address}");
+    }
     warn_of_plain_text(config);
     if let Some(address) = addresses.first() {
         greet(config, *address, is_open, app.take_first_password());
     }
-    tokio::spawn(signals.handle(shutdown));
-    match app.run().await {
+    let end = tokio::select! {
+        end = app.run() => end,
+        () = signals.handle(shutdown) => {
+            let message = "told to stop a second time: stopped at once";
+            return Err(CommandError::new(Exit::Unexpected, message));
+        }
+    };
+    match end {
         End::InOrder => tracing::info!("stopped"),
         End::CutOff => tracing::warn!("stopped; what was still running was cut off, and clients go on from there"),
         End::NotSynced => return Err(not_synced()),
@@ -152,13 +160,12 @@ impl Signals {
         }
     }
 
+    /// Resolves with the second signal.
     async fn handle(mut self, shutdown: Shutdown) {
         self.next().await;
         tracing::info!("stopping: requests in flight may end");
         shutdown.start();
         self.next().await;
-        tracing::warn!("told to stop a second time: stopping at once");
-        process::exit(i32::from(Exit::Unexpected.code()));
     }
 }
 

@@ -28,6 +28,8 @@ mod large;
 mod limits;
 mod load;
 mod matrix;
+mod metrics;
+mod overload;
 mod proof;
 mod sign_on;
 mod tls;

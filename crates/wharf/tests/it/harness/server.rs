@@ -362,6 +362,8 @@ impl Builder {
         if self.accounts {
             command.env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD);
         }
+        // No load balancer has to take notice here.
+        command.env("WHARF_SERVER__DRAIN_DELAY", "0s");
         for (name, value) in &self.environment {
             command.env(name, value);
         }
