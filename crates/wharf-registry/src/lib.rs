@@ -35,8 +35,8 @@ use wharf_store::BlobStore;
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{
-    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
-    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Health, NotRepairable,
+    REPAIRABLE, ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
 };
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals};
 pub use config::Config;
