@@ -41,8 +41,8 @@ pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{
-    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, Health, NotRepairable,
-    REPAIRABLE, ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
+    ScrubTotals, Severity, Stage, StoredHealth, UnknownClass, VerifyReads, Watch,
 };
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals, Untagged};
 pub use config::Config;

@@ -62,7 +62,7 @@ impl From<Finding> for CheckFinding {
 /// The check that runs or ran last since the start, the scrub, and how much is damaged.
 #[utoipa::path(get, path = "/api/v1/check", operation_id = "getCheck", tag = "check", responses((status = 200, body = StoredHealth)))]
 pub(crate) async fn status(proof: Authorized<CheckManage>, call: Call) -> Answer {
-    let health = call.app.parts.registry.health(&proof).await?;
+    let health = call.app.parts.registry.stored_health(&proof).await?;
     ok(&StoredHealth {
         check: health.check.map(Check::from),
         set_aside: health.set_aside,

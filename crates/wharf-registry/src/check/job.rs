@@ -56,7 +56,7 @@ pub struct CheckStatus {
 
 /// How what is stored is doing.
 #[derive(Clone, Debug)]
-pub struct Health {
+pub struct StoredHealth {
     /// The check that runs or ran last since the start.
     pub check: Option<CheckStatus>,
     /// How many blobs are damaged or lost and wait for a push; counting stops at 100,000.
@@ -133,12 +133,18 @@ impl Registry {
     /// # Errors
     ///
     /// [`Error::Meta`].
-    pub async fn health(&self, _ok: &Authorized<CheckManage>) -> Result<Health, Error> {
+    pub async fn stored_health(&self, _ok: &Authorized<CheckManage>) -> Result<StoredHealth, Error> {
         let meta = &self.parts.meta;
         let set_aside = meta.count_set_aside().await.map_err(Error::meta("counting what is set aside"))?;
         let verified = meta.verified_longest_ago().await.map_err(Error::meta("looking at the scrub"))?;
         let (scrub, verified_since) = (self.scrub_totals(), verified);
-        Ok(Health { check: self.last_check(), set_aside, scrub, scrub_period: self.check.scrub_period, verified_since })
+        Ok(StoredHealth {
+            check: self.last_check(),
+            set_aside,
+            scrub,
+            scrub_period: self.check.scrub_period,
+            verified_since,
+        })
     }
 
     fn last_check(&self) -> Option<CheckStatus> {

@@ -44,7 +44,7 @@ pub use config::{CheckConfig, VerifyReads};
 pub(crate) use content::unreviewed;
 pub use finding::{Class, Finding, Severity, UnknownClass};
 pub(crate) use job::Checks;
-pub use job::{CheckStatus, Health};
+pub use job::{CheckStatus, StoredHealth};
 pub use repair::{NotRepairable, REPAIRABLE};
 pub(crate) use scrub::Scrub;
 pub use scrub::ScrubTotals;
