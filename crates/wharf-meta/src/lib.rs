@@ -24,6 +24,7 @@ mod blobs;
 mod changes;
 mod collecting;
 mod collection;
+mod collection_log;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod deletion;
@@ -53,6 +54,7 @@ pub use blobs::{BlobMount, BlobRecord, RecordBlob};
 pub use changes::Versions;
 pub use collecting::Collecting;
 pub use collection::{Backlog, Hold, PreviewCursor, Releasable, Removal, Reviewed};
+pub use collection_log::{ParseCursorError, RemovedBlob, RemovedCursor};
 pub use deletion::DeletedManifest;
 pub use error::{Error, Result};
 pub use identities::{AuditLog, Identities, Rules};

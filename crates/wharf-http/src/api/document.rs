@@ -46,6 +46,7 @@ use super::{Answer, Call, accounts, audit, gc, keys, me, ok, policy, tokens, und
         undo::restore,
         gc::status,
         gc::preview,
+        gc::log,
         gc::run,
         gc::hold,
         gc::release

@@ -103,6 +103,7 @@ macro_rules! metadata_contract {
             an_entry_only_moves_later,
             a_preview_says_what_a_review_would_do,
             holds_stand_until_their_time,
+            what_was_removed_is_listed_for_a_while,
         );
         $crate::metadata_contract!(@file $fresh, undo:
             a_tag_has_a_history,

@@ -5,17 +5,18 @@ use rusqlite::Connection;
 
 use super::super::schema;
 use crate::{
-    accounts, audit, blobs, changes, collection, deletion, keys, life, manifests, push, referrers, repositories,
-    reviews, rules, tags, tokens, undo, uploads,
+    accounts, audit, blobs, changes, collection, collection_log, deletion, keys, life, manifests, push, referrers,
+    repositories, reviews, rules, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 18] = [
+    let files: [(&str, &[(&str, &str)]); 19] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
         ("changes", changes::STATEMENTS),
         ("collection", collection::STATEMENTS),
+        ("collection_log", collection_log::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
