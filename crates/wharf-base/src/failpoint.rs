@@ -16,10 +16,8 @@
 //!
 //! Several of the first four are separated by commas. A test in the same process holds a task with [`held_at`].
 
-/// Whether a variable of the environment is read here; never in a product build.
-pub fn reads(variable: &str) -> bool {
-    cfg!(feature = "failpoints") && matches!(variable, "WHARF_FAILPOINT" | "WHARF_FAILPOINT_TRACE")
-}
+/// The variables of the environment that are read here; none in a product build, where they mean nothing.
+pub const VARIABLES: &[&str] = imp::VARIABLES;
 
 /// The process stands at `name`: here it ends, if a test wants that.
 #[inline]
@@ -52,6 +50,8 @@ pub use imp::{Held, held_at};
 
 #[cfg(not(feature = "failpoints"))]
 mod imp {
+    pub(super) const VARIABLES: &[&str] = &[];
+
     #[inline]
     pub(super) fn reach(_: &'static str) {}
 
@@ -81,6 +81,10 @@ mod imp {
 
     use tokio::sync::Semaphore;
 
+    const WISHES: &str = "WHARF_FAILPOINT";
+    const TRACE: &str = "WHARF_FAILPOINT_TRACE";
+    pub(super) const VARIABLES: &[&str] = &[WISHES, TRACE];
+
     /// What the environment asks for.
     struct Plan {
         kills: Vec<Kill>,
@@ -100,7 +104,7 @@ mod imp {
     static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         let mut plan =
             Plan { kills: Vec::new(), skips: Vec::new(), failures: Vec::new(), delays: Vec::new(), trace: None };
-        let wishes = std::env::var("WHARF_FAILPOINT").unwrap_or_default();
+        let wishes = std::env::var(WISHES).unwrap_or_default();
         for wish in wishes.split(',').filter(|wish| !wish.is_empty()) {
             let (name, action) = wish.split_once('=').expect("WHARF_FAILPOINT is NAME=ACTION");
             if let Some(file) = action.strip_prefix("fail:") {
@@ -121,7 +125,7 @@ mod imp {
                 _ => panic!("WHARF_FAILPOINT knows kill, skip, fail and slow, not {action}"),
             }
         }
-        if let Some(path) = std::env::var_os("WHARF_FAILPOINT_TRACE") {
+        if let Some(path) = std::env::var_os(TRACE) {
             let file = OpenOptions::new().create(true).append(true).open(path);
             plan.trace = Some(file.expect("the file that WHARF_FAILPOINT_TRACE names"));
         }

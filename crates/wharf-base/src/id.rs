@@ -57,6 +57,8 @@ id! {
     UploadId;
     /// The identity of a blob store; the metadata database holds the same one (B-138).
     StoreId;
+    /// A backup under way, as the server knows it.
+    BackupId;
     /// A local account, human or robot.
     AccountId;
     /// An API token or a refresh token, as shown by `wharf token ls`; not a secret.

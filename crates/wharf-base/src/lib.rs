@@ -17,7 +17,7 @@ mod spawn;
 pub use clock::{Clock, ManualClock, ParseTimeError, SystemClock, Timestamp};
 pub use distribution::{Distribution, DistributionSnapshot};
 pub use duration::HumanDuration;
-pub use id::{AccountId, ParseIdError, RuleId, StoreId, TokenId, UploadId};
+pub use id::{AccountId, BackupId, ParseIdError, RuleId, StoreId, TokenId, UploadId};
 pub use rng::{Rng, SeededRng, SystemRng};
 pub use secret::Secret;
 pub use size::ByteSize;

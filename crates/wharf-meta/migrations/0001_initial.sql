@@ -48,6 +48,12 @@ create table blobs (
 
 create index blobs_to_delete on blobs (delete_after_us) where state = 'deleting';
 
+-- What was verified longest ago: the scrub. New content goes to its end.
+create index blobs_by_verification on blobs (verified_at_us) where state = 'live';
+
+-- What is damaged or lost: few, and looked for often.
+create index blobs_set_aside on blobs (id) where state = 'quarantined';
+
 -- This repository may serve this blob.
 create table repository_blobs (
     repository_id  integer not null references repositories (id),

@@ -8,6 +8,7 @@ use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
+use crate::collection;
 use crate::repositories;
 use crate::reviews::{self, Kind};
 use crate::sql::{Contradiction, Count, Key, Micros, parsed, statements};
@@ -39,7 +40,8 @@ pub struct BlobRecord {
 pub enum RecordBlob {
     /// The repository may serve it.
     Recorded,
-    /// The session is cancelled, expired, or finished with another blob; nothing has changed (R-023).
+    /// The session is cancelled, expired, or finished with another blob. Nothing has changed (R-023), but that the
+    /// collector removes the content if nobody else has it.
     UploadGone,
 }
 
@@ -74,8 +76,10 @@ statements! {
            join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
           where b.digest = $2 and b.state = 'live'";
     FIND = "select id, state, size_bytes from blobs where digest = $1";
-    INSERT = "insert into blobs (digest, size_bytes, state, created_at_us) values ($1, $2, $3, $4)";
-    REVIVE = "update blobs set state = 'live', size_bytes = $1, delete_after_us = null where id = $2";
+    INSERT =
+        "insert into blobs (digest, size_bytes, state, created_at_us, verified_at_us) values ($1, $2, $3, $4, $5)";
+    REVIVE =
+        "update blobs set state = 'live', size_bytes = $1, delete_after_us = null, verified_at_us = $2 where id = $3";
     AWAIT = "update blobs set state = 'missing', delete_after_us = null where id = $1";
     ASSOCIATE =
         "insert into repository_blobs (repository_id, blob_id, created_at_us, created_by)
@@ -115,7 +119,13 @@ pub(crate) fn record(tx: &Connection, record: &BlobRecord) -> Result<RecordBlob>
             Completion::Open => {}
             // Done before, and whatever happened to the blob since then came later: nothing to do again.
             Completion::Repeated => return Ok(RecordBlob::Recorded),
-            Completion::Gone => return Ok(RecordBlob::UploadGone),
+            Completion::Gone => {
+                // Its bytes are in place, and nobody would look there again.
+                if row(tx, &record.digest)?.is_none() {
+                    collection::note_removal(tx, &record.digest, record.size_bytes, record.now)?;
+                }
+                return Ok(RecordBlob::UploadGone);
+            }
         }
     }
     let repository = repositories::find_or_create(tx, &record.repository, record.now)?;
@@ -137,7 +147,7 @@ fn place(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> R
         return insert(tx, digest, Some(size_bytes), "live", now);
     };
     if state != "live" {
-        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), key])?;
+        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), Micros(now), key])?;
     } else if known_bytes != Some(size_bytes) {
         return Err(
             Contradiction(format!("{digest} is recorded with {known_bytes:?} bytes and has {size_bytes}")).into()
@@ -170,7 +180,15 @@ pub(crate) fn row(tx: &Connection, digest: &Digest) -> Result<Option<(Key, Strin
 }
 
 fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str, now: Timestamp) -> Result<Key> {
-    tx.prepare_cached(INSERT)?.insert(params![digest.to_string(), size_bytes.map(Count), state, Micros(now)])
+    // Its bytes have just been hashed, if there are any.
+    let verified_at = size_bytes.is_some().then_some(Micros(now));
+    tx.prepare_cached(INSERT)?.insert(params![
+        digest.to_string(),
+        size_bytes.map(Count),
+        state,
+        Micros(now),
+        verified_at
+    ])
 }
 
 pub(crate) fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {

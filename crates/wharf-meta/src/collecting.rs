@@ -5,7 +5,10 @@ use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
-use crate::{Backlog, Hold, PreviewCursor, Releasable, Removal, RemovedBlob, RemovedCursor, Result, Reviewed};
+use crate::{
+    Backlog, DueManifest, Hold, ManifestCursor, PreviewCursor, Releasable, Removal, RemovedBlob, RemovedCursor, Result,
+    Retired, Reviewed, Untagged,
+};
 
 /// What the collector needs (`reliability` §4). Every method that changes something is idempotent and may be cut off
 /// anywhere: what was not done is due again.
@@ -15,8 +18,32 @@ pub trait Collecting: Send + Sync + Debug {
     /// repository needs end, and content that nothing needs any more is condemned to go at `remove_at`.
     async fn review_blobs(&self, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed>;
 
-    /// Drops reviews of manifests that are due, at most `limit`: manifests without a tag are kept. How many.
-    async fn drop_manifest_reviews(&self, now: Timestamp, limit: u32) -> Result<u32>;
+    /// Manifests that lost a tag and whose time has come, at most `limit`. Each shall be kept, waited for or retired.
+    async fn due_manifests(&self, now: Timestamp, limit: u32) -> Result<Vec<DueManifest>>;
+
+    /// Nobody looks at these manifests again until their tags change.
+    async fn keep_manifests(&self, manifests: &[DueManifest]) -> Result<()>;
+
+    /// Manifests are looked at again when the ages that their rules ask for are over.
+    async fn wait_for_manifests(&self, manifests: &[(DueManifest, Timestamp)]) -> Result<()>;
+
+    /// Manifests that nobody would have looked at are looked at then.
+    async fn enter_untagged(&self, manifests: &[(Untagged, Timestamp)]) -> Result<()>;
+
+    /// Deletes a manifest that no tag names, no index lists and that refers to nothing that is there, on behalf of `by`;
+    /// until `review_at` it can be restored.
+    async fn retire_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        by: &Attribution,
+        now: Timestamp,
+        review_at: Timestamp,
+    ) -> Result<Retired>;
+
+    /// Manifests without a tag that nobody will look at, of the next `span` behind `after` in the order in which they
+    /// were recorded; and where to go on, `None` at the end.
+    async fn walk_untagged(&self, after: ManifestCursor, span: u32) -> Result<(Vec<Untagged>, Option<ManifestCursor>)>;
 
     /// Puts off the review that is due first, because it fails again and again.
     async fn put_off_review(&self, now: Timestamp) -> Result<()>;
@@ -24,8 +51,8 @@ pub trait Collecting: Send + Sync + Debug {
     /// Condemned content whose time has come, at most `limit`.
     async fn condemned(&self, now: Timestamp, limit: u32) -> Result<Vec<Digest>>;
 
-    /// Forgets condemned content, if its date is not later than `due_by` and it is still unneeded, and notes that its bytes
-    /// are to go. The caller
+    /// Forgets condemned content, if its date is not later than `due_by`, it is still unneeded and no hold stands, and notes
+    /// that its bytes are to go. The caller
     /// excludes that the same content is being placed.
     async fn forget_blob(&self, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>>;
 
@@ -66,6 +93,10 @@ pub trait Collecting: Send + Sync + Debug {
 
     /// Adds a hold or changes the one of that id; recorded as done by `by`, if somebody did it.
     async fn hold(&self, hold: &Hold, by: Option<&Attribution>, now: Timestamp) -> Result<()>;
+
+    /// Lets a hold that stands end at `until` instead; `false` if none of that id stands any more, so that something may
+    /// have been collected since.
+    async fn renew_hold(&self, id: &str, until: Timestamp, now: Timestamp) -> Result<bool>;
 
     /// Ends a hold; `false` if there is none of that id.
     async fn release_hold(&self, id: &str, by: Option<&Attribution>, now: Timestamp) -> Result<bool>;

@@ -96,9 +96,9 @@ const COUNT_MAX: u32 = 100_000;
 statements! {
     DUE =
         "select repository_id, digest from gc_reviews
-          where kind = $1 and due_at_us <= $2
+          where kind = 'blob' and due_at_us <= $1
           order by due_at_us
-          limit $3";
+          limit $2";
     /// A manifest of this very repository.
     HELD_HERE = "select 1 from manifest_blobs where blob_id = $1 and repository_id = $2 limit 1";
     HELD_ANYWHERE = "select 1 from manifest_blobs where blob_id = $1 limit 1";
@@ -132,7 +132,11 @@ statements! {
         "insert into gc_holds (id, reason, until_us) values ($1, $2, $3)
              on conflict (id) do update
             set reason = excluded.reason, until_us = excluded.until_us";
+    FORGET_ENDED_HOLDS = "delete from gc_holds where id > '' and until_us <= $1";
+    /// One that has ended is not renewed: something may have been collected since.
+    RENEW = "update gc_holds set until_us = $1 where id = $2 and until_us > $3";
     RELEASE = "delete from gc_holds where id = $1";
+    IS_HELD = "select 1 from gc_holds where id > '' and until_us > $1 limit 1";
     PREVIEW =
         "select g.repository_id, g.digest, r.name, g.due_at_us, b.id, b.size_bytes,
                 exists (select 1 from manifest_blobs x where x.blob_id = b.id and x.repository_id = g.repository_id),
@@ -158,7 +162,7 @@ statements! {
 /// Looks at associations whose time has come, at most `limit`; condemned content goes at `remove_at`.
 pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed> {
     let mut reviewed = Reviewed::default();
-    for (repository, digest) in due(tx, Kind::Blob, now, limit)? {
+    for (repository, digest) in due(tx, now, limit)? {
         reviewed.looked_at += 1;
         review_blob(tx, repository, &digest, Dates { now, remove_at }, &mut reviewed)?;
         reviews::strike(tx, repository, Kind::Blob, &digest)?;
@@ -166,21 +170,8 @@ pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp
     Ok(reviewed)
 }
 
-/// Drops entries of manifests whose time has come: untagged manifests are kept, so there is nothing to decide.
-pub(crate) fn drop_manifest_reviews(tx: &Connection, now: Timestamp, limit: u32) -> Result<u32> {
-    let due = due(tx, Kind::Manifest, now, limit)?;
-    let mut dropped = 0;
-    for (repository, digest) in due {
-        reviews::strike(tx, repository, Kind::Manifest, &digest)?;
-        dropped += 1;
-    }
-    Ok(dropped)
-}
-
-fn due(tx: &Connection, kind: Kind, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>> {
-    tx.prepare_cached(DUE)?
-        .query_map(params![kind.as_str(), Micros(now), limit], |row| Ok((row.get(0)?, parsed(row, 1)?)))?
-        .collect()
+fn due(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>> {
+    tx.prepare_cached(DUE)?.query_map(params![Micros(now), limit], |row| Ok((row.get(0)?, parsed(row, 1)?)))?.collect()
 }
 
 /// Of a review: when it is, and when what it condemns goes.
@@ -213,7 +204,7 @@ fn review_blob(tx: &Connection, repository: Key, digest: &Digest, dates: Dates, 
 
 /// Puts off the entry that is due first, longer with every failure: 5 minutes, 10, … a day.
 pub(crate) fn put_off_review(tx: &Connection, now: Timestamp) -> Result<()> {
-    let Some((repository, digest)) = due(tx, Kind::Blob, now, 1)?.pop() else { return Ok(()) };
+    let Some((repository, digest)) = due(tx, now, 1)?.pop() else { return Ok(()) };
     reviews::put_off(tx, repository, Kind::Blob, &digest, now)
 }
 
@@ -222,8 +213,14 @@ pub(crate) fn condemned(tx: &Connection, now: Timestamp, limit: u32) -> Result<V
     tx.prepare_cached(CONDEMNED)?.query_map(params![Micros(now), limit], |row| parsed(row, 0))?.collect()
 }
 
-/// Forgets condemned content and notes that its bytes are to go; `None` if it is needed again, or not yet due.
+/// Forgets condemned content and notes that its bytes are to go; `None` if it is needed again, not yet due, or held.
+///
+/// The hold is looked for in this very transaction: whoever has set one knows that nothing goes from then on, whatever
+/// step a collector stood at (GR-36).
 pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
+    if tx.prepare_cached(IS_HELD)?.exists([Micros(now)])? {
+        return Ok(None);
+    }
     let found: Option<(Key, Option<Count>)> = tx
         .prepare_cached(IS_CONDEMNED)?
         .query_row(params![digest.to_string(), Micros(due_by)], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -232,10 +229,16 @@ pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: T
     let size_bytes = size.map_or(0, |size| size.0);
     // Foreign keys refuse this if anything names the row after all; then nothing happens and somebody is told.
     tx.prepare_cached(FORGET)?.execute([blob])?;
-    let text = digest.to_string();
-    tx.prepare_cached(NOTE_REMOVAL)?.execute(params![text, text, Count(size_bytes), Micros(now)])?;
+    note_removal(tx, digest, size_bytes, now)?;
     collection_log::end(tx, digest, now)?;
     Ok(Some(Removal { digest: *digest, size_bytes }))
+}
+
+/// Content that no row names is to go.
+pub(crate) fn note_removal(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
+    let text = digest.to_string();
+    tx.prepare_cached(NOTE_REMOVAL)?.execute(params![text, text, Count(size_bytes), Micros(now)])?;
+    Ok(())
 }
 
 /// Removals that were noted and not struck: some process was killed in between.
@@ -330,6 +333,17 @@ pub(crate) fn holds(tx: &Connection, now: Timestamp) -> Result<Vec<Hold>> {
 pub(crate) fn hold(tx: &Connection, hold: &Hold) -> Result<()> {
     tx.prepare_cached(HOLD)?.execute(params![hold.id, hold.reason, Micros(hold.until)])?;
     Ok(())
+}
+
+/// Forgets holds that nobody released.
+pub(crate) fn forget_ended_holds(tx: &Connection, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(FORGET_ENDED_HOLDS)?.execute([Micros(now)])?;
+    Ok(())
+}
+
+/// Lets a hold that stands end at `until`; `false` if there is none of that id any more.
+pub(crate) fn renew(tx: &Connection, id: &str, until: Timestamp, now: Timestamp) -> Result<bool> {
+    Ok(tx.prepare_cached(RENEW)?.execute(params![Micros(until), id, Micros(now)])? == 1)
 }
 
 /// Ends a hold; `false` if there is none of that id.

@@ -6,9 +6,9 @@ use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::{
-    Advance, AuditLog, BeginUpload, BlobMount, BlobRecord, Collecting, DeletedManifest, Identities, ManifestHead,
-    ManifestRecord, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, Rules, StoredManifest,
-    Undoing, Upload, UploadLimits,
+    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest,
+    Identities, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor,
+    Result, Rules, StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Why the disk did not take a change.
@@ -45,7 +45,9 @@ pub struct DatabaseFigures {
 /// [`Error::Corrupt`](crate::Error::Corrupt) when what it holds contradicts itself,
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
-pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + Send + Sync + Debug + 'static {
+pub trait Metadata:
+    Identities + Rules + AuditLog + BackingUp + Checking + Collecting + Mending + Undoing + Send + Sync + Debug + 'static
+{
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;
 
@@ -167,10 +169,6 @@ pub trait Metadata: Identities + Rules + AuditLog + Collecting + Undoing + Send 
 
     /// Notes that it runs at `now`.
     async fn set_clock_mark(&self, now: Timestamp) -> Result<()>;
-
-    /// Looks through the whole database for damage that can be seen without comparing it with anything; what was found, a
-    /// few lines of it. Takes as long as reading the file does, and may be abandoned.
-    async fn quick_check(&self) -> Result<Vec<String>>;
 
     /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
     /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the

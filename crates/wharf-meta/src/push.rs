@@ -10,7 +10,8 @@ use wharf_oci::{AnyDigest, Digest, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
-use crate::sql::{Key, Micros, statements};
+use crate::reviews::{self, Kind};
+use crate::sql::{Key, Micros, parsed, statements};
 use crate::tags::{self, Change};
 use crate::{blobs, manifests, repositories};
 
@@ -101,6 +102,15 @@ statements! {
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     HOLD_BLOB =
         "insert into manifest_blobs (manifest_id, blob_id, repository_id) values ($1, $2, $3) on conflict do nothing";
+    HAS_BODY = "select 1 from manifests where id = $1 and body = $2";
+    /// The media type never changes; everything else follows from the bytes.
+    REPLACE =
+        "update manifests
+            set artifact_type = $1, subject_digest = $2, config_digest = $3, annotations = $4, body = $5
+          where id = $6";
+    HELD = "select b.digest from manifest_blobs x join blobs b on b.id = x.blob_id where x.manifest_id = $1";
+    RELEASE_BLOBS = "delete from manifest_blobs where manifest_id = $1";
+    UNLIST_CHILDREN = "delete from manifest_children where manifest_id = $1";
     LIST_CHILD =
         "insert into manifest_children (manifest_id, child_digest, repository_id)
          values ($1, $2, $3)
@@ -132,10 +142,18 @@ pub(crate) fn record(tx: &Connection, record: &ManifestRecord) -> Result<RecordM
         Some((manifest, _)) => (manifest, false),
         None => (insert(tx, repository, record)?, true),
     };
+    // Bytes of the same digest that are not the same have been damaged since, and these are right.
+    let healed = !created && !has_body(tx, manifest, &record.body)?;
+    if healed {
+        describe_again(tx, repository, manifest, record)?;
+    }
     // Also when the manifest was there: a child that was a manifest then may be a blob by now, and must be held.
     references.write(tx, repository, manifest, record.now)?;
     let audited = AuditRecord::done(&record.by, record.now, "manifest.push").on(&record.repository).to(record.digest);
-    let detail = serde_json::json!({ "media_type": record.media_type, "created": created });
+    let mut detail = serde_json::json!({ "media_type": record.media_type, "created": created });
+    if healed {
+        detail["healed"] = true.into();
+    }
     audit::append(tx, &audited.with(detail))?;
     let change =
         Change { repository, name: &record.repository, by: &record.by, now: record.now, review_at: record.review_at };
@@ -143,6 +161,34 @@ pub(crate) fn record(tx: &Connection, record: &ManifestRecord) -> Result<RecordM
         tags::point(tx, &change, tag, manifest, &record.digest)?;
     }
     Ok(RecordManifest::Recorded { created })
+}
+
+/// Whether the stored bytes are these.
+pub(crate) fn has_body(tx: &Connection, manifest: Key, body: &[u8]) -> Result<bool> {
+    tx.prepare_cached(HAS_BODY)?.exists(params![manifest, body])
+}
+
+/// Writes anew what the record says of a manifest that is there: its bytes and everything that follows from them. The
+/// collector looks at what is no longer named.
+pub(crate) fn describe_again(tx: &Connection, repository: Key, manifest: Key, record: &ManifestRecord) -> Result<()> {
+    let mut held: Vec<Digest> =
+        tx.prepare_cached(HELD)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
+    held.sort_unstable();
+    for digest in held.iter().filter(|digest| !record.blobs.contains(digest)) {
+        reviews::add(tx, repository, Kind::Blob, digest, record.review_at)?;
+    }
+    let references = References::look_up(tx, Some(repository), record)?;
+    tx.prepare_cached(REPLACE)?.execute(params![
+        record.artifact_type,
+        record.subject.as_ref().map(AnyDigest::as_str),
+        record.config.map(|config| config.to_string()),
+        annotations(record),
+        record.body.as_ref(),
+        manifest,
+    ])?;
+    tx.prepare_cached(RELEASE_BLOBS)?.execute([manifest])?;
+    tx.prepare_cached(UNLIST_CHILDREN)?.execute([manifest])?;
+    references.write(tx, repository, manifest, record.now)
 }
 
 /// What a manifest names, as far as the repository has it. Each digest once, in the manifest's order.
@@ -256,11 +302,6 @@ fn condition_holds(tx: &Connection, repository: Option<Key>, record: &ManifestRe
 }
 
 fn insert(tx: &Connection, repository: Key, record: &ManifestRecord) -> Result<Key> {
-    let annotations = if record.annotations.is_empty() {
-        None
-    } else {
-        Some(serde_json::to_string(&record.annotations).expect("a map of texts has a JSON form"))
-    };
     tx.prepare_cached(INSERT)?.insert(params![
         repository,
         record.digest.to_string(),
@@ -268,9 +309,14 @@ fn insert(tx: &Connection, repository: Key, record: &ManifestRecord) -> Result<K
         record.artifact_type,
         record.subject.as_ref().map(AnyDigest::as_str),
         record.config.map(|config| config.to_string()),
-        annotations,
+        annotations(record),
         Micros(record.now),
         record.by.principal.name(),
         record.body.as_ref(),
     ])
+}
+
+fn annotations(record: &ManifestRecord) -> Option<String> {
+    let has_some = !record.annotations.is_empty();
+    has_some.then(|| serde_json::to_string(&record.annotations).expect("a map of texts has a JSON form"))
 }

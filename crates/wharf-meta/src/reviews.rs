@@ -27,13 +27,14 @@ impl Kind {
 }
 
 statements! {
-    /// An entry only ever moves later, and one that need not move is not written.
+    /// An entry only ever moves later, and one that need not move is not written. What was tried or waited for before
+    /// begins anew.
     UPSERT =
         "insert into gc_reviews (repository_id, kind, digest, due_at_us)
          values ($1, $2, $3, $4)
              on conflict (repository_id, kind, digest) do update
-            set due_at_us = excluded.due_at_us, tries = 0
-          where excluded.due_at_us > gc_reviews.due_at_us";
+            set due_at_us = max(excluded.due_at_us, gc_reviews.due_at_us), tries = 0
+          where excluded.due_at_us > gc_reviews.due_at_us or gc_reviews.tries > 0";
     DUE_AT = "select due_at_us from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
     STRIKE = "delete from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
     /// 5 minutes, doubled with every failure up to a day.

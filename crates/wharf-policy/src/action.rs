@@ -48,6 +48,10 @@ actions! {
     AuditRead = "audit:read";
     /// Watch, run, hold and release collection.
     GcManage = "gc:manage";
+    /// Run and watch checks of what is stored, and repair what they find.
+    CheckManage = "check:manage";
+    /// Copy everything: all content of all repositories, accounts, rules and the audit log.
+    BackupCreate = "backup:create";
 }
 
 /// No action has this name.
@@ -133,4 +137,8 @@ permission! {
     AuditRead: ();
     /// [`Action::GcManage`].
     GcManage: ();
+    /// [`Action::CheckManage`].
+    CheckManage: ();
+    /// [`Action::BackupCreate`].
+    BackupCreate: ();
 }

@@ -19,8 +19,8 @@ mod simulate;
 
 pub use access::{Access, Resource};
 pub use action::{
-    AccountManage, AccountSelf, Action, AuditRead, Catalog, Delete, GcManage, Permission, PolicyManage, Pull, Push,
-    Target, UnknownAction, VersionCheck,
+    AccountManage, AccountSelf, Action, AuditRead, BackupCreate, Catalog, CheckManage, Delete, GcManage, Permission,
+    PolicyManage, Pull, Push, Target, UnknownAction, VersionCheck,
 };
 pub use asker::{Asker, Attribution, Limit, Limits};
 pub use authorized::Authorized;

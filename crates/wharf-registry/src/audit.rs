@@ -55,7 +55,7 @@ impl Registry {
 }
 
 /// Follows the chain from its beginning to its end.
-async fn verify(meta: &dyn wharf_meta::Metadata) -> wharf_meta::Result<Result<IntactChain, BrokenChain>> {
+pub(crate) async fn verify(meta: &dyn wharf_meta::Metadata) -> wharf_meta::Result<Result<IntactChain, BrokenChain>> {
     let mut seals = Vec::new();
     loop {
         let page = meta

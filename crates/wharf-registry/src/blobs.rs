@@ -1,11 +1,27 @@
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use wharf_base::failpoint;
 use wharf_oci::Digest;
 use wharf_policy::{Authorized, Pull, Push};
 use wharf_store::BlobReader;
 
-use crate::{Error, Registry};
+use crate::check::{Depth, Verdict, itself};
+use crate::{Error, Registry, VerifyReads};
+
+/// Blobs up to this are read into memory and hashed before they are sent.
+const HASHED_FIRST_BYTES: u64 = 1 << 20;
+
+/// How many verified blobs are remembered; those beyond are verified again.
+const VERIFIED_MAX: usize = 100_000;
+
+/// How often content that changes while it is being opened is looked at again.
+const OPENINGS: usize = 3;
 
 /// What is known of a blob without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +30,66 @@ pub struct BlobHead {
     pub size_bytes: u64,
 }
 
-/// A blob that is ready to be read.
-#[derive(Debug)]
+/// A blob that is ready to be read. An open blob can be read to its end even when it is removed meanwhile.
+#[derive(Clone, Debug)]
 pub struct OpenBlob {
     /// Its length.
     pub size_bytes: u64,
-    /// Its content. An open blob can be read to its end even when it is removed meanwhile.
-    pub content: Arc<BlobReader>,
+    digest: Digest,
+    content: BlobReader,
+    verify: VerifyReads,
+    registry: Arc<Registry>,
+}
+
+/// Which large blobs have been read in full and were right, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Verified(Mutex<HashSet<Digest>>);
+
+impl Verified {
+    fn contains(&self, digest: &Digest) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+
+    fn add(&self, digest: Digest) {
+        let mut verified = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() < VERIFIED_MAX {
+            verified.insert(digest);
+        }
+    }
+}
+
+impl OpenBlob {
+    /// Whether it is sent whole or not at all, because its hash is to be seen each time.
+    pub fn is_whole_only(&self) -> bool {
+        self.verify == VerifyReads::Always
+    }
+
+    /// The bytes of `range` (end exclusive).
+    ///
+    /// # Errors
+    ///
+    /// The stream ends with an error item when the content turns out to be damaged, and never early without one. The blob
+    /// is then looked at, and set aside if it is.
+    pub fn stream(&self, range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
+        let is_whole = range == (0..self.size_bytes);
+        let is_verified = is_whole && self.verify != VerifyReads::Scrub;
+        let bytes = if is_verified { self.content.verified_stream(&self.digest) } else { self.content.stream(range) };
+        let (registry, digest, mut left) = (Arc::clone(&self.registry), self.digest, self.size_bytes);
+        let watched = bytes.inspect(move |piece| match piece {
+            Ok(bytes) if is_verified => {
+                left -= bytes.len() as u64;
+                if left == 0 {
+                    registry.verified.add(digest);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => match error.kind() {
+                io::ErrorKind::InvalidData => registry.suspect(digest, Depth::Deep),
+                _ => registry.suspect(digest, Depth::Fast),
+            },
+        });
+        watched.boxed()
+    }
 }
 
 impl Registry {
@@ -31,44 +100,104 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::BlobUnknown`]: the database says that this repository does not have it.
+    /// [`Error::BlobUnknown`]: the database says that this repository does not have it; [`Error::BlobSetAside`].
     pub async fn blob_head(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<BlobHead, Error> {
         let failed = || Error::meta("looking up a blob");
         let meta = &*self.parts.meta;
-        let mut size_bytes = meta.blob(ok.repository(), digest).await.map_err(failed())?;
-        failpoint::arrive("registry.head-looked").await;
-        let may_push = || self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok();
-        if size_bytes.is_some() && may_push() {
+        if self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok() {
             let now = self.now();
             let not_before = now.plus(self.gc.grace.get());
             let due = meta.review_due(ok.repository(), digest).await.map_err(failed())?;
+            failpoint::arrive("registry.head-looked").await;
             if due.is_some_and(|due| due < not_before) {
                 failpoint::arrive("registry.head-due").await;
                 let review_at = self.review_at(now);
-                size_bytes = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
+                let kept = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
+                return match kept {
+                    Some(size_bytes) => Ok(BlobHead { size_bytes }),
+                    None => Err(self.why_not_served(ok, digest).await?),
+                };
             }
         }
-        size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or(Error::BlobUnknown(*digest))
+        // Only now: had it been looked up before its review, a review in between could have ended both, and nothing
+        // would tell (GR-10).
+        match meta.blob(ok.repository(), digest).await.map_err(failed())? {
+            Some(size_bytes) => Ok(BlobHead { size_bytes }),
+            None => Err(self.why_not_served(ok, digest).await?),
+        }
     }
 
     /// Opens the blob for reading (end-2).
     ///
     /// # Errors
     ///
-    /// [`Error::BlobUnknown`]; [`Error::Damaged`] when the file is missing or has another length than recorded: it is
-    /// never served.
-    pub async fn open_blob(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
-        let size_bytes = self.parts.meta.blob(ok.repository(), digest).await;
-        let size_bytes = size_bytes.map_err(Error::meta("looking up a blob"))?.ok_or(Error::BlobUnknown(*digest))?;
-        failpoint::arrive("registry.pull-looked").await;
-        match self.parts.store.open(digest, size_bytes).await {
-            Ok(Some(content)) => Ok(OpenBlob { size_bytes, content: Arc::new(content) }),
-            Ok(None) => Err(Error::Damaged(*digest)),
-            Err(wharf_store::Error::Damaged { reason, .. }) => {
-                tracing::error!(blob.digest = %digest, reason, "blob {digest} is damaged: {reason}");
-                Err(Error::Damaged(*digest))
+    /// [`Error::BlobUnknown`]; [`Error::BlobSetAside`] when its file is missing, has another length than recorded or, if
+    /// it is small or its turn to be verified, does not hash to its digest: it is never served.
+    pub async fn open_blob(self: &Arc<Self>, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
+        for _ in 0..OPENINGS {
+            let size_bytes = self.parts.meta.blob(ok.repository(), digest).await;
+            let Some(size_bytes) = size_bytes.map_err(Error::meta("looking up a blob"))? else {
+                return Err(self.why_not_served(ok, digest).await?);
+            };
+            failpoint::arrive("registry.pull-looked").await;
+            let doubt = match self.open_content(digest, size_bytes).await? {
+                Ok(content) => return Ok(self.opened(*digest, content)),
+                Err(doubt) => doubt,
+            };
+            match self.judge(digest, doubt, &itself("read")).await? {
+                // It was being placed, replaced or removed.
+                Verdict::Sound => {}
+                Verdict::SetAside(_) => return Err(Error::BlobSetAside(*digest)),
+                Verdict::Unreadable(reason) => {
+                    let source = io::Error::other(reason);
+                    return Err(Error::Read { doing: "reading a blob", source });
+                }
             }
-            Err(source) => Err(Error::Store { doing: "opening a blob", source }),
         }
+        Err(Error::Damaged(*digest))
+    }
+
+    /// Opens content that the database knows, for somebody who hashes all of it himself.
+    pub(crate) async fn open_known(self: &Arc<Self>, digest: &Digest, size_bytes: u64) -> Result<OpenBlob, Error> {
+        match self.open_content(digest, size_bytes).await? {
+            Ok(content) => Ok(OpenBlob { verify: VerifyReads::Scrub, ..self.opened(*digest, content) }),
+            Err(_) => Err(Error::Damaged(*digest)),
+        }
+    }
+
+    fn opened(self: &Arc<Self>, digest: Digest, content: BlobReader) -> OpenBlob {
+        let size_bytes = content.size_bytes();
+        let verify = match self.verify_reads {
+            _ if size_bytes <= HASHED_FIRST_BYTES => VerifyReads::Scrub,
+            VerifyReads::First if self.verified.contains(&digest) => VerifyReads::Scrub,
+            verify => verify,
+        };
+        OpenBlob { size_bytes, digest, content, verify, registry: Arc::clone(self) }
+    }
+
+    /// The content, hashed if it is small; or how closely it is to be looked at, because it is not what it should be.
+    async fn open_content(&self, digest: &Digest, size_bytes: u64) -> Result<Result<BlobReader, Depth>, Error> {
+        let content = match self.parts.store.open(digest, size_bytes).await {
+            Ok(Some(content)) => content,
+            Ok(None) | Err(wharf_store::Error::Damaged { .. }) => return Ok(Err(Depth::Fast)),
+            Err(source) => return Err(Error::Store { doing: "opening a blob", source }),
+        };
+        if size_bytes > HASHED_FIRST_BYTES {
+            return Ok(Ok(content));
+        }
+        match content.verified(digest).await {
+            Ok(Some(content)) => Ok(Ok(content)),
+            // Its bytes are others, or fewer since it was opened.
+            Ok(None) => Ok(Err(Depth::Deep)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(Depth::Fast)),
+            Err(source) => Err(Error::Read { doing: "reading a blob", source }),
+        }
+    }
+
+    /// For whoever asks for a blob that is not served: whether pushing it would bring it back.
+    async fn why_not_served(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<Error, Error> {
+        let is_set_aside = self.parts.meta.is_set_aside(ok.repository(), digest).await;
+        let is_set_aside = is_set_aside.map_err(Error::meta("looking up a blob"))?;
+        Ok(if is_set_aside { Error::BlobSetAside(*digest) } else { Error::BlobUnknown(*digest) })
     }
 }

@@ -8,6 +8,9 @@ pub enum Error {
     /// The repository has no such blob.
     #[error("blob {0} is not in this repository")]
     BlobUnknown(Digest),
+    /// The repository has this blob, and it is damaged or lost; a push of the same bytes brings it back.
+    #[error("the content of blob {0} was damaged and is set aside; push it again")]
+    BlobSetAside(Digest),
     /// The repository has no such manifest or tag.
     #[error("{0} is not a manifest of this repository")]
     ManifestUnknown(Reference),
@@ -114,6 +117,21 @@ pub enum Error {
         /// Why it was set.
         reason: String,
     },
+    /// There is one backup at a time.
+    #[error("another backup is being made; wait for its end, at most {} seconds if nobody attends to it", .renewed_within.as_secs())]
+    BackupRunning {
+        /// How long it lives if nobody renews it.
+        renewed_within: std::time::Duration,
+    },
+    /// There is no such backup: it was ended, it was not renewed in time, or the registry was restarted.
+    #[error("this backup has ended; begin another one, which copies only what is missing")]
+    BackupUnknown,
+    /// What keeps content from being collected was taken away while the backup was being made.
+    #[error("the hold on collection was released or ran out while the backup was being made; begin another one")]
+    BackupHoldGone,
+    /// The database has not been copied yet, or could not be.
+    #[error("the snapshot of this backup is not there: {0}")]
+    NoSnapshot(String),
     /// The metadata database did not answer; a retry is safe.
     #[error("{doing}")]
     Meta {
@@ -133,6 +151,17 @@ pub enum Error {
         /// Why not.
         source: wharf_store::Error,
     },
+    /// Content could not be read.
+    #[error("{doing}")]
+    Read {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A check is running already.
+    #[error("a check is running; wait for its end, or stop it with `wharf check --stop`")]
+    CheckRunning,
     /// A task of ours ended without an answer.
     #[error("a task that carried out the request broke off")]
     TaskLost,

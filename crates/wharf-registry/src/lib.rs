@@ -7,8 +7,10 @@
 //! hangs up cannot stop it half-way.
 
 mod audit;
+mod backup;
 mod blobs;
 mod body;
+mod check;
 mod collect;
 mod config;
 mod delete;
@@ -20,6 +22,8 @@ mod lists;
 mod manifests;
 mod mount;
 mod plan;
+#[cfg(test)]
+mod races;
 mod rules;
 mod sessions;
 mod undo;
@@ -33,9 +37,14 @@ use wharf_meta::Metadata;
 use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
+pub use backup::{Backup, BackupSnapshot, SnapshotFile};
 pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
-pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Totals};
+pub use check::{
+    CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
+    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+};
+pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals, Untagged};
 pub use config::Config;
 pub use delete::DeletedManifest;
 pub use error::Error;
@@ -78,14 +87,35 @@ pub struct Parts {
     pub spawner: Spawner,
 }
 
+/// How the use cases are set.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `[registry]`.
+    pub registry: Config,
+    /// `[gc]`.
+    pub gc: GcConfig,
+    /// `[check]`.
+    pub check: CheckConfig,
+    /// `storage.verify_reads`.
+    pub verify_reads: VerifyReads,
+    /// How much of the disk is kept free.
+    pub room: Room,
+}
+
 /// The use cases. Cheap to share; one a process.
 #[derive(Debug)]
 pub struct Registry {
     parts: Parts,
     config: Config,
     gc: GcConfig,
+    check: CheckConfig,
+    verify_reads: VerifyReads,
+    verified: blobs::Verified,
+    scrub: check::Scrub,
     collector: collect::Collector,
     guard: Arc<guard::Guard>,
+    checks: check::Checks,
+    backups: backup::Backups,
     sessions: sessions::Claims,
     /// Since when the database has been slow whenever it was asked, in monotonic time.
     slow_since: Mutex<Option<Duration>>,
@@ -94,16 +124,22 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry over `parts`; `config` and `gc` have passed their checks.
-    pub fn new(parts: Parts, config: Config, gc: GcConfig, room: Room) -> Arc<Self> {
-        let guard = guard::Guard::new(Arc::clone(&parts.clock), room);
+    /// A registry over `parts`; the settings have passed their checks.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let guard = guard::Guard::new(Arc::clone(&parts.clock), settings.room);
         let store = Arc::new(guard::Watched { inner: parts.store, guard: Arc::clone(&guard) });
         Arc::new(Self {
             parts: Parts { store, ..parts },
-            config,
-            gc,
-            collector: collect::Collector::default(),
+            config: settings.registry,
+            collector: collect::Collector::new(&settings.gc),
+            gc: settings.gc,
+            check: settings.check,
+            verify_reads: settings.verify_reads,
+            verified: blobs::Verified::default(),
+            scrub: check::Scrub::default(),
             guard,
+            checks: check::Checks::default(),
+            backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
             slow_since: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),

@@ -1,8 +1,10 @@
 //! What a push of a manifest will check and write, decided without touching anything.
 
+use std::collections::BTreeMap;
+
 use wharf_base::Timestamp;
 use wharf_meta::{ManifestRecord, Missing};
-use wharf_oci::{Algorithm, Digest, Manifest, Tag};
+use wharf_oci::{Algorithm, AnyDigest, Digest, Manifest, Tag};
 use wharf_policy::Attribution;
 
 use crate::{Config, Error, ManifestTarget, PushManifest};
@@ -29,6 +31,32 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) config: &'a Config,
 }
 
+/// What is recorded of a manifest, read from its bytes alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Described {
+    pub(crate) media_type: String,
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) subject: Option<AnyDigest>,
+    pub(crate) config: Option<Digest>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Config and layers that are not foreign; repetitions are possible.
+    pub(crate) blobs: Vec<Digest>,
+    pub(crate) children: Vec<Digest>,
+}
+
+/// The one reading of a manifest that push, restore and check share.
+pub(crate) fn describe(manifest: &Manifest) -> Described {
+    Described {
+        media_type: manifest.kind.as_str().to_owned(),
+        artifact_type: manifest.artifact_type.clone(),
+        subject: manifest.subject.clone(),
+        config: manifest.config.as_ref().map(|config| config.digest),
+        annotations: manifest.annotations.clone(),
+        blobs: manifest.blobs().map(|blob| blob.digest).collect(),
+        children: manifest.children.iter().map(|child| child.digest).collect(),
+    }
+}
+
 /// Parses and checks the manifest and says what to record.
 ///
 /// # Errors
@@ -37,19 +65,18 @@ pub(crate) struct Circumstances<'a> {
 /// [`Error::ManifestInvalid`].
 pub(crate) fn push(request: &PushManifest<'_>, at: &Circumstances<'_>) -> Result<ManifestRecord, Error> {
     let digest = digest_of(&request.target, &request.body)?;
-    let manifest = Manifest::parse(request.content_type, &request.body)?;
-    let blobs = manifest.blobs().map(|blob| blob.digest).collect();
+    let manifest = describe(&Manifest::parse(request.content_type, &request.body)?);
     let allow = |allowed| if allowed { Missing::Allow } else { Missing::Refuse };
     Ok(ManifestRecord {
         repository: at.repository.clone(),
         digest,
-        media_type: manifest.kind.as_str().to_owned(),
+        media_type: manifest.media_type,
         artifact_type: manifest.artifact_type,
         subject: manifest.subject,
-        config: manifest.config.map(|config| config.digest),
+        config: manifest.config,
         annotations: manifest.annotations,
-        blobs,
-        children: manifest.children.iter().map(|child| child.digest).collect(),
+        blobs: manifest.blobs,
+        children: manifest.children,
         missing_blobs: allow(at.config.allow_missing_layers),
         missing_children: allow(at.config.allow_missing_children),
         tags: tags(&request.target),

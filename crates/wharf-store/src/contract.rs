@@ -7,6 +7,7 @@
 //!
 //! Everything here panics when the store breaks the contract; the message says how.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use futures_util::{StreamExt, TryStreamExt, future};
 use wharf_base::{ManualClock, Rng, SeededRng, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
-use crate::{BlobStore, Checkpoint, Error};
+use crate::{BlobStore, Checkpoint, Entry, Error};
 
 type Store = Arc<dyn BlobStore>;
 
@@ -44,6 +45,9 @@ where
     ranges_are_exact(make().await).await;
     a_wrong_size_is_damage(make().await).await;
     deleted_content_is_gone(make().await).await;
+    everything_is_listed_once(make().await).await;
+    what_is_set_aside_can_come_back(make().await).await;
+    hashing_again_tells_right_from_wrong(make().await).await;
     removal_waits_until_content_is_recorded(make().await).await;
     discarded_uploads_are_gone(make().await).await;
     a_store_can_be_probed(make().await).await;
@@ -259,6 +263,117 @@ async fn the_same_content_at_once_is_one(store: Store) {
     });
     future::join_all(pushes).await;
     assert!(read(&store, &digest, content.len()).await == content);
+}
+
+/// In pages of any length, while others come and go.
+async fn everything_is_listed_once(store: Store) {
+    let mut expected = BTreeSet::new();
+    for len in 0..40 {
+        let content = content(len);
+        let algorithm = if len % 5 == 0 { Algorithm::Sha512 } else { Algorithm::Sha256 };
+        let digest = Digest::of(algorithm, &content);
+        push(&store, &content, &digest, 64).await;
+        expected.insert(digest);
+    }
+    drop(staged(&store, upload(9), &content(10)).await);
+    for limit in [1, 2, 7, 1_000] {
+        let (mut listed, mut uploads, mut after) = (BTreeSet::new(), Vec::new(), None);
+        loop {
+            let page = store.list(after.as_ref(), limit).await.expect("list");
+            for entry in page.entries {
+                match entry {
+                    Entry::Content(digest) => assert!(listed.insert(digest), "{digest} is listed twice"),
+                    Entry::Staged(id) => uploads.push(id),
+                    other => panic!("{other:?}"),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, expected, "pages of {limit}");
+        assert_eq!(uploads, [upload(9)], "pages of {limit}");
+    }
+    let digests: Vec<Digest> = expected.into_iter().chain([Digest::of(Algorithm::Sha256, b"not there")]).collect();
+    let survey = store.survey(&digests).await.expect("survey");
+    let found = survey.iter().filter(|facts| matches!(facts, Ok(Some(_)))).count();
+    assert_eq!((found, survey.len()), (40, 41));
+    assert!(matches!(survey.last(), Some(Ok(None))));
+    let surveyed = store.survey_staged(&[upload(9), upload(8)]).await.expect("survey");
+    assert!(matches!(&surveyed[..], [Ok(Some(facts)), Ok(None)] if facts.size_bytes == 10), "{surveyed:?}");
+}
+
+async fn what_is_set_aside_can_come_back(store: Store) {
+    let content = content(70_000);
+    let digest = Digest::of(Algorithm::Sha256, &content);
+    push(&store, &content, &digest, 70_000).await;
+    let at = Timestamp::from_micros(1_000_000);
+    let locked = store.begin_removal(&digest).await;
+    assert!(store.set_aside(&locked, at).await.expect("set aside"));
+    assert!(!store.set_aside(&locked, at).await.expect("set aside"), "there is nothing any more");
+    assert_eq!(store.stat(&digest).await.expect("stat"), None);
+    assert!(!store.bring_back(&locked, 69_999).await.expect("bring back"), "of another size");
+    assert!(store.bring_back(&locked, 70_000).await.expect("bring back"));
+    drop(locked);
+    assert!(read(&store, &digest, content.len()).await == content);
+    let locked = store.begin_removal(&digest).await;
+    assert!(store.set_aside(&locked, at).await.expect("set aside"), "again, at the same time");
+    drop(locked);
+    push(&store, &content, &digest, 70_000).await;
+    let locked = store.begin_removal(&digest).await;
+    assert!(store.set_aside(&locked, at).await.expect("set aside"), "a second copy beside the first");
+    assert!(store.remove(&locked).await.is_ok_and(|removed| !removed));
+    let page = store.list(None, 1_000).await.expect("list");
+    let mut next = page.next;
+    let mut aside = 0;
+    while let Some(after) = next {
+        let page = store.list(Some(&after), 1_000).await.expect("list");
+        aside += page.entries.iter().filter(|entry| matches!(entry, Entry::Quarantined { .. })).count();
+        next = page.next;
+    }
+    assert_eq!(aside, 2, "nothing that was set aside is ever lost");
+}
+
+async fn hashing_again_tells_right_from_wrong(store: Store) {
+    for len in [0, 1, 5_000, MIB, 3 * MIB + 5] {
+        let content = content(len);
+        let digest = Digest::of(Algorithm::Sha256, &content);
+        push(&store, &content, &digest, MIB).await;
+        let reader = store.open(&digest, len as u64).await.expect("open").expect("it is there");
+        let rehash = async |stop: usize| {
+            let mut rehash = reader.rehash(Algorithm::Sha256);
+            for _ in 0..stop {
+                if rehash.step().await.expect("reading") == 0 {
+                    break;
+                }
+            }
+            rehash
+        };
+        assert!(rehash(100).await.is(&digest));
+        assert!(!rehash(100).await.is(&Digest::of(Algorithm::Sha256, b"other")));
+        assert!(len == 0 || !rehash(0).await.is(&digest), "what was not read was not seen");
+        let verified: Vec<Bytes> = reader.verified_stream(&digest).try_collect().await.expect("reading");
+        assert!(verified.concat() == content);
+        let last = verified.last().map_or(0, Bytes::len);
+        assert!(last >= len.min(64 << 10), "{last} bytes are too few to hold back");
+        let other = Digest::of(Algorithm::Sha256, b"other");
+        let mut stream = reader.verified_stream(&other);
+        let mut received = 0;
+        let error = loop {
+            match stream.try_next().await {
+                Ok(Some(bytes)) => received += bytes.len(),
+                Ok(None) => break None,
+                Err(error) => break Some(error.kind()),
+            }
+        };
+        if len > 0 {
+            assert_eq!(error, Some(std::io::ErrorKind::InvalidData));
+            assert!(received <= len.saturating_sub(64 << 10), "{received} of {len} wrong bytes were given out");
+        }
+        assert!(reader.verified(&other).await.expect("reading").is_none());
+        assert!(reader.verified(&digest).await.expect("reading").is_some());
+    }
 }
 
 async fn ranges_are_exact(store: Store) {

@@ -130,6 +130,12 @@ pub enum OpenError {
         /// The newest layout that this program reads.
         known: u32,
     },
+    /// A backup was being restored into the directory, and that never came to its end.
+    #[error("the data directory {} is not complete: restoring a backup into it was broken off; run `wharf restore` again", path.display())]
+    Unfinished {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The file `wharf.id` does not say which store this is.
     #[error("wharf.id in {} is unreadable: {reason}; restore it from a backup", path.display())]
     BadId {

@@ -29,7 +29,7 @@ impl HashState {
 }
 
 /// A hash that is being computed. Not boxed: it moves once per batch of a mebibyte.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Running {
     Sha256(Sha256),
     Sha512(Sha512),
@@ -82,6 +82,28 @@ impl Running {
             Algorithm::Sha256 => restore::<Sha256>(saved).map(Self::Sha256),
             Algorithm::Sha512 => restore::<Sha512>(saved).map(Self::Sha512),
         }
+    }
+}
+
+/// The running hash of content that somebody reads elsewhere.
+pub struct Hasher(Running);
+
+impl Hasher {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(Running::new(algorithm))
+    }
+
+    /// Of these bytes, too.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        self.0.finish()
     }
 }
 

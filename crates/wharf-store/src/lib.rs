@@ -13,6 +13,8 @@
 //! An upload may pause: [`BlobWriter::checkpoint`] gives an offset together with the state of the hash at that offset,
 //! and [`BlobStore::writer`] goes on from there, in this process or the next one.
 
+mod archive;
+mod census;
 mod directory;
 mod error;
 mod hash;
@@ -23,9 +25,11 @@ mod store;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
-pub use directory::DirectoryStore;
+pub use archive::{Archive, ArchiveError, ArchiveWriter, Damage, Staged, Swept};
+pub use census::{Entry, Facts, ListCursor, Listing, Survey};
+pub use directory::{Claim, DirectoryStore, RestoreTargetError, Restoring};
 pub use error::{Error, OpenError};
-pub use hash::HashState;
+pub use hash::{HashState, Hasher};
 pub use lock::{Placed, Removing};
-pub use reader::BlobReader;
+pub use reader::{BlobReader, Rehash};
 pub use store::{BlobStore, BlobWriter, Checkpoint, Space};

@@ -6,9 +6,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
+use wharf_oci::{Algorithm, Digest};
+
+use crate::HashState;
+use crate::hash::Running;
 
 /// How much is read at once. A stream holds at most two of these: one on its way to the client, one read ahead.
 const CHUNK_BYTES: u64 = 512 << 10;
+
+/// How much of verified content is held back at least until its hash is known.
+const HELD_BACK_BYTES: u64 = 64 << 10;
+
+/// How much is read and hashed at once when content is verified.
+const REHASH_BYTES: u64 = 1 << 20;
 
 /// What a reader reads from. Blocking: called only on blocking threads.
 pub(crate) trait Content: Send + Sync + fmt::Debug {
@@ -33,6 +43,40 @@ impl BlobReader {
         self.size_bytes
     }
 
+    /// All bytes as [`stream`](Self::stream) gives them, and hashed on their way: the last 64 KiB at least are held back
+    /// until the hash is known.
+    ///
+    /// # Errors
+    ///
+    /// As `stream`, and [`io::ErrorKind::InvalidData`] in the place of the last bytes when they do not hash to `digest`.
+    pub fn verified_stream(&self, digest: &Digest) -> BoxStream<'static, io::Result<Bytes>> {
+        let rest = 0..self.size_bytes;
+        let reading = Reading { content: Arc::clone(&self.content), rest, ahead: None, digest: Some(*digest) };
+        stream::unfold(reading, Reading::next).boxed()
+    }
+
+    /// The whole content read into memory, if it hashes to `digest`; `None`: it does not. For small content only.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream).
+    pub async fn verified(&self, digest: &Digest) -> io::Result<Option<Self>> {
+        let (content, digest, size_bytes) = (Arc::clone(&self.content), *digest, self.size_bytes);
+        let read = tokio::task::spawn_blocking(move || {
+            let len = usize::try_from(size_bytes).map_err(io::Error::other)?;
+            let bytes = content.read_exact(0, len)?;
+            Ok::<_, io::Error>(Some(bytes).filter(|bytes| Digest::of(digest.algorithm(), bytes) == digest))
+        });
+        let bytes = read.await.map_err(io::Error::other)??;
+        Ok(bytes.map(|bytes| Self { content: Arc::new(InMemory(bytes)), size_bytes }))
+    }
+
+    /// Hashes the whole content again.
+    pub fn rehash(&self, algorithm: Algorithm) -> Rehash {
+        let running = Some(Running::new(algorithm));
+        Rehash { content: Arc::clone(&self.content), rest: 0..self.size_bytes, running }
+    }
+
     /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB, one read ahead. Reading begins
     /// when the stream is first polled and never blocks the polling thread.
     ///
@@ -46,8 +90,68 @@ impl BlobReader {
             let beyond = io::Error::new(io::ErrorKind::InvalidInput, "the range reaches beyond the content");
             return stream::iter([Err(beyond)]).boxed();
         }
-        let reading = Reading { content: Arc::clone(&self.content), rest: range, ahead: None };
+        let reading = Reading { content: Arc::clone(&self.content), rest: range, ahead: None, digest: None };
         stream::unfold(reading, Reading::next).boxed()
+    }
+}
+
+/// Content that has been read.
+#[derive(Debug)]
+struct InMemory(Bytes);
+
+impl Content for InMemory {
+    fn read_exact(&self, offset_bytes: u64, len_bytes: usize) -> io::Result<Bytes> {
+        let from = usize::try_from(offset_bytes).map_err(io::Error::other)?;
+        let end = from.checked_add(len_bytes).filter(|end| *end <= self.0.len());
+        end.map(|end| self.0.slice(from..end)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Content being read and hashed again, piece by piece, so that whoever asks can set the pace.
+#[derive(Debug)]
+pub struct Rehash {
+    content: Arc<dyn Content>,
+    rest: Range<u64>,
+    /// `None` only after a failure.
+    running: Option<Running>,
+}
+
+impl Rehash {
+    /// Reads and hashes the next piece, at most 1 MiB; how many bytes that were, 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] when the content has become shorter, otherwise what the operating system said.
+    /// There is no going on after that.
+    pub async fn step(&mut self) -> io::Result<u64> {
+        let at = self.rest.start;
+        let len_bytes = (self.rest.end - at).min(REHASH_BYTES);
+        if len_bytes == 0 {
+            return Ok(0);
+        }
+        let mut running = self.running.take().ok_or_else(|| io::Error::other("reading failed before"))?;
+        let content = Arc::clone(&self.content);
+        let hashed = tokio::task::spawn_blocking(move || {
+            let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
+            running.update(&content.read_exact(at, len)?);
+            Ok::<_, io::Error>(running)
+        });
+        self.running = Some(hashed.await.map_err(io::Error::other)??);
+        self.rest.start += len_bytes;
+        Ok(len_bytes)
+    }
+
+    /// Whether the bytes hash to `digest`; `false` too if they have not all been read.
+    pub fn is(self, digest: &Digest) -> bool {
+        self.rest.is_empty() && self.running.is_some_and(|running| running.finish() == *digest)
+    }
+
+    /// Whether the bytes are those that `state` was saved after; also if that cannot be told, because it is a state of
+    /// another version of the hash.
+    pub fn continues(self, state: &HashState) -> bool {
+        let (at, Some(running)) = (self.rest.end, self.running) else { return false };
+        let is_comparable = Running::load(state, running.algorithm(), at).is_some();
+        self.rest.is_empty() && (!is_comparable || running.save(at) == *state)
     }
 }
 
@@ -55,27 +159,62 @@ struct Reading {
     content: Arc<dyn Content>,
     /// What has not been asked for yet.
     rest: Range<u64>,
-    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    ahead: Option<JoinHandle<io::Result<Piece>>>,
+    /// What all of it must hash to, if that is to be seen.
+    digest: Option<Digest>,
 }
+
+/// Some bytes, and the hash over everything up to their end, if there is one.
+type Piece = (Bytes, Option<Running>);
 
 impl Reading {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
-        let current = self.ahead.take().or_else(|| self.ask())?;
-        let chunk = current.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
-        match chunk {
-            Ok(_) => self.ahead = self.ask(),
-            Err(_) => self.rest = 0..0,
+        let current = match self.ahead.take() {
+            Some(current) => current,
+            None => self.ask(self.digest.map(|digest| Running::new(digest.algorithm())))?,
+        };
+        let piece = current.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+        let chunk = piece.and_then(|(chunk, running)| {
+            let is_last = self.rest.is_empty();
+            match (self.digest, &running) {
+                (Some(digest), Some(running)) if is_last && running.clone().finish() != digest => {
+                    Err(io::Error::new(io::ErrorKind::InvalidData, "the stored content does not hash to its digest"))
+                }
+                _ => {
+                    self.ahead = self.ask(running);
+                    Ok(chunk)
+                }
+            }
+        });
+        if chunk.is_err() {
+            self.rest = 0..0;
         }
         Some((chunk, self))
     }
 
     /// Starts reading the next chunk; `None` when all have been asked for.
-    fn ask(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+    fn ask(&mut self, running: Option<Running>) -> Option<JoinHandle<io::Result<Piece>>> {
         let start = self.rest.start;
         let left = self.rest.end.checked_sub(start).filter(|left| *left > 0)?;
-        let len = usize::try_from(left.min(CHUNK_BYTES)).ok()?;
+        let len = usize::try_from(self.chunk_bytes(left)).ok()?;
         self.rest.start += len as u64;
         let content = Arc::clone(&self.content);
-        Some(tokio::task::spawn_blocking(move || content.read_exact(start, len)))
+        Some(tokio::task::spawn_blocking(move || {
+            let bytes = content.read_exact(start, len)?;
+            let running = running.map(|mut running| {
+                running.update(&bytes);
+                running
+            });
+            Ok((bytes, running))
+        }))
+    }
+
+    /// The last chunk of verified content is long enough that nobody can do much with what came before it.
+    fn chunk_bytes(&self, left: u64) -> u64 {
+        let would_leave_little = left > CHUNK_BYTES && left - CHUNK_BYTES < HELD_BACK_BYTES;
+        match self.digest {
+            Some(_) if would_leave_little => left - HELD_BACK_BYTES,
+            _ => left.min(CHUNK_BYTES),
+        }
     }
 }

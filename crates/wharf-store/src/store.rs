@@ -2,10 +2,10 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{DistributionSnapshot, StoreId, UploadId};
+use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
-use crate::{BlobReader, Error, HashState, Placed, Removing};
+use crate::{BlobReader, Error, HashState, ListCursor, Listing, Placed, Removing, Survey};
 
 /// Where content is kept: by digest once it is complete, by upload id until then.
 ///
@@ -80,6 +80,36 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
         self.remove(&removing).await
     }
 
+    /// What the store holds, and what else lies there: at most about `limit` entries behind `after`.
+    ///
+    /// What comes and goes while pages are read may be in them or not; all that stays is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: the page could not be listed. An incomplete one is never answered.
+    async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error>;
+
+    /// What lies under each of `digests`, without reading it. Each has an answer of its own, as [`stat`](Self::stat) has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: none of them was looked at.
+    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error>;
+
+    /// What is staged for each of `uploads`, without reading it; [`Error::StagedLost`] for what is no regular file.
+    ///
+    /// # Errors
+    ///
+    /// As [`survey`](Self::survey).
+    async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error>;
+
+    /// The first `size_bytes` bytes that are staged for `upload`; `None`: nothing is, or less. Its writer is not disturbed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StagedLost`]: it is no regular file; [`Error::Io`].
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error>;
+
     /// Keeps content of `digest` from being placed until the result is dropped, so that the metadata can forget it
     /// first (names before bytes). Must not be called while holding a [`Placed`].
     async fn begin_removal(&self, digest: &Digest) -> Removing;
@@ -91,6 +121,21 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     ///
     /// As [`delete`](Self::delete).
     async fn remove(&self, removing: &Removing) -> Result<bool, Error>;
+
+    /// Moves whatever lies in the place of the content out of the way, without removing it; `false`: nothing does. Then
+    /// the content can be placed anew. `at` becomes part of its name there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: it is where it was. [`Error::Sync`]: it was moved, and may be back after a power cut.
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error>;
+
+    /// Puts content back that was set aside and is intact; `false`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_aside`](Self::set_aside).
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error>;
 
     /// Writes, syncs, reads back and removes a probe object (reliability rule for starting and for leaving the
     /// write-protected mode, R-002).
@@ -113,7 +158,7 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// # Errors
     ///
     /// [`Error::NoSpace`], [`Error::Io`]; nothing is set aside then.
-    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error>;
+    async fn keep_reserve(&self, len_bytes: u64) -> Result<bool, Error>;
 
     /// Frees what was set aside; `false` when nothing was.
     ///
@@ -162,7 +207,7 @@ pub trait BlobWriter: Send {
     /// algorithm than the upload was begun with, the staged bytes are read once more.
     ///
     /// The order is: everything written, file synced, digest locked, renamed, directory synced. Content that
-    /// is there already with the right size is kept and the staged content dropped.
+    /// is there already is replaced: what was just verified is right, and what is there may have been damaged since.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Wiring: from a configuration to a running registry. Read it once and know what is connected to what.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use wharf_registry::Registry;
 use wharf_store::{BlobStore, DirectoryStore, OpenError};
 
 use crate::config::Config;
+use crate::error::{CommandError, Exit};
 
 /// The metadata database, beside the content it names.
-const DATABASE: &str = "wharf.db";
+pub const DATABASE: &str = "wharf.db";
 
 /// How long changes that have begun to commit may take after the last request.
 const COMMIT_GRACE: Duration = Duration::from_secs(10);
@@ -84,6 +85,9 @@ pub enum AppError {
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database was not closed in order.
+    #[error("closing the metadata database")]
+    Close(#[source] wharf_meta::Error),
     /// The server cannot listen.
     #[error(transparent)]
     Server(#[from] StartError),
@@ -150,7 +154,7 @@ impl App {
             rng: Arc::clone(&rng),
             spawner: spawner.clone(),
         };
-        let registry = Registry::new(parts, config.registry.clone(), config.gc.clone(), config.storage.room());
+        let registry = Registry::new(parts, config.use_cases());
         registry.check_clock_at_start().await.map_err(AppError::Hold)?;
         registry.look_at_disk().await;
         if !was_clean {
@@ -183,11 +187,14 @@ impl App {
     /// which would be one more write that nobody could rely on.
     pub async fn run(self) -> End {
         if !self.was_clean {
-            let checking = Arc::clone(&self.registry).check_database(self.shutdown.clone());
+            let checking = Arc::clone(&self.registry).look_through_database(self.shutdown.clone());
             self.spawner.spawn("check the database", checking);
         }
         self.spawner.spawn("guard", Arc::clone(&self.registry).keep_guard(self.shutdown.clone()));
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
+        self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));
+        self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
+        self.spawner.spawn("scrub", Arc::clone(&self.registry).keep_scrubbing(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
@@ -227,19 +234,51 @@ impl App {
     }
 }
 
-/// Content and metadata of a registry that does not run: nobody else can use them until both are dropped.
+/// A command that looks for a data directory must not make one where somebody has misspelled it.
+///
+/// # Errors
+///
+/// [`CommandError`]: there is none.
+pub fn check_data(data: &Path) -> Result<(), CommandError> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
+        .with_hint("name the directory of your registry with --data"))
+}
+
+/// Content and metadata of a registry that does not run: nobody else can use them until this is gone.
+#[derive(Debug)]
+pub struct Offline {
+    /// The content.
+    pub store: Arc<dyn BlobStore>,
+    /// The metadata.
+    pub meta: Arc<dyn Metadata>,
+    was_clean: bool,
+}
+
+impl Offline {
+    /// Closes both. That the registry itself was not stopped in order is still known at its next start, which then holds
+    /// collection.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Close`].
+    pub async fn close(&self) -> Result<(), AppError> {
+        if self.was_clean { self.meta.close().await.map_err(AppError::Close) } else { Ok(()) }
+    }
+}
+
+/// Opens what a registry that does not run has.
 ///
 /// # Errors
 ///
 /// [`AppError`], that it runs after all among them.
-pub async fn open_offline(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-) -> Result<(Arc<dyn BlobStore>, Arc<dyn Metadata>), AppError> {
+pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let store = open_store(config, &clock, &rng).await?;
-    let (meta, _) = open_meta(config, store.store_id()).await?;
-    Ok((store, meta))
+    let (meta, was_clean) = open_meta(config, store.store_id()).await?;
+    Ok(Offline { store, meta, was_clean })
 }
 
 async fn open_store(

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Method, StatusCode};
 use serde_json::Value;
@@ -18,6 +20,9 @@ const LOCAL: &str = "http://127.0.0.1:5000";
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the largest of blobs may take on the slowest of networks; what stands still ends by [`TIMEOUT`].
+const FETCH_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is sent as `Authorization`.
 #[derive(Clone, Debug)]
@@ -42,6 +47,14 @@ pub(crate) struct Api {
 pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+}
+
+/// What came of asking for bytes.
+pub(crate) enum Fetched {
+    /// The bytes; an error ends them.
+    Content(BoxStream<'static, std::io::Result<Bytes>>),
+    /// 409: what is there cannot be given out.
+    Conflict(String),
 }
 
 impl Reply {
@@ -114,6 +127,7 @@ impl Api {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
+            .read_timeout(TIMEOUT)
             .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = ca {
             let failed = |error: &dyn std::error::Error| {
@@ -157,25 +171,15 @@ impl Api {
         runtime.block_on(self.exchange(method, path, body, headers))
     }
 
-    async fn exchange(
+    /// The same, for whoever does several things at once.
+    pub(crate) async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         headers: &[(HeaderName, &str)],
     ) -> Result<Reply, CommandError> {
-        let url = format!("{}/api/v1{path}", key(&self.base));
-        let mut request = self.http.request(method, url).header(ACCEPT, "application/json");
-        request = match &self.login {
-            Login::Nobody => request,
-            Login::Password(name, password) => request.basic_auth(name, Some(password.expose())),
-            Login::Token(token) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                    .map_err(|_| CommandError::new(Exit::Usage, "the token holds characters that no token has"))?;
-                value.set_sensitive(true);
-                request.header(AUTHORIZATION, value)
-            }
-        };
+        let mut request = self.request(method, path)?.header(ACCEPT, "application/json");
         for (name, value) in headers {
             request = request.header(name, *value);
         }
@@ -189,6 +193,36 @@ impl Api {
             return Ok(Reply { headers, text });
         }
         Err(self.refused(status, &headers, &text))
+    }
+
+    /// Bytes that the server has, however many; they may take as long as they come.
+    pub(crate) async fn fetch(&self, path: &str) -> Result<Fetched, CommandError> {
+        let request = self.request(Method::GET, path)?.timeout(FETCH_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status.is_success() {
+            let bytes = response.bytes_stream().map_err(|error| std::io::Error::other(error.without_url()));
+            return Ok(Fetched::Content(bytes.boxed()));
+        }
+        let text = response.text().await.map_err(|error| self.unreachable(error))?;
+        match status {
+            StatusCode::CONFLICT => Ok(Fetched::Conflict(self.refused(status, &headers, &text).to_string())),
+            _ => Err(self.refused(status, &headers, &text)),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, CommandError> {
+        let request = self.http.request(method, format!("{}/api/v1{path}", key(&self.base)));
+        Ok(match &self.login {
+            Login::Nobody => request,
+            Login::Password(name, password) => request.basic_auth(name, Some(password.expose())),
+            Login::Token(token) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+                    .map_err(|_| CommandError::new(Exit::Usage, "the token holds characters that no token has"))?;
+                value.set_sensitive(true);
+                request.header(AUTHORIZATION, value)
+            }
+        })
     }
 
     fn unreachable(&self, error: reqwest::Error) -> CommandError {

@@ -79,6 +79,11 @@ impl CommandError {
         Self { causes: chain(Some(&error)), ..Self::new(Exit::Unexpected, doing) }
     }
 
+    /// `doing` did not succeed because of `error` and what lies beneath it.
+    pub fn because(exit: Exit, doing: impl Into<String>, error: &dyn Error) -> Self {
+        Self { causes: chain(Some(error)), ..Self::new(exit, doing) }
+    }
+
     /// With more lines under the message, one for each of several things that are wrong.
     #[must_use]
     pub fn with_lines(mut self, lines: impl IntoIterator<Item = String>) -> Self {

@@ -3,6 +3,7 @@
 
 mod admin_password;
 pub mod app;
+mod backup;
 pub mod cli;
 mod client;
 pub mod commands;
@@ -10,5 +11,6 @@ pub mod config;
 mod credentials;
 pub mod error;
 pub mod logging;
+mod progress;
 mod table;
 mod text;

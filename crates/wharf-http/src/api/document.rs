@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 use wharf_policy::{Authorized, VersionCheck};
 
 use super::problem::ProblemDetails;
-use super::{Answer, Call, accounts, audit, gc, keys, me, ok, policy, tokens, undo};
+use super::{Answer, Call, accounts, audit, backup, check, gc, keys, me, ok, policy, tokens, undo};
 
 /// Everything that the command line does, over HTTP.
 ///
@@ -49,7 +49,16 @@ use super::{Answer, Call, accounts, audit, gc, keys, me, ok, policy, tokens, und
         gc::log,
         gc::run,
         gc::hold,
-        gc::release
+        gc::release,
+        check::status,
+        check::start,
+        check::findings,
+        check::stop,
+        backup::begin,
+        backup::renew,
+        backup::database,
+        backup::blob,
+        backup::end
     ),
     components(schemas(ProblemDetails))
 )]

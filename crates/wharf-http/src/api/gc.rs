@@ -5,11 +5,11 @@ use std::time::Duration;
 use http::StatusCode;
 use wharf_oci::Digest;
 use wharf_policy::{Authorized, GcManage};
-use wharf_registry::{CollectionStatus, Preview, RemovedBlob, Totals};
+use wharf_registry::{CollectionStatus, Preview, RemovedBlob, Sweep, SweepWish, Totals};
 
 use super::types::{
     Collection, CollectionBacklog, CollectionHold, CollectionPreview, CollectionPreviewLine, CollectionRemoval,
-    CollectionRun, CollectionTotals, NewHold, Page,
+    CollectionRun, CollectionSweep, CollectionTotals, NewCollectionRun, NewHold, Page,
 };
 use super::{Answer, Call, Problem, done, json, ok};
 
@@ -28,7 +28,11 @@ impl From<Totals> for CollectionTotals {
             condemned_bytes: totals.condemned_bytes,
             removed: totals.removed,
             removed_bytes: totals.removed_bytes,
+            retired: totals.retired,
             forgotten: totals.forgotten,
+            reconciled: totals.reconciled,
+            orphans: totals.orphans,
+            orphan_bytes: totals.orphan_bytes,
         }
     }
 }
@@ -36,6 +40,18 @@ impl From<Totals> for CollectionTotals {
 impl From<wharf_registry::Hold> for CollectionHold {
     fn from(hold: wharf_registry::Hold) -> Self {
         Self { id: hold.id, reason: hold.reason, until: hold.until.to_string() }
+    }
+}
+
+impl From<Sweep> for CollectionSweep {
+    fn from(sweep: Sweep) -> Self {
+        Self {
+            at: sweep.at.to_string(),
+            files: sweep.files,
+            orphans: sweep.orphans,
+            orphan_bytes: sweep.orphan_bytes,
+            stopped: sweep.stopped,
+        }
     }
 }
 
@@ -49,6 +65,7 @@ impl From<CollectionStatus> for Collection {
             last_run_at: status.last_run_at.map(|at| at.to_string()),
             last_error: status.last_error,
             totals: status.totals.into(),
+            last_sweep: status.last_sweep.map(CollectionSweep::from),
             backlog: CollectionBacklog {
                 reviews: backlog.reviews,
                 reviews_due: backlog.reviews_due,
@@ -86,10 +103,15 @@ pub(crate) async fn preview(proof: Authorized<GcManage>, call: Call) -> Answer {
     ok(&CollectionPreview::from(call.app.parts.registry.preview_collection(&proof).await?))
 }
 
-/// Collects what is due, now. 409 while something holds collection.
-#[utoipa::path(post, path = "/api/v1/gc/run", operation_id = "runCollection", tag = "gc", responses((status = 202, body = CollectionRun), (status = 409, body = super::problem::ProblemDetails)))]
-pub(crate) async fn run(proof: Authorized<GcManage>, call: Call) -> Answer {
-    let run = call.app.parts.registry.ask_for_collection(&proof).await?;
+/// Collects what is due, now; and lists everything to find files that belong to nothing, if asked to. 409 while something holds collection.
+#[utoipa::path(post, path = "/api/v1/gc/run", operation_id = "runCollection", tag = "gc", request_body = NewCollectionRun, responses((status = 202, body = CollectionRun), (status = 409, body = super::problem::ProblemDetails)))]
+pub(crate) async fn run(proof: Authorized<GcManage>, mut call: Call) -> Answer {
+    let wish: NewCollectionRun = call.json().await?;
+    if wish.accept_orphans.is_some() && !wish.orphans {
+        return Err(Problem::field("accept_orphans", "goes together with orphans"));
+    }
+    let sweep = wish.orphans.then_some(SweepWish { accepted: wish.accept_orphans });
+    let run = call.app.parts.registry.ask_for_collection(&proof, sweep).await?;
     json(StatusCode::ACCEPTED, &CollectionRun { run })
 }
 

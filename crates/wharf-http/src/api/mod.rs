@@ -7,6 +7,8 @@
 
 mod accounts;
 mod audit;
+mod backup;
+mod check;
 mod document;
 mod gc;
 mod keys;

@@ -200,13 +200,20 @@ impl From<wharf_registry::Error> for Problem {
                 let names: Vec<String> = digests.iter().take(5).map(ToString::to_string).collect();
                 Self::conflict(format!("{text}: {}", names.join(", ")))
             }
-            Error::CollectionHeld { .. } | Error::ReadOnly => Self::conflict(text),
             Error::WriteProtected(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).with(RETRY_AFTER, HeaderValue::from_static("10"))
             }
             Error::StorageFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, text).with(RETRY_AFTER, HeaderValue::from_static("60"))
             }
+            Error::BackupUnknown | Error::BlobUnknown(_) => Self::new(StatusCode::NOT_FOUND, text),
+            Error::CollectionHeld { .. }
+            | Error::CheckRunning
+            | Error::ReadOnly
+            | Error::BackupRunning { .. }
+            | Error::BackupHoldGone
+            | Error::Damaged(_) => Self::conflict(text),
+            Error::NoSnapshot(_) => Self::unavailable(&text),
             _ => Self::unavailable("the registry cannot do this right now; try again").because(error),
         }
     }

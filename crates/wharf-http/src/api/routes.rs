@@ -3,10 +3,11 @@
 use futures_util::future::BoxFuture;
 use http::Method;
 use wharf_policy::{
-    AccountManage, AccountSelf, Action, AuditRead, GcManage, Permission, PolicyManage, Pull, Push, VersionCheck,
+    AccountManage, AccountSelf, Action, AuditRead, BackupCreate, CheckManage, GcManage, Permission, PolicyManage, Pull,
+    Push, VersionCheck,
 };
 
-use super::{Answer, Call, accounts, audit, document, gc, keys, me, policy, tokens, undo};
+use super::{Answer, Call, accounts, audit, backup, check, document, gc, keys, me, policy, tokens, undo};
 
 /// One line: what is asked, which permission it needs, who answers.
 pub(crate) struct Route {
@@ -79,4 +80,14 @@ routes! {
     POST   "/api/v1/gc/run"                              GcManage       gc::run;
     POST   "/api/v1/gc/holds"                            GcManage       gc::hold;
     DELETE "/api/v1/gc/holds/{id}"                       GcManage       gc::release;
+
+    GET    "/api/v1/check"                               CheckManage    check::status;
+    POST   "/api/v1/check"                               CheckManage    check::start;
+    DELETE "/api/v1/check"                               CheckManage    check::stop;
+    GET    "/api/v1/check/findings"                      CheckManage    check::findings;
+    POST   "/api/v1/backup"                              BackupCreate   backup::begin;
+    POST   "/api/v1/backup/{id}/renew"                   BackupCreate   backup::renew;
+    GET    "/api/v1/backup/{id}/database"                BackupCreate   backup::database;
+    GET    "/api/v1/backup/{id}/blobs/{digest}"          BackupCreate   backup::blob;
+    DELETE "/api/v1/backup/{id}"                         BackupCreate   backup::end;
 }

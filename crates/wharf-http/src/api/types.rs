@@ -1,6 +1,8 @@
 //! The wire of the administration API: what goes in and what comes out. Times are RFC 3339 in UTC; a `…_days` is a whole
 //! number of days. Unknown members of what goes in are refused.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use wharf_base::Secret;
@@ -438,6 +440,14 @@ pub(crate) struct CollectionTotals {
     pub(crate) removed_bytes: u64,
     /// Deleted manifests that cannot be restored any more.
     pub(crate) forgotten: u64,
+    /// Manifests without a tag that a rule let go.
+    pub(crate) retired: u64,
+    /// Links that the collector had not known of.
+    pub(crate) reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub(crate) orphans: u64,
+    /// Their bytes.
+    pub(crate) orphan_bytes: u64,
 }
 
 /// What waits for the collector. Counts end at 100,000.
@@ -514,10 +524,39 @@ pub(crate) struct Collection {
     pub(crate) last_error: Option<String>,
     /// What was done since the start.
     pub(crate) totals: CollectionTotals,
+    /// What listing everything came to, the last time since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_sweep: Option<CollectionSweep>,
     /// What waits.
     pub(crate) backlog: CollectionBacklog,
     /// Why nothing is collected; empty when nothing is in the way.
     pub(crate) holds: Vec<CollectionHold>,
+}
+
+/// What a run shall do besides collecting what is due.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCollectionRun {
+    /// Whether it lists everything and removes files that belong to nothing.
+    #[serde(default)]
+    pub(crate) orphans: bool,
+    /// How many files may go then; without it at most 1,000, and 1 % of all.
+    pub(crate) accept_orphans: Option<u64>,
+}
+
+/// What listing everything came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionSweep {
+    /// When.
+    pub(crate) at: String,
+    /// Files with content.
+    pub(crate) files: u64,
+    /// Files that belonged to nothing.
+    pub(crate) orphans: u64,
+    /// Their bytes.
+    pub(crate) orphan_bytes: u64,
+    /// Whether these were so many that nothing was removed.
+    pub(crate) stopped: bool,
 }
 
 /// A run that was asked for.
@@ -551,6 +590,110 @@ pub(crate) struct CollectionPreviewLine {
     pub(crate) bytes: u64,
     /// Since when the first of them is due.
     pub(crate) oldest_due: String,
+}
+
+/// A check to be begun.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCheck {
+    /// `fast` looks at everything but the bytes of blobs, `deep` reads these as well.
+    pub(crate) mode: String,
+    /// Only what belongs to repositories with such a name.
+    pub(crate) repository: Option<String>,
+    /// Findings of these classes are repaired, such as `I-07`.
+    #[serde(default)]
+    pub(crate) repair: Vec<String>,
+    /// Only say what would be repaired.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// A check that has begun.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckRun {
+    /// Its number since the start.
+    pub(crate) number: u64,
+}
+
+/// What a check has looked at.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckTotals {
+    /// Blobs.
+    pub(crate) blobs: u64,
+    /// Bytes of blobs that were read.
+    pub(crate) bytes: u64,
+    /// Manifests.
+    pub(crate) manifests: u64,
+    /// Other rows.
+    pub(crate) rows: u64,
+    /// Files in the data directory.
+    pub(crate) files: u64,
+}
+
+/// A check.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Check {
+    /// Its number since the start.
+    pub(crate) number: u64,
+    /// `fast` or `deep`.
+    pub(crate) mode: &'static str,
+    /// Only what belongs to repositories with such a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    /// Whether it runs now.
+    pub(crate) running: bool,
+    /// When it began.
+    pub(crate) begun_at: String,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<String>,
+    /// Why it ended early; then it says nothing about what it had not reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// What it is doing, or did last.
+    pub(crate) stage: &'static str,
+    /// What it has looked at.
+    pub(crate) totals: CheckTotals,
+    /// Whether it has found nothing but notes.
+    pub(crate) clean: bool,
+    /// How many findings that are worth repairing, by class.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// How many notes.
+    pub(crate) notes: u64,
+    /// How many findings were repaired; they count nowhere else.
+    pub(crate) repaired: u64,
+}
+
+/// Something that is not as it should be.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckFinding {
+    /// Which invariant does not hold: `I-01` to `I-21`.
+    pub(crate) class: &'static str,
+    /// `error`, `warning` or `note`.
+    pub(crate) severity: &'static str,
+    /// A digest, `repository:tag`, `repository@digest` or a path in the data directory.
+    pub(crate) subject: String,
+    /// What is wrong.
+    pub(crate) problem: String,
+    /// The first few tags, or manifests without one, that cannot be pulled because of it.
+    pub(crate) affected: Vec<String>,
+    /// What to do.
+    pub(crate) advice: String,
+    /// What the repair that was asked for does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repair: Option<&'static str>,
+    /// Whether it has been done.
+    pub(crate) repaired: bool,
+}
+
+/// Some findings.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CheckFindings {
+    /// The findings.
+    pub(crate) items: Vec<CheckFinding>,
+    /// `after` of the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
 /// A move, creation or removal of a tag.
@@ -608,4 +751,37 @@ pub(crate) struct Restored {
     pub(crate) tags: Vec<String>,
     /// Whether the manifest itself had been deleted.
     pub(crate) was_deleted: bool,
+}
+
+/// A backup to be begun.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBackup {
+    /// It ends by itself if it is not renewed within this time: 1 to 3,600.
+    pub(crate) renew_seconds: u32,
+}
+
+/// A backup that is being made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BackupState {
+    /// It is renewed, read from and ended by this.
+    pub(crate) id: String,
+    /// It ends by itself if it is not renewed within this time.
+    pub(crate) renew_seconds: u64,
+    /// The version of the registry.
+    pub(crate) version: &'static str,
+    /// The copied database; absent until it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<BackupDatabase>,
+}
+
+/// The copied database of a backup.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BackupDatabase {
+    /// Everything that was acknowledged before is in it.
+    pub(crate) taken_at: String,
+    /// How many bytes it has.
+    pub(crate) bytes: u64,
+    /// Their SHA-256 in hexadecimal.
+    pub(crate) sha256: String,
 }

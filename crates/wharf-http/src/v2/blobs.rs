@@ -37,8 +37,8 @@ pub(super) async fn get(ok: &Authorized<Pull>, call: &Call, digest: &str) -> Ans
         return Ok(not_modified(&digest));
     }
     let blob = registry.open_blob(ok, &digest).await?;
-    let selection = wanted_range(call, &digest).resolve(blob.size_bytes);
-    let reply = ranges::reply(&blob, selection, OCTETS)?;
+    let range = if blob.is_whole_only() { RangeRequest::Whole } else { wanted_range(call, &digest) };
+    let reply = ranges::reply(&blob, range.resolve(blob.size_bytes), OCTETS)?;
     Ok(describe(reply, &digest))
 }
 

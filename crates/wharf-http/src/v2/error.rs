@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wharf_identity::AuthError;
 use wharf_oci::{Code, DigestError, ErrorEntry, QueryError, RouteError, error_body};
@@ -12,6 +12,9 @@ use wharf_registry::{BodyError, Error};
 
 use crate::body::CollectError;
 use crate::reply::Reply;
+
+/// With what a client is told that pushing what it asked for would bring it back.
+const SET_ASIDE: &str = "299 - \"the stored content was damaged and is set aside; push it again to bring it back\"";
 
 /// A refusal or a fault on its way to the client.
 #[derive(Debug)]
@@ -218,10 +221,19 @@ impl From<Error> for Failure {
         let say = |status, code| Self::new(status, code, error.to_string());
         match &error {
             Error::BlobUnknown(_) => say(StatusCode::NOT_FOUND, Code::BlobUnknown),
+            Error::BlobSetAside(_) => {
+                say(StatusCode::NOT_FOUND, Code::BlobUnknown).with(WARNING, HeaderValue::from_static(SET_ASIDE))
+            }
             Error::ManifestUnknown(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
             // Of the administration API; see `api::problem`.
             Error::NothingToRestore(_) => say(StatusCode::NOT_FOUND, Code::ManifestUnknown),
-            Error::ContentGone(_) | Error::CollectionHeld { .. } => say(StatusCode::CONFLICT, Code::Unsupported),
+            Error::ContentGone(_)
+            | Error::CollectionHeld { .. }
+            | Error::CheckRunning
+            | Error::BackupRunning { .. }
+            | Error::BackupUnknown
+            | Error::BackupHoldGone
+            | Error::NoSnapshot(_) => say(StatusCode::CONFLICT, Code::Unsupported),
             Error::RepositoryUnknown(_) => say(StatusCode::NOT_FOUND, Code::NameUnknown),
             // The challenge comes from the handler, which knows the request (P-154).
             Error::SourceScope => say(StatusCode::UNAUTHORIZED, Code::Unauthorized),
@@ -261,7 +273,7 @@ impl From<Error> for Failure {
                 full.with(RETRY_AFTER, HeaderValue::from_static("60")).because(error)
             }
             Error::Damaged(_) | Error::TaskLost => Self::internal().because(error),
-            Error::Meta { .. } | Error::Store { .. } | Error::DatabaseSlow => {
+            Error::Meta { .. } | Error::Store { .. } | Error::Read { .. } | Error::DatabaseSlow => {
                 Self::unavailable("the registry cannot do this right now; try again").because(error)
             }
         }

@@ -44,7 +44,7 @@ fn content(blob: &OpenBlob, start: u64, length_bytes: u64) -> Payload {
     if length_bytes == 0 {
         return Payload::Empty;
     }
-    Payload::Stream { length_bytes, content: blob.content.stream(start..start + length_bytes) }
+    Payload::Stream { length_bytes, content: blob.stream(start..start + length_bytes) }
 }
 
 /// Each range as a part of its own, in the order of the request (P-122).
@@ -60,9 +60,9 @@ fn multipart(blob: &OpenBlob, ranges: &[ByteRange], content_type: &HeaderValue) 
         );
         length_bytes += head.len() as u64 + range.len();
         pieces.push(text(head));
-        let (content, from, to) = (std::sync::Arc::clone(&blob.content), range.start, range.end + 1);
+        let (blob, from, to) = (blob.clone(), range.start, range.end + 1);
         // Opened when its turn comes, so that a thousand ranges do not read ahead a thousand times.
-        pieces.push(stream::once(async move { content.stream(from..to) }).flatten().boxed());
+        pieces.push(stream::once(async move { blob.stream(from..to) }).flatten().boxed());
     }
     pieces.push(text(closing));
     let content = stream::iter(pieces).flatten().boxed();

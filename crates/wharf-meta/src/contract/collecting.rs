@@ -5,7 +5,10 @@ use std::sync::Arc;
 use wharf_oci::Digest;
 
 use super::fixture::*;
-use crate::{BlobMount, Hold, ManifestRecord, Metadata, RecordBlob, Removal, RemovedBlob, Reviewed};
+use crate::{
+    BlobMount, DueManifest, Hold, ManifestCursor, ManifestRecord, Metadata, RecordBlob, Removal, RemovedBlob, Retired,
+    Reviewed,
+};
 
 type Subject = Arc<dyn Metadata>;
 
@@ -235,4 +238,121 @@ pub async fn what_was_removed_is_listed_for_a_while(metadata: Subject) {
     assert_eq!(metadata.removed_blobs(Some(&second), None, 10).await.unwrap(), all[1..]);
     assert_eq!(metadata.forget_removed_blobs(at(DUE + 2), 10).await.unwrap(), 1);
     assert_eq!(metadata.removed_blobs(None, None, 10).await.unwrap(), all[..1]);
+}
+
+async fn retire(metadata: &dyn Metadata, manifest: &Digest) -> Retired {
+    let by = by("retention:a");
+    metadata.retire_manifest(&name("a"), manifest, &by, at(2 * DUE), at(3 * DUE)).await.unwrap()
+}
+
+async fn due_digests(metadata: &dyn Metadata, seconds: u64) -> Vec<Digest> {
+    let due = metadata.due_manifests(at(seconds), 10).await.unwrap();
+    due.into_iter().map(|due| due.digest).collect()
+}
+
+/// What a tag names, an index lists, or refers to something that is there, stays; the rest can be restored.
+pub async fn an_untagged_manifest_is_retired_unless_something_needs_it(metadata: Subject) {
+    let old = push(&*metadata, tagged("a", "old", &["t"])).await;
+    let new = push(&*metadata, tagged("a", "new", &["t"])).await;
+    let child = push(&*metadata, tagged("a", "child", &["c"])).await;
+    push(&*metadata, index("a", "parent", &[child])).await;
+    let subject = Some(new.to_string().parse().unwrap());
+    let referrer = push(&*metadata, ManifestRecord { subject, ..manifest("a", "referrer") }).await;
+    assert!(metadata.delete_tag(&name("a"), &tag("c"), &by("bob"), at(20), at(DUE)).await.unwrap());
+
+    assert_eq!(due_digests(&*metadata, DUE - 1).await, []);
+    let due = metadata.due_manifests(at(DUE), 10).await.unwrap();
+    let expected = |digest| DueManifest { repository: name("a"), digest, due_at: at(DUE), waited: false };
+    assert_eq!(due, [expected(old), expected(child)]);
+    for (digest, becomes) in
+        [(new, Retired::Needed), (child, Retired::Needed), (referrer, Retired::Needed), (old, Retired::Deleted)]
+    {
+        assert_eq!(retire(&*metadata, &digest).await, becomes);
+    }
+    assert_eq!(due_digests(&*metadata, DUE).await, []);
+    assert_eq!(retire(&*metadata, &old).await, Retired::Gone);
+    assert!(!has_manifest(&*metadata, "a", old).await);
+    let deleted = metadata.deleted_manifests(&name("a"), None, at(2 * DUE), 10).await.unwrap();
+    assert_eq!(
+        (deleted[0].digest, deleted[0].deleted_by.as_str(), deleted[0].until),
+        (old, "retention:a", at(3 * DUE))
+    );
+    metadata.delete_manifest(&name("a"), &new, &by("bob"), at(DUE), at(2 * DUE)).await.unwrap().unwrap();
+    assert_eq!(retire(&*metadata, &referrer).await, Retired::Deleted, "its subject is gone");
+}
+
+/// GR-12: waiting for the age of a manifest does not count when a tag came and went meanwhile.
+pub async fn gr12_a_tag_that_moves_again_begins_the_wait_anew(metadata: Subject) {
+    let old = push(&*metadata, tagged("a", "old", &["t"])).await;
+    push(&*metadata, tagged("a", "new", &["t"])).await;
+    let due = metadata.due_manifests(at(DUE), 10).await.unwrap();
+    metadata.wait_for_manifests(&[(due[0].clone(), at(10 * DUE))]).await.unwrap();
+    assert_eq!(due_digests(&*metadata, 10 * DUE - 1).await, []);
+    assert!(metadata.due_manifests(at(10 * DUE), 10).await.unwrap()[0].waited);
+
+    // It is tagged and loses the tag again; what was read before that says nothing any more.
+    push(&*metadata, ManifestRecord { now: at(20), ..tagged("a", "old", &["t"]) }).await;
+    push(&*metadata, ManifestRecord { now: at(21), ..tagged("a", "new", &["t"]) }).await;
+    let again = metadata.due_manifests(at(10 * DUE), 10).await.unwrap();
+    let of_old: Vec<_> = again.iter().filter(|due| due.digest == old).collect();
+    assert!(!of_old[0].waited, "{again:?}");
+    metadata.wait_for_manifests(&[(due[0].clone(), at(5 * DUE))]).await.unwrap();
+    assert!(!metadata.due_manifests(at(10 * DUE), 10).await.unwrap().iter().any(|due| due.waited));
+    metadata.keep_manifests(&again).await.unwrap();
+    assert_eq!(due_digests(&*metadata, 100 * DUE).await, []);
+}
+
+/// In pieces of a bounded size, also where there is nothing to find.
+pub async fn a_walk_finds_manifests_that_never_had_a_tag(metadata: Subject) {
+    let mut never = Vec::new();
+    for number in 0..7 {
+        let body = format!("manifest {number}");
+        if number % 3 == 0 {
+            never.push(push(&*metadata, manifest("a", &body)).await);
+        } else {
+            push(&*metadata, tagged("a", &body, &[&format!("t{number}")])).await;
+        }
+    }
+    let walk = async || {
+        let (mut found, mut after) = (Vec::new(), Some(ManifestCursor::default()));
+        while let Some(from) = after {
+            let (piece, next) = metadata.walk_untagged(from, 2).await.unwrap();
+            assert!(piece.len() <= 2);
+            found.extend(piece);
+            after = next;
+        }
+        found
+    };
+    let found = walk().await;
+    assert_eq!(found.iter().map(|untagged| untagged.digest).collect::<Vec<_>>(), never);
+    assert_eq!((found[0].repository.clone(), found[0].pushed_at), (name("a"), at(10)));
+    let entries: Vec<_> = found.into_iter().map(|untagged| (untagged, at(DUE))).collect();
+    metadata.enter_untagged(&entries).await.unwrap();
+    metadata.enter_untagged(&entries).await.unwrap();
+    assert_eq!(walk().await, []);
+    assert!(metadata.due_manifests(at(DUE), 10).await.unwrap().iter().all(|due| due.waited));
+}
+
+/// Whatever step the collector stands at: a hold that has been set counts.
+pub async fn gr36_nothing_is_forgotten_while_a_hold_stands(metadata: Subject) {
+    let blob = have_blob(&*metadata, "a", "blob").await;
+    assert_eq!(review(&*metadata, DUE).await.condemned, 1);
+    assert_eq!(metadata.condemned(at(DUE + 100), 10).await.unwrap(), [blob]);
+    let hold = Hold { id: "backup".to_owned(), reason: "why".to_owned(), until: at(DUE + 200) };
+    metadata.hold(&hold, None, at(DUE + 100)).await.unwrap();
+    assert_eq!(metadata.forget_blob(&blob, at(DUE + 199), at(DUE + 199)).await.unwrap(), None, "it is held");
+    assert!(metadata.forget_blob(&blob, at(DUE + 200), at(DUE + 200)).await.unwrap().is_some(), "the hold has run out");
+}
+
+/// Something may have gone since it ended.
+pub async fn r061_a_hold_is_renewed_only_while_it_stands(metadata: Subject) {
+    let hold = Hold { id: "backup".to_owned(), reason: "why".to_owned(), until: at(10) };
+    assert!(!metadata.renew_hold("backup", at(20), at(0)).await.unwrap());
+    metadata.hold(&hold, None, at(0)).await.unwrap();
+    assert!(metadata.renew_hold("backup", at(20), at(9)).await.unwrap());
+    assert_eq!(metadata.holds(at(19)).await.unwrap(), [Hold { until: at(20), ..hold.clone() }]);
+    assert!(!metadata.renew_hold("backup", at(30), at(20)).await.unwrap());
+    metadata.hold(&hold, None, at(0)).await.unwrap();
+    assert!(metadata.release_hold("backup", None, at(1)).await.unwrap());
+    assert!(!metadata.renew_hold("backup", at(30), at(2)).await.unwrap());
 }

@@ -32,7 +32,7 @@ pub async fn r050_the_clocks_mark_is_kept(metadata: Subject) {
 /// What was made in order has no damage.
 pub async fn a_sound_database_has_no_damage(metadata: Subject) {
     have_blob(&*metadata, "a", "blob").await;
-    assert_eq!(metadata.quick_check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(metadata.check_database(false).await.unwrap(), Vec::<String>::new());
 }
 
 /// By a database that works.

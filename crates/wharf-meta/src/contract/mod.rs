@@ -7,7 +7,9 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+pub mod backing_up;
 pub mod blobs;
+pub mod checking;
 pub mod collecting;
 pub(crate) mod fixture;
 pub mod identities;
@@ -104,6 +106,31 @@ macro_rules! metadata_contract {
             a_preview_says_what_a_review_would_do,
             holds_stand_until_their_time,
             what_was_removed_is_listed_for_a_while,
+            an_untagged_manifest_is_retired_unless_something_needs_it,
+            gr12_a_tag_that_moves_again_begins_the_wait_anew,
+            a_walk_finds_manifests_that_never_had_a_tag,
+            gr36_nothing_is_forgotten_while_a_hold_stands,
+            r061_a_hold_is_renewed_only_while_it_stands,
+        );
+        $crate::metadata_contract!(@file $fresh, backing_up:
+            r060_a_snapshot_is_one_moment,
+            r060_a_snapshot_is_taken_while_everybody_writes,
+            there_is_one_snapshot_at_a_time,
+            r063_no_key_is_in_a_snapshot,
+            content_comes_back,
+        );
+        $crate::metadata_contract!(@file $fresh, checking:
+            pages_of_any_length_hold_all_rows_once,
+            r024_only_what_no_row_names_is_unnamed,
+            damaged_content_waits_for_a_push,
+            damaged_content_is_collected,
+            what_was_verified_longest_ago_is_due_first,
+            a_review_is_entered_only_where_none_is_and_none_needed,
+            only_needed_content_is_rescued,
+            a_manifest_is_described_again,
+            ft09_the_same_push_replaces_other_bytes,
+            a_sweep_is_planned,
+            a_session_is_ended,
         );
         $crate::metadata_contract!(@file $fresh, undo:
             a_tag_has_a_history,

@@ -6,8 +6,8 @@ use wharf_policy::Attribution;
 use super::SqliteMetadata;
 use crate::audit::{self, AuditRecord};
 use crate::{
-    Backlog, Collecting, Hold, PreviewCursor, Releasable, Removal, RemovedBlob, RemovedCursor, Result, Reviewed,
-    collection, collection_log,
+    Backlog, Collecting, DueManifest, Hold, ManifestCursor, PreviewCursor, Releasable, Removal, RemovedBlob,
+    RemovedCursor, Result, Retired, Reviewed, Untagged, collection, collection_log, retention,
 };
 
 #[async_trait]
@@ -16,10 +16,53 @@ impl Collecting for SqliteMetadata {
         self.writer.write("reviewing blobs", move |tx| collection::review_blobs(tx, now, remove_at, limit)).await
     }
 
-    async fn drop_manifest_reviews(&self, now: Timestamp, limit: u32) -> Result<u32> {
+    async fn due_manifests(&self, now: Timestamp, limit: u32) -> Result<Vec<DueManifest>> {
+        self.readers.read("looking for manifests to review", |tx| retention::due(tx, now, limit)).await
+    }
+
+    async fn keep_manifests(&self, manifests: &[DueManifest]) -> Result<()> {
+        let manifests = manifests.to_vec();
         self.writer
-            .write("dropping reviews of manifests", move |tx| collection::drop_manifest_reviews(tx, now, limit))
+            .write("keeping manifests", move |tx| {
+                manifests.iter().try_for_each(|kept| retention::keep(tx, &kept.repository, &kept.digest))
+            })
             .await
+    }
+
+    async fn wait_for_manifests(&self, manifests: &[(DueManifest, Timestamp)]) -> Result<()> {
+        let manifests = manifests.to_vec();
+        self.writer
+            .write("waiting for manifests' ages", move |tx| {
+                manifests.iter().try_for_each(|(due, until)| retention::wait(tx, due, *until))
+            })
+            .await
+    }
+
+    async fn enter_untagged(&self, manifests: &[(Untagged, Timestamp)]) -> Result<()> {
+        let manifests = manifests.to_vec();
+        self.writer
+            .write("entering manifests without a tag", move |tx| {
+                manifests.iter().try_for_each(|(untagged, due_at)| retention::enter(tx, untagged, *due_at))
+            })
+            .await
+    }
+
+    async fn retire_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        by: &Attribution,
+        now: Timestamp,
+        review_at: Timestamp,
+    ) -> Result<Retired> {
+        let (repository, digest, by) = (repository.clone(), *digest, by.clone());
+        self.writer
+            .write("retiring a manifest", move |tx| retention::retire(tx, &repository, &digest, &by, now, review_at))
+            .await
+    }
+
+    async fn walk_untagged(&self, after: ManifestCursor, span: u32) -> Result<(Vec<Untagged>, Option<ManifestCursor>)> {
+        self.readers.read("looking for manifests without a tag", |tx| retention::walk(tx, after, span)).await
     }
 
     async fn put_off_review(&self, now: Timestamp) -> Result<()> {
@@ -83,12 +126,18 @@ impl Collecting for SqliteMetadata {
         let (hold, by) = (hold.clone(), by.cloned());
         self.writer
             .write("holding collection", move |tx| {
+                collection::forget_ended_holds(tx, now)?;
                 collection::hold(tx, &hold)?;
                 let Some(by) = &by else { return Ok(()) };
                 let detail = serde_json::json!({ "reason": hold.reason, "until": hold.until.to_string() });
                 audit::append(tx, &AuditRecord::done(by, now, "gc.hold").to(&hold.id).with(detail))
             })
             .await
+    }
+
+    async fn renew_hold(&self, id: &str, until: Timestamp, now: Timestamp) -> Result<bool> {
+        let id = id.to_owned();
+        self.writer.write("renewing a hold", move |tx| collection::renew(tx, &id, until, now)).await
     }
 
     async fn release_hold(&self, id: &str, by: Option<&Attribution>, now: Timestamp) -> Result<bool> {

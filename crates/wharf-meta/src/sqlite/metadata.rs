@@ -3,7 +3,7 @@ use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
-use super::{SqliteMetadata, quick_check};
+use super::SqliteMetadata;
 use crate::tags::Change;
 use crate::{
     Advance, BeginUpload, BlobMount, BlobRecord, DatabaseFigures, DeletedManifest, DiskRefusal, Error, ManifestHead,
@@ -170,10 +170,6 @@ impl Metadata for SqliteMetadata {
 
     async fn set_clock_mark(&self, now: Timestamp) -> Result<()> {
         self.writer.write("noting the time", move |tx| life::set_clock_mark(tx, now)).await
-    }
-
-    async fn quick_check(&self) -> Result<Vec<String>> {
-        quick_check::run(self.readers.path(), self.readers.config()).await
     }
 
     async fn storage_failed(&self) {

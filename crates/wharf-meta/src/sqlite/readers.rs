@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, InterruptHandle, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::SqliteConfig;
@@ -31,6 +31,15 @@ pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// Ends what a connection is doing.
+struct Interrupt(InterruptHandle);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
+}
+
 impl Readers {
     /// A pool that has `first` already and opens the others when they are needed.
     pub(super) fn new(path: PathBuf, config: SqliteConfig, first: Connection) -> Self {
@@ -52,6 +61,21 @@ impl Readers {
         Ok(answer)
     }
 
+    /// Answers `question`, which takes long, on a connection of its own and a thread that may block. It is broken off when
+    /// the caller stops waiting.
+    pub(super) async fn read_long<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        question: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> crate::Result<T> {
+        let connection = connection::open(&self.path, Role::Reader, &self.config)?;
+        let _interrupt = Interrupt(connection.get_interrupt_handle());
+        let answer = tokio::task::spawn_blocking(move || {
+            retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
+        });
+        answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
+    }
+
     async fn permit(&self, doing: &'static str) -> crate::Result<SemaphorePermit<'_>> {
         // Nearly always there is one, and no timer is needed.
         if let Ok(permit) = self.permits.try_acquire() {
@@ -61,13 +85,9 @@ impl Readers {
         waited.map_err(|_| Error::unavailable(doing, AllBusy))?.map_err(|_| Error::Closed)
     }
 
-    /// The file, for a connection of its own.
+    /// The database's file.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub(super) fn config(&self) -> &SqliteConfig {
-        &self.config
     }
 
     fn take(&self) -> crate::Result<Connection> {

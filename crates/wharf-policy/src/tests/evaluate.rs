@@ -31,10 +31,10 @@ fn f06_the_built_in_rules_as_anybody_can_read_them() {
     assert_eq!(
         table,
         "\
-role admin: registry:version_check registry:pull registry:push registry:delete registry:catalog policy:manage account:manage account:self audit:read gc:manage
+role admin: registry:version_check registry:pull registry:push registry:delete registry:catalog policy:manage account:manage account:self audit:read gc:manage check:manage backup:create
 human: registry:version_check registry:pull registry:push registry:delete registry:catalog account:self
 system: registry:version_check
-system, role admin: registry:version_check registry:pull registry:push registry:delete registry:catalog audit:read gc:manage
+system, role admin: registry:version_check registry:pull registry:push registry:delete registry:catalog audit:read gc:manage check:manage backup:create
 anonymous: registry:version_check
 "
     );

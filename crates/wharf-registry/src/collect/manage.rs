@@ -6,7 +6,7 @@ use wharf_meta::{Backlog, Hold, RemovedBlob, RemovedCursor};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::{Authorized, GcManage};
 
-use super::Totals;
+use super::{Sweep, Totals};
 use crate::{Error, Registry};
 
 /// The hold that an operator sets.
@@ -36,10 +36,19 @@ pub struct CollectionStatus {
     pub last_error: Option<String>,
     /// What was done since the start.
     pub totals: Totals,
+    /// What the last sweep since the start came to.
+    pub last_sweep: Option<Sweep>,
     /// What waits.
     pub backlog: Backlog,
     /// Why nothing is collected.
     pub holds: Vec<Hold>,
+}
+
+/// A sweep that somebody asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepWish {
+    /// How many files may go; otherwise as many as a crash leaves behind.
+    pub accepted: Option<u64>,
 }
 
 /// What collection would do if everything whose time has come were looked at now.
@@ -87,22 +96,26 @@ impl Registry {
             last_run_at: progress.last_run_at,
             last_error: progress.last_error,
             totals: progress.totals,
+            last_sweep: progress.last_sweep,
             backlog,
             holds,
         })
     }
 
-    /// Asks for a run; the number that [`CollectionStatus::completed_runs`] has reached when it is over.
+    /// Asks for a run, and for a sweep behind it; the number that [`CollectionStatus::completed_runs`] has reached when it is over.
     ///
     /// # Errors
     ///
     /// [`Error::CollectionHeld`] while a hold stands; [`Error::WriteProtected`]; [`Error::Meta`].
-    pub async fn ask_for_collection(&self, _ok: &Authorized<GcManage>) -> Result<u64, Error> {
+    pub async fn ask_for_collection(&self, _ok: &Authorized<GcManage>, sweep: Option<SweepWish>) -> Result<u64, Error> {
         self.guard.writable()?;
         let holds = self.parts.meta.holds(self.now()).await.map_err(Error::meta("looking up holds"))?;
         match holds.into_iter().next() {
             Some(hold) => Err(Error::CollectionHeld { id: hold.id, reason: hold.reason }),
-            None => Ok(self.collector.ask()),
+            None => Ok(match sweep {
+                Some(SweepWish { accepted }) => self.collector.ask_for_sweep(accepted),
+                None => self.collector.ask(),
+            }),
         }
     }
 

@@ -4,6 +4,8 @@
 mod config;
 mod manage;
 mod steps;
+mod sweep;
+mod untagged;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,17 +13,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use wharf_base::{Shutdown, Timestamp};
 
-use crate::Registry;
+use crate::{Error, Registry};
 
-pub use config::GcConfig;
-pub use manage::{CollectionStatus, Preview, PreviewLine};
+pub use config::{GcConfig, Untagged};
+pub use manage::{CollectionStatus, Preview, PreviewLine, SweepWish};
 pub use steps::Totals;
+pub use sweep::Sweep;
 
 /// What the collector is doing, for whoever asks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Collector {
     wish: Notify,
     progress: Mutex<Progress>,
+    untagged: untagged::Rules,
 }
 
 /// How far the collector is. A run goes from the first thing that is due until nothing is.
@@ -35,9 +39,16 @@ pub(crate) struct Progress {
     last_run_at: Option<Timestamp>,
     pub(crate) totals: Totals,
     last_error: Option<String>,
+    /// A sweep that was asked for, with how many files may go.
+    sweep_wanted: Option<Option<u64>>,
+    last_sweep: Option<Sweep>,
 }
 
 impl Collector {
+    pub(crate) fn new(config: &GcConfig) -> Self {
+        Self { wish: Notify::new(), progress: Mutex::default(), untagged: untagged::Rules::new(config) }
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -49,6 +60,12 @@ impl Collector {
     /// Something became worth doing: a run begins now instead of at its time.
     pub(crate) fn nudge(&self) {
         self.wish.notify_one();
+    }
+
+    /// Asks for a sweep with the next run; see [`ask`](Self::ask).
+    fn ask_for_sweep(&self, accepted: Option<u64>) -> u64 {
+        self.update(|progress| progress.sweep_wanted = Some(accepted));
+        self.ask()
     }
 
     /// Asks for a run. The number that [`CollectionStatus::completed_runs`] reaches when a run that began after this
@@ -87,10 +104,14 @@ impl Registry {
 
     /// Steps until nothing is due. The rest between two steps is as long as the share of the disk asks for.
     pub(crate) async fn run_collection(&self, shutdown: &Shutdown) {
-        self.collector.update(|progress| progress.running = true);
+        let is_wanted = self.collector.update(|progress| {
+            progress.running = true;
+            progress.wanted > progress.completed
+        });
+        self.collector.untagged.begin_walk(is_wanted);
         let mut run = Totals::default();
         let error = loop {
-            if shutdown.has_started() || self.guard.writable().is_err() {
+            if !self.may_collect(shutdown).await {
                 break None;
             }
             match self.clock_has_jumped().await {
@@ -100,7 +121,7 @@ impl Registry {
             }
             let begun = Instant::now();
             match self.collect_step().await {
-                Ok(done) if done.is_empty() => break None,
+                Ok(done) if done.is_empty() && !self.collector.untagged.is_walking() => break None,
                 Ok(done) => {
                     run.add(&done);
                     self.collector.update(|progress| progress.totals.add(&done));
@@ -108,6 +129,10 @@ impl Registry {
                 Err(error) => break Some(error),
             }
             rest(begun.elapsed(), self.gc.share_percent, shutdown).await;
+        };
+        let error = match error {
+            None if self.may_collect(shutdown).await => self.sweep_if_due(&mut run).await.err(),
+            error => error,
         };
         if let Some(error) = &error {
             tracing::warn!(error = error as &dyn std::error::Error, "collection is put off");
@@ -118,11 +143,14 @@ impl Registry {
                 gc.condemned = run.condemned,
                 gc.removed = run.removed,
                 gc.removed_bytes = run.removed_bytes,
-                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes)",
+                gc.orphans = run.orphans,
+                "collected: {} links ended, {} blobs condemned, {} removed ({} bytes), {} orphans removed ({} bytes)",
                 run.released,
                 run.condemned,
                 run.removed,
-                run.removed_bytes
+                run.removed_bytes,
+                run.orphans,
+                run.orphan_bytes
             );
         }
         let now = self.now();
@@ -138,6 +166,28 @@ impl Registry {
     /// Whether the disk is nearly full and collection may hurry because of that.
     pub(crate) fn has_pressure(&self) -> bool {
         self.gc.pressure && self.guard.space.is_low()
+    }
+
+    /// The sweep that was asked for, or the weekly one.
+    async fn sweep_if_due(&self, run: &mut Totals) -> Result<(), Error> {
+        let wanted = self.collector.update(|progress| progress.sweep_wanted.take());
+        let accepted = match wanted {
+            Some(accepted) => accepted,
+            None if self.is_sweep_due().await? => None,
+            None => return Ok(()),
+        };
+        let mut done = Totals::default();
+        let swept = self.sweep(accepted, &mut done).await;
+        run.add(&done);
+        self.collector.update(|progress| progress.totals.add(&done));
+        let sweep = swept?;
+        self.collector.update(|progress| progress.last_sweep = Some(sweep));
+        Ok(())
+    }
+
+    /// A hold that is set now counts now (GR-36).
+    async fn may_collect(&self, shutdown: &Shutdown) -> bool {
+        !shutdown.has_started() && self.guard.writable().is_ok() && !self.is_held().await
     }
 
     /// Whether a hold stands. When that cannot be found out, it does.

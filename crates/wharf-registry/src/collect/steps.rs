@@ -7,7 +7,7 @@ use wharf_oci::Digest;
 use crate::{Error, Registry};
 
 /// How many entries one transaction looks at: a few milliseconds of the one writer's time.
-const REVIEWS: u32 = 50;
+pub(super) const REVIEWS: u32 = 50;
 
 /// How many blobs one step removes.
 const REMOVALS: u32 = 20;
@@ -33,25 +33,37 @@ pub struct Totals {
     pub removed: u64,
     /// How many bytes that were; what was not there any more does not count.
     pub removed_bytes: u64,
+    /// Manifests without a tag that a rule let go.
+    pub retired: u64,
     /// Deletions that cannot be undone any more.
     pub forgotten: u64,
     /// Lines of the log of removals that were old enough.
     pub forgotten_removals: u64,
+    /// Associations that nobody would have looked at, and that wait for it now.
+    pub reconciled: u64,
+    /// Files that belonged to nothing and are gone.
+    pub orphans: u64,
+    /// How many bytes that were.
+    pub orphan_bytes: u64,
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.reviewed += other.reviewed;
         self.released += other.released;
         self.condemned += other.condemned;
         self.condemned_bytes += other.condemned_bytes;
         self.removed += other.removed;
         self.removed_bytes += other.removed_bytes;
+        self.retired += other.retired;
         self.forgotten += other.forgotten;
         self.forgotten_removals += other.forgotten_removals;
+        self.reconciled += other.reconciled;
+        self.orphans += other.orphans;
+        self.orphan_bytes += other.orphan_bytes;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -68,6 +80,8 @@ impl Registry {
         let mut done = Totals::default();
         self.finish_removals(&mut done).await?;
         self.review(&mut done).await?;
+        self.review_manifests(&mut done).await?;
+        self.walk_untagged().await?;
         self.remove_condemned(&mut done).await?;
         let forgotten = self.parts.meta.forget_deleted_manifests(self.now(), REVIEWS).await;
         done.forgotten = u64::from(forgotten.map_err(Error::meta("forgetting deleted manifests"))?);
@@ -89,9 +103,7 @@ impl Registry {
             }
         };
         failpoint::arrive("registry.reviewed").await;
-        let dropped = self.parts.meta.drop_manifest_reviews(now, REVIEWS).await;
         done.reviewed += u64::from(reviewed.looked_at);
-        done.reviewed += u64::from(dropped.map_err(Error::meta("reviewing manifests"))?);
         done.released += u64::from(reviewed.released);
         done.condemned += u64::from(reviewed.condemned);
         done.condemned_bytes += reviewed.condemned_bytes;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{DistributionSnapshot, StoreId, UploadId};
+use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
-use wharf_store::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, Placed, Removing, Space};
+use wharf_store::{
+    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, Placed, Removing, Space, Survey,
+};
 
 use super::Guard;
 
@@ -53,12 +55,36 @@ impl BlobStore for Watched {
         self.guard.see(self.inner.stat(digest).await)
     }
 
+    async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error> {
+        self.guard.see(self.inner.list(after, limit).await)
+    }
+
+    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error> {
+        self.guard.see(self.inner.survey(digests).await)
+    }
+
+    async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error> {
+        self.guard.see(self.inner.survey_staged(uploads).await)
+    }
+
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        self.guard.see(self.inner.open_staged(upload, size_bytes).await)
+    }
+
     async fn begin_removal(&self, digest: &Digest) -> Removing {
         self.inner.begin_removal(digest).await
     }
 
     async fn remove(&self, removing: &Removing) -> Result<bool, Error> {
         self.guard.see(self.inner.remove(removing).await)
+    }
+
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
+        self.guard.see(self.inner.set_aside(removing, at).await)
+    }
+
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+        self.guard.see(self.inner.bring_back(removing, size_bytes).await)
     }
 
     /// The guard's own question, so it is not told.
@@ -70,8 +96,8 @@ impl BlobStore for Watched {
         self.guard.see(self.inner.space().await)
     }
 
-    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error> {
-        self.guard.see(self.inner.set_aside(len_bytes).await)
+    async fn keep_reserve(&self, len_bytes: u64) -> Result<bool, Error> {
+        self.guard.see(self.inner.keep_reserve(len_bytes).await)
     }
 
     async fn give_back(&self) -> Result<bool, Error> {

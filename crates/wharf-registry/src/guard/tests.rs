@@ -12,7 +12,7 @@ use wharf_policy::{AccountType, Asker, Engine, Principal, Provider, Push};
 use wharf_store::{DirectoryStore, Error, Space};
 
 use super::{Guard, Room, Trouble};
-use crate::{Config, Expiry, GcConfig, Parts, Registry};
+use crate::{Config, Expiry, GcConfig, Parts, Registry, Settings};
 
 fn guard() -> (Arc<Guard>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
@@ -134,7 +134,7 @@ impl World {
         };
         let config = Config { upload_idle: HumanDuration::hours(1), ..Config::default() };
         let gc = GcConfig { share_percent: 100, trash: HumanDuration::secs(0), ..GcConfig::default() };
-        let registry = Registry::new(parts, config, gc, Room::default());
+        let registry = Registry::new(parts, Settings { registry: config, gc, ..Settings::default() });
         registry.check_clock_at_start().await.unwrap();
 
         let somebody = Principal::new(Provider::Local, "somebody", AccountType::Human, Vec::new());

@@ -72,10 +72,10 @@ impl Registry {
 
     /// After a stop that was not in order: looks for damage in the database, beside everything else. Nothing more is written
     /// to a database that has some.
-    pub async fn check_database(self: Arc<Self>, shutdown: Shutdown) {
+    pub async fn look_through_database(self: Arc<Self>, shutdown: Shutdown) {
         let checked = tokio::select! {
             () = shutdown.started() => return,
-            checked = self.parts.meta.quick_check() => checked,
+            checked = self.parts.meta.check_database(false) => checked,
         };
         match checked {
             Ok(found) if found.is_empty() => {
@@ -109,7 +109,7 @@ impl Registry {
         if self.guard.writable().is_err() {
             return;
         }
-        match self.parts.store.set_aside(reserve_bytes).await {
+        match self.parts.store.keep_reserve(reserve_bytes).await {
             Ok(_) => self.guard.space.set_reserve(Reserve::Settled),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no space could be set aside for bad days");

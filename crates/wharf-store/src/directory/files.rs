@@ -14,6 +14,8 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, O
 use rustix::io::{Errno, Result};
 use wharf_base::failpoint;
 
+use wharf_base::Timestamp;
+
 use super::layout::{Below, Name};
 use crate::Space;
 
@@ -42,6 +44,9 @@ pub(super) struct Stat {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) owner: u32,
+    /// Permission bits.
+    pub(super) mode: u32,
+    pub(super) modified_at: Timestamp,
 }
 
 impl Stat {
@@ -64,6 +69,8 @@ pub(super) trait Files: Debug + Send + Sync + 'static {
     fn make_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()>;
     fn remove_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()>;
     fn stat(&self, file: BorrowedFd<'_>) -> Result<Stat>;
+    /// Calls `each` with every name in `directory` but the dot entries, in no order.
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8])) -> Result<()>;
     /// May write less than all.
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize>;
     /// Appends to `buffer` at most its spare capacity; 0 is the end of the file.
@@ -152,7 +159,20 @@ impl Files for SystemFiles {
             device: stat.st_dev,
             inode: stat.st_ino,
             owner: stat.st_uid,
+            mode: Mode::from_raw_mode(stat.st_mode).bits(),
+            modified_at: modified_at(stat.st_mtime, stat.st_mtime_nsec),
         })
+    }
+
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        for entry in rustix::fs::Dir::read_from(directory)? {
+            let entry = entry?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => each(name),
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize> {
@@ -196,4 +216,10 @@ impl Files for SystemFiles {
     fn lock(&self, file: BorrowedFd<'_>) -> Result<()> {
         rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
     }
+}
+
+/// A time that no timestamp can express is the end of time, so that nothing looks old that may not be.
+fn modified_at(seconds: i64, nanoseconds: u64) -> Timestamp {
+    let micros = i64::try_from(nanoseconds / 1000).unwrap_or(0);
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }

@@ -1,11 +1,14 @@
 //! A blob store in a directory of a local file system.
 
+mod aside;
+mod census;
 mod files;
 mod io;
 mod layout;
 mod open;
 mod pipeline;
 mod probe;
+mod restoring;
 mod root;
 mod sessions;
 mod space;
@@ -18,14 +21,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustix::io::Errno;
-use wharf_base::{Clock, DistributionSnapshot, Rng, StoreId, UploadId, failpoint};
+use wharf_base::{Clock, DistributionSnapshot, Rng, StoreId, Timestamp, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
 use self::io::{OpenFile, blocking, failed, not_synced, sync};
+pub use self::restoring::{Claim, RestoreTargetError, Restoring};
 use self::root::Root;
 use self::writer::Writer;
-use crate::{BlobReader, BlobStore, BlobWriter, Checkpoint, Error, OpenError, Removing, Space};
+use crate::{
+    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, OpenError, Removing, Space, Survey,
+};
 
 /// Content in files of one directory, owned by one process.
 ///
@@ -100,6 +106,31 @@ impl BlobStore for DirectoryStore {
         Ok(found.map(|found| found.size_bytes))
     }
 
+    async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error> {
+        let after = after.cloned();
+        self.on_root("listing the store", move |root| root.list(after.as_ref(), limit)).await
+    }
+
+    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error> {
+        let digests = digests.to_vec();
+        let survey = move |root: &Arc<Root>| Ok(digests.iter().map(|digest| root.facts(digest)).collect());
+        self.on_root("inspecting stored content", survey).await
+    }
+
+    async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error> {
+        let uploads = uploads.to_vec();
+        let survey = move |root: &Arc<Root>| Ok(uploads.iter().map(|upload| root.staged_facts(*upload)).collect());
+        self.on_root("inspecting staged content", survey).await
+    }
+
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        self.on_root("opening staged content", move |root| {
+            let file = root.open_staged(upload, size_bytes)?;
+            Ok(file.map(|fd| BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)))
+        })
+        .await
+    }
+
     async fn begin_removal(&self, digest: &Digest) -> Removing {
         Removing::new(*digest, self.root.digests.lock(digest).await)
     }
@@ -110,6 +141,16 @@ impl BlobStore for DirectoryStore {
         self.on_root("removing content", move |root| remove(root, removing.digest())).await
     }
 
+    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
+        let removing = removing.clone();
+        self.on_root("setting damaged content aside", move |root| root.set_aside(&removing, at)).await
+    }
+
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+        let removing = removing.clone();
+        self.on_root("bringing content back", move |root| root.bring_back(&removing, size_bytes)).await
+    }
+
     async fn probe(&self) -> Result<(), Error> {
         self.on_root("probing the data directory", |root| probe::probe(root)).await
     }
@@ -118,8 +159,8 @@ impl BlobStore for DirectoryStore {
         self.on_root("looking at the data directory", |root| space::look(root).map(Some)).await
     }
 
-    async fn set_aside(&self, len_bytes: u64) -> Result<bool, Error> {
-        self.on_root("setting space aside", move |root| space::set_aside(root, len_bytes)).await
+    async fn keep_reserve(&self, len_bytes: u64) -> Result<bool, Error> {
+        self.on_root("setting space aside", move |root| space::keep_reserve(root, len_bytes)).await
     }
 
     async fn give_back(&self) -> Result<bool, Error> {

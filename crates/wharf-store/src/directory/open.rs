@@ -64,14 +64,14 @@ pub(super) fn open(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &
     })
 }
 
-struct Opening<'a> {
-    files: &'a dyn Files,
-    path: &'a Path,
+pub(super) struct Opening<'a> {
+    pub(super) files: &'a dyn Files,
+    pub(super) path: &'a Path,
 }
 
 impl Opening<'_> {
     /// The data directory, made if it does not exist.
-    fn directory(&self) -> Result<OwnedFd, OpenError> {
+    pub(super) fn directory(&self) -> Result<OwnedFd, OpenError> {
         match self.files.make_root(self.path) {
             Ok(()) => self.sync_parent()?,
             Err(Errno::EXIST) => {}
@@ -95,7 +95,7 @@ impl Opening<'_> {
     }
 
     /// Refuses places that cannot keep the store's promises, before anything is written.
-    fn check_place(&self, directory: &OwnedFd) -> Result<Stat, OpenError> {
+    pub(super) fn check_place(&self, directory: &OwnedFd) -> Result<Stat, OpenError> {
         let stat = self.files.stat(directory.as_fd()).map_err(self.failed("inspecting it"))?;
         let us = rustix::process::geteuid().as_raw();
         if stat.owner != us {
@@ -109,7 +109,7 @@ impl Opening<'_> {
     }
 
     /// Makes the directory ours until the result is closed (B-136).
-    fn lock(&self, directory: &OwnedFd) -> Result<OwnedFd, OpenError> {
+    pub(super) fn lock(&self, directory: &OwnedFd) -> Result<OwnedFd, OpenError> {
         let doing = "locking wharf.lock";
         let file = self
             .files
@@ -155,6 +155,9 @@ impl Opening<'_> {
 
     /// The version comes first and is read first: later layouts may say the rest differently.
     fn parse_id(&self, text: &str) -> Result<StoreId, OpenError> {
+        if text == layout::RESTORING {
+            return Err(OpenError::Unfinished { path: self.path.into() });
+        }
         let (version, rest) = text.split_once('\n').ok_or_else(|| self.bad_id("it has no complete first line"))?;
         let found = version
             .strip_prefix("layout ")
@@ -185,7 +188,16 @@ impl Opening<'_> {
         Ok(id)
     }
 
-    fn write_id(&self, directory: &OwnedFd, id: StoreId) -> Result<(), OpenError> {
+    pub(super) fn write_id(&self, directory: &OwnedFd, id: StoreId) -> Result<(), OpenError> {
+        self.write_id_text(directory, format!("layout {}\nstore {id}\n", layout::VERSION))
+    }
+
+    /// Says that what is in the directory is no registry yet, until [`write_id`](Self::write_id) says what it is.
+    pub(super) fn mark_restoring(&self, directory: &OwnedFd) -> Result<(), OpenError> {
+        self.write_id_text(directory, layout::RESTORING.to_owned())
+    }
+
+    fn write_id_text(&self, directory: &OwnedFd, text: String) -> Result<(), OpenError> {
         let doing = "writing wharf.id";
         let (temporary, name) = (layout::new_id_file(), layout::id_file());
         match self.files.remove(directory.as_fd(), &temporary) {
@@ -194,29 +206,28 @@ impl Opening<'_> {
         }
         let file =
             self.files.open(directory.as_fd(), temporary.as_below(), Access::Create).map_err(self.failed(doing))?;
-        let text = Bytes::from(format!("layout {}\nstore {id}\n", layout::VERSION));
-        write_all(self.files, file.as_fd(), &[text], 0).map_err(self.failed(doing))?;
+        write_all(self.files, file.as_fd(), &[Bytes::from(text)], 0).map_err(self.failed(doing))?;
         self.sync(&file)?;
         self.files.rename(directory.as_fd(), &temporary, directory.as_fd(), &name).map_err(self.failed(doing))?;
         failpoint::reach("store.id-placed");
         self.sync(directory)
     }
 
-    fn make_directory(&self, parent: &OwnedFd, name: &Name) -> Result<OwnedFd, OpenError> {
+    pub(super) fn make_directory(&self, parent: &OwnedFd, name: &Name) -> Result<OwnedFd, OpenError> {
         self.make_entry(parent, name)?;
         self.files
             .open(parent.as_fd(), name.as_below(), Access::Directory)
             .map_err(self.failed("opening a new directory"))
     }
 
-    fn make_entry(&self, parent: &OwnedFd, name: &Name) -> Result<(), OpenError> {
+    pub(super) fn make_entry(&self, parent: &OwnedFd, name: &Name) -> Result<(), OpenError> {
         match self.files.make_directory(parent.as_fd(), name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(self.failed("making a directory")(errno)),
         }
     }
 
-    fn sync(&self, file: &OwnedFd) -> Result<(), OpenError> {
+    pub(super) fn sync(&self, file: &OwnedFd) -> Result<(), OpenError> {
         io::sync(self.files, file.as_fd(), "store.sync-layout").map_err(self.failed("syncing the new layout"))
     }
 
@@ -239,7 +250,7 @@ impl Opening<'_> {
         OpenError::BadId { path: self.path.into(), reason }
     }
 
-    fn failed(&self, doing: &'static str) -> impl Fn(Errno) -> OpenError {
+    pub(super) fn failed(&self, doing: &'static str) -> impl Fn(Errno) -> OpenError {
         move |errno| OpenError::Io { path: self.path.into(), doing, source: errno.into() }
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Root {
     pub(super) path: PathBuf,
     /// Device and inode of what was found there.
     pub(super) place: (u64, u64),
+    /// The data directory itself.
     pub(super) directory: OwnedFd,
     pub(super) uploads: OwnedFd,
     pub(super) layers: OwnedFd,
@@ -140,7 +141,7 @@ impl Root {
     }
 
     /// Makes `name` in `parent` if it does not exist, syncs `parent`, and opens it.
-    fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
+    pub(super) fn make_durable(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Error> {
         let made = match self.files.make_directory(parent, name) {
             Ok(()) => {
                 failpoint::reach("store.prefix-made");

@@ -27,7 +27,7 @@ pub(super) fn look(root: &Root) -> Result<Space, Error> {
 }
 
 /// Takes up `len_bytes` bytes, if they are not taken up already; `false` on a file system that cannot do so.
-pub(super) fn set_aside(root: &Root, len_bytes: u64) -> Result<bool, Error> {
+pub(super) fn keep_reserve(root: &Root, len_bytes: u64) -> Result<bool, Error> {
     let doing = "setting space aside";
     let name = layout::reserve_file();
     let file =

@@ -101,7 +101,7 @@ impl BlobWriter for Writer {
         let digest = *digest;
         blocking("placing content", move || {
             lease.check_standing()?;
-            place(&root, lease.upload(), &digest, offset_bytes)?;
+            place(&root, lease.upload(), &digest)?;
             drop(staged);
             Ok(Placed::new(digest, offset_bytes, lock))
         })
@@ -142,27 +142,25 @@ impl Sealing {
 }
 
 /// Gives the synced staged file of `upload` its final name, durably. The caller holds the digest's lock.
-fn place(root: &Root, upload: UploadId, digest: &Digest, size_bytes: u64) -> Result<(), Error> {
+fn place(root: &Root, upload: UploadId, digest: &Digest) -> Result<(), Error> {
     let directory = root.durable_content_directory(digest)?;
     let name = layout::content_name(digest);
-    // Content of another size is damaged, and what was just verified heals it.
-    let keep = root.inspect(digest)?.is_some_and(|found| found.size_bytes == size_bytes);
-    if !keep {
-        match root.files.rename(root.uploads.as_fd(), &layout::staged(upload), directory.as_fd(), &name) {
-            Ok(()) => {
-                failpoint::reach("store.placed");
-                root.sessions.gone(upload);
-            }
-            Err(Errno::NOENT) => return Err(Error::StagedLost),
-            Err(errno) => return Err(failed("placing content")(errno)),
+    // What is there may have been damaged since it was placed, and what was just verified heals it.
+    let was_there = root.inspect(digest)?.is_some();
+    match root.files.rename(root.uploads.as_fd(), &layout::staged(upload), directory.as_fd(), &name) {
+        Ok(()) => {
+            failpoint::reach("store.placed");
+            root.sessions.gone(upload);
         }
+        Err(Errno::NOENT) => return Err(Error::StagedLost),
+        Err(errno) => return Err(failed("placing content")(errno)),
     }
     let begun = Instant::now();
     let synced = sync(&*root.files, directory.as_fd(), "store.sync-directory");
     root.sync_seconds.observe(begun.elapsed());
-    if keep {
-        root.drop_staged(upload);
-    } else if synced.is_err() {
+    // An entry that was there has been synced before: after a power cut it names the old content or the new, and others
+    // rely on it.
+    if synced.is_err() && !was_there {
         // Otherwise the next push would find the content, sync a directory that the operating system believes clean,
         // and acknowledge an entry that is not there after a power cut.
         let _ = root.files.remove(directory.as_fd(), &name);

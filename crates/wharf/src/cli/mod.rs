@@ -1,5 +1,7 @@
 //! The command line. The doc comments are the help texts.
 
+mod backup;
+mod check;
 mod remote;
 
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::Flag;
 
+pub use backup::{BackupArgs, BackupCommand, CreateBackupArgs, RestoreBackupArgs};
+pub use check::CheckArgs;
 pub use remote::{
     AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
     PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
@@ -76,18 +80,46 @@ pub enum Command {
     /// Deleted manifests
     #[command(subcommand)]
     Manifest(ManifestCommand),
-    /// Bring back a deleted manifest, or what a tag pointed at
+    /// Bring back a deleted manifest, what a tag pointed at, or with --from a whole registry
     ///
-    /// Until the grace period is over (gc.grace, 24 hours by default).
+    /// Deletions and moves of tags can be undone until the grace period is over (gc.grace, 24 hours by default). From a
+    /// backup a new registry is made in an empty directory.
     #[command(after_help = "\
 Examples:
   wharf restore team/app:1.0                               undo the last change of the tag
   wharf restore team/app:1.0 --at 2027-01-31T12:00:00Z     as it was then
-  wharf restore team/app@sha256:0123…                      a deleted manifest, with its tags")]
+  wharf restore team/app@sha256:0123…                      a deleted manifest, with its tags
+  wharf restore --from /backup --data /srv/wharf           a registry, from its newest backup
+  wharf restore sha256:0123… --from /backup --data /srv/wharf    one damaged blob")]
     Restore(RestoreArgs),
+    /// Copy everything that a registry has, while it runs
+    ///
+    /// Makes a generation in DIR: the database as it is at one moment, and the content that it names. Content that DIR has
+    /// already is not copied again. Needs the permission backup:create, which administrators have.
+    #[command(after_help = "\
+Examples:
+  wharf backup /backup                     of the registry that one is logged in to
+  wharf backup /backup --data /srv/wharf   of a registry that does not run
+  wharf backup list /backup
+  wharf backup verify /backup --deep       read every byte, try every database
+  wharf backup prune /backup --keep 14
+  wharf restore --from /backup --data /srv/wharf-new")]
+    Backup(BackupArgs),
     /// Collection of what nobody needs any more
     #[command(subcommand)]
     Gc(GcCommand),
+    /// Look whether everything that is stored is as it should be; exit code 8 if it is not
+    ///
+    /// Asks a running registry, which goes on serving meanwhile; or with --data or --config looks at the data directory of
+    /// one that does not run.
+    #[command(after_help = "\
+Examples:
+  wharf check                             everything but the bytes of blobs
+  wharf check --deep                      every byte
+  wharf check --repo 'team/**' --json
+  wharf check --repair I-07 --dry-run
+  wharf check --deep --data /srv/wharf    without a running registry")]
+    Check(CheckArgs),
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::RestoreBackupArgs;
+
 /// Which server, and how what it says is shown.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Server")]
@@ -363,11 +365,18 @@ pub enum GcCommand {
     #[command(after_help = "\
 Examples:
   wharf gc run --dry-run                  what would go
-  wharf gc run")]
+  wharf gc run
+  wharf gc run --orphans                  what crashes have left behind, too")]
     Run {
         /// Only say what would go
         #[arg(long)]
         dry_run: bool,
+        /// Also list everything, and remove files that belong to nothing
+        #[arg(long, conflicts_with = "dry_run")]
+        orphans: bool,
+        /// How many such files may go; without it at most 1,000, and 1 % of all
+        #[arg(long, value_name = "N", requires = "orphans")]
+        accept_orphans: Option<u64>,
         /// Which server.
         #[command(flatten)]
         remote: RemoteArgs,
@@ -447,12 +456,17 @@ pub enum ManifestCommand {
 /// Arguments of `wharf restore`.
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
-    /// REPOSITORY@DIGEST for a deleted manifest, REPOSITORY:TAG for a tag that was moved or removed
-    #[arg(value_name = "WHAT")]
-    pub what: String,
-    /// For a tag: restore what it pointed at then, such as 2027-01-31T12:00:00Z; by default before its last change
+    /// REPOSITORY@DIGEST for a deleted manifest, REPOSITORY:TAG for a tag that was moved or removed; with --from a DIGEST,
+    /// whose content is put back into the data directory of a registry that does not run
+    #[arg(value_name = "WHAT", required_unless_present = "from")]
+    pub what: Option<String>,
+    /// For a tag: restore what it pointed at then, such as 2027-01-31T12:00:00Z; by default before its last change. With
+    /// --from: the newest generation that is as old
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// From a backup.
+    #[command(flatten)]
+    pub backup: RestoreBackupArgs,
     /// Which server.
     #[command(flatten)]
     pub remote: RemoteArgs,

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use wharf_base::{SystemClock, SystemRng};
-use wharf_meta::Metadata;
 
 use super::print;
 use super::remote::{list, new_password, pages, show};
 use crate::app::{self, AppError};
 use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
 use crate::client::{Api, escape};
-use crate::error::{CommandError, Exit};
+use crate::error::CommandError;
 use crate::table::Column;
 
 const COLUMNS: [Column; 6] = [
@@ -72,10 +71,7 @@ fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandEr
 
 /// On the data directory itself, which nobody else may use meanwhile.
 fn reset_admin(data: &Path) -> Result<(), CommandError> {
-    if !data.is_dir() {
-        return Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
-            .with_hint("name the directory of your registry with --data"));
-    }
+    app::check_data(data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let password = runtime.block_on(async {
@@ -86,11 +82,9 @@ fn reset_admin(data: &Path) -> Result<(), CommandError> {
         let clock = Arc::new(SystemClock::new());
         let rng = SystemRng;
         // The store is what keeps a second process out.
-        let (store, meta): (_, Arc<dyn Metadata>) = app::open_offline(&config, clock.clone()).await?;
-        let password = wharf_identity::reset_admin(&*meta, &*clock, &rng).await.map_err(AppError::Identity)?;
-        let closed = meta.close().await;
-        drop(store);
-        closed.map_err(|error| CommandError::unexpected("closing the metadata database", error))?;
+        let opened = app::open_offline(&config, clock.clone()).await?;
+        let password = wharf_identity::reset_admin(&*opened.meta, &*clock, &rng).await.map_err(AppError::Identity)?;
+        opened.close().await?;
         Ok::<_, CommandError>(password)
     })?;
     print(&format!("The new password of `admin`, shown this once:\n\n    {}\n", password.expose()))

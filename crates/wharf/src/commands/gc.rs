@@ -33,8 +33,14 @@ pub(super) fn run(command: &GcCommand) -> Result<(), CommandError> {
             let status = Api::connect(&args.remote)?.get("/gc")?.json()?;
             if args.remote.json { print_json(&status) } else { print(&describe(&status)) }
         }
-        GcCommand::Run { dry_run: true, remote } => preview(remote),
-        GcCommand::Run { dry_run: false, remote } => collect(remote),
+        GcCommand::Run { dry_run: true, remote, .. } => preview(remote),
+        GcCommand::Run { dry_run: false, orphans, accept_orphans, remote } => {
+            let mut wish = json!({ "orphans": orphans });
+            if let Some(accepted) = accept_orphans {
+                wish["accept_orphans"] = json!(accepted);
+            }
+            collect(&wish, remote)
+        }
         GcCommand::Log { digest, limit, remote } => {
             let path = match digest {
                 Some(digest) => format!("/gc/log?digest={}", escape(digest)),
@@ -71,10 +77,10 @@ fn preview(remote: &RemoteArgs) -> Result<(), CommandError> {
     ))
 }
 
-fn collect(remote: &RemoteArgs) -> Result<(), CommandError> {
+fn collect(wish: &Value, remote: &RemoteArgs) -> Result<(), CommandError> {
     let api = Api::connect(remote)?;
     let before = api.get("/gc")?.json()?;
-    let run = api.write(Method::POST, "/gc/run", &json!({}))?.json()?["run"].as_u64().unwrap_or(u64::MAX);
+    let run = api.write(Method::POST, "/gc/run", wish)?.json()?["run"].as_u64().unwrap_or(u64::MAX);
     let after = loop {
         std::thread::sleep(POLL);
         let status = api.get("/gc")?.json()?;
@@ -96,12 +102,34 @@ fn collect(remote: &RemoteArgs) -> Result<(), CommandError> {
             did("removed"),
             table::size(did("removed_bytes"))
         ))?;
+        if wish["orphans"] == true {
+            print(&swept(&after["last_sweep"], did("orphans"), did("reconciled")))?;
+        }
+    }
+    if wish["orphans"] == true && after["last_sweep"]["stopped"] == true {
+        let orphans = text(&after["last_sweep"]["orphans"]);
+        return Err(CommandError::new(
+            Exit::Broken,
+            format!("{orphans} files belong to nothing: too many to remove unasked"),
+        )
+        .with_hint(format!(
+            "see that this is the right data directory, then run `wharf gc run --orphans --accept-orphans {orphans}`"
+        )));
     }
     match after["last_error"].as_str() {
         Some(error) => Err(CommandError::new(Exit::Unexpected, format!("the run ended early: {error}"))
             .with_hint("it goes on by itself; see the registry's log")),
         None => Ok(()),
     }
+}
+
+fn swept(sweep: &Value, removed: u64, reconciled: u64) -> String {
+    format!(
+        "{} files listed, {} belong to nothing ({}), {removed} of them removed; {reconciled} links entered for review\n",
+        text(&sweep["files"]),
+        text(&sweep["orphans"]),
+        size(&sweep["orphan_bytes"])
+    )
 }
 
 fn describe(status: &Value) -> String {
@@ -122,6 +150,12 @@ fn describe(status: &Value) -> String {
             size(&totals["removed_bytes"])
         ),
     ];
+    if let Some(at) = status["last_sweep"]["at"].as_str() {
+        let sweep = &status["last_sweep"];
+        let what = if sweep["stopped"] == true { "too many to remove unasked" } else { "removed" };
+        let (files, orphans) = (text(&sweep["files"]), text(&sweep["orphans"]));
+        lines.push(format!("listed        {at}: {files} files, {orphans} belonged to nothing, {what}"));
+    }
     if let Some(due) = backlog["oldest_due"].as_str() {
         lines.insert(2, format!("next is due   {due}"));
     }

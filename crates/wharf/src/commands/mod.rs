@@ -9,6 +9,8 @@ use crate::logging;
 
 mod account;
 mod audit;
+mod backup;
+mod check;
 pub mod config;
 mod gc;
 mod login;
@@ -42,7 +44,9 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Tag(command) => undo::tag(&command),
         Command::Manifest(command) => undo::manifest(&command),
         Command::Restore(args) => undo::restore(&args),
+        Command::Backup(args) => backup::run(&args),
         Command::Gc(command) => gc::run(&command),
+        Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args.command),
         Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
     }
@@ -52,6 +56,11 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
 fn load(args: &SettingArgs) -> Result<Loaded, CommandError> {
     let environment = std::env::vars_os().collect();
     Ok(Sources { file: args.config.clone(), environment, flags: args.flags() }.load()?)
+}
+
+/// Everything Wharf creates is for its own account only (S-083).
+fn restrict_new_files() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
 /// Writes to standard output. A reader who has seen enough (`wharf config show | head`) is no failure.

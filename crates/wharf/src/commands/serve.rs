@@ -25,7 +25,7 @@ const THREAD_GRACE: Duration = Duration::from_secs(5);
 /// [`CommandError`] when the registry cannot start, or was cut off while stopping.
 pub fn run(config: &Config, open: OpenMode) -> Result<(), CommandError> {
     let access = access(config, open)?;
-    restrict_new_files();
+    super::restrict_new_files();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -132,11 +132,6 @@ fn greet(config: &Config, address: SocketAddr, is_open: bool, password: Option<S
     anstream::println!("{text}");
 }
 
-/// Everything Wharf creates is for its own account only (S-083).
-fn restrict_new_files() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-}
-
 /// Connections and open blobs are descriptors: as many as the system lets us have.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -210,6 +205,7 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                     .into(),
             ),
         ),
+        AppError::Close(_) => (Exit::Unexpected, None),
         AppError::Identity(_) => (Exit::Usage, None),
         AppError::Rules(_) | AppError::Hold(_) => (
             Exit::WrongStore,

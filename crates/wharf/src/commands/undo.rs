@@ -59,7 +59,11 @@ pub(super) fn manifest(command: &ManifestCommand) -> Result<(), CommandError> {
 
 /// Carries out `wharf restore`.
 pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
-    let (repository, wish) = match Named::parse(&args.what)? {
+    if let Some(from) = &args.backup.from {
+        return super::backup::restore(args, from);
+    }
+    let what = args.what.as_deref().unwrap_or_default();
+    let (repository, wish) = match Named::parse(what)? {
         Named::Digest { repository, digest } => {
             if args.at.is_some() {
                 return Err(CommandError::new(Exit::Usage, "--at is for tags: a digest is always the same manifest"));

@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use wharf_base::failpoint;
+
 use crate::config::flag::SHORT;
 use crate::config::keys::{Keys, did_you_mean, nearest};
 use crate::config::{Complaint, Origin, Setting};
@@ -40,7 +42,7 @@ pub(super) fn read(keys: &Keys, mut variables: Vec<(OsString, OsString)>) -> Env
         if !canonical.starts_with(PREFIX)
             || value.is_empty()
             || ELSEWHERE.contains(&&*canonical)
-            || wharf_base::failpoint::reads(&canonical)
+            || failpoint::VARIABLES.contains(&&*canonical)
             || is_service_link(&canonical, &value)
         {
             continue;

@@ -40,6 +40,8 @@ pub struct Config {
     pub registry: wharf_registry::Config,
     /// When what nobody needs any more goes.
     pub gc: wharf_registry::GcConfig,
+    /// How what is stored is looked after.
+    pub check: wharf_registry::CheckConfig,
     /// Who is let in, and how long what they are given lives.
     pub auth: wharf_identity::Config,
     /// Single sign-on.
@@ -68,12 +70,20 @@ pub struct Storage {
     /// How much is set aside in the data directory, for the day on which the database has no room left to record a deletion;
     /// at most a twentieth of the file system. 0 for nothing.
     pub reserve: ByteSize,
+    /// When a large blob is hashed because somebody reads it: "scrub" for never, because the scrub reads all of them by and
+    /// by; "first" for its first full read since the start; "always".
+    pub verify_reads: wharf_registry::VerifyReads,
 }
 
 impl Default for Storage {
     fn default() -> Self {
         let room = wharf_registry::Room::default();
-        Self { data: PathBuf::from("./wharf-data"), min_free: room.min_free, reserve: room.reserve }
+        Self {
+            data: PathBuf::from("./wharf-data"),
+            min_free: room.min_free,
+            reserve: room.reserve,
+            verify_reads: wharf_registry::VerifyReads::default(),
+        }
     }
 }
 
@@ -84,6 +94,7 @@ impl Config {
             self.server.check(),
             self.registry.check(),
             self.gc.check(),
+            self.check.check(),
             self.auth.check(),
             self.mcias.check(),
             self.oidc.check(),
@@ -91,6 +102,17 @@ impl Config {
             self.storage.check(),
         ];
         rooms.into_iter().flatten().map(Complaint::of_all).collect()
+    }
+
+    /// How the use cases are set.
+    pub fn use_cases(&self) -> wharf_registry::Settings {
+        wharf_registry::Settings {
+            registry: self.registry.clone(),
+            gc: self.gc.clone(),
+            check: self.check.clone(),
+            verify_reads: self.storage.verify_reads,
+            room: self.storage.room(),
+        }
     }
 
     /// What decides who people are.

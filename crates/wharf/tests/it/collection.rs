@@ -1,8 +1,4 @@
 //! Collection and undo against a running registry: space comes back, and nothing goes that somebody was told is there.
-//!
-//! `WHARF_SOAK_SECONDS` and `WHARF_SOAK_KILLS` make the two long tests longer (FT-01, FT-20).
-
-mod churn;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,16 +7,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Admin, Builder, Client, Image, OCI_INDEX, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
+    Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
 };
-use churn::Churn;
 
 /// A server that collects as fast as it can.
-fn eager() -> Wharf {
+pub fn eager() -> Wharf {
     eager_with("1s").start()
 }
 
-fn eager_with(grace: &str) -> Builder {
+/// A server that collects as fast as it can, with this grace period.
+pub fn eager_with(grace: &str) -> Builder {
     Wharf::builder()
         .set("gc.grace", grace)
         .set("gc.trash", "0s")
@@ -39,7 +35,7 @@ async fn status(client: &mut Client) -> Value {
 }
 
 /// Runs collection until nothing waits for it.
-async fn settle(client: &mut Client) {
+pub async fn collect_all(client: &mut Client) {
     let begun = Instant::now();
     loop {
         post(client, "/gc/run", &json!({})).await.expect(202);
@@ -54,7 +50,7 @@ async fn settle(client: &mut Client) {
 }
 
 /// The digests whose content is on the disk.
-fn on_disk(data: &Path) -> BTreeSet<String> {
+pub fn on_disk(data: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for prefix in std::fs::read_dir(data.join("layers/sha256")).unwrap() {
         for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
@@ -83,7 +79,7 @@ async fn space_comes_back_and_only_that() {
 
     client.delete(&format!("/v2/a/deleted/manifests/{}", deleted.digest())).await.expect(202);
     client.delete(&format!("/v2/a/twice/manifests/{}", kept.digest())).await.expect(202);
-    settle(&mut client).await;
+    collect_all(&mut client).await;
     assert_eq!(on_disk(server.data()), blobs_of(&[&kept]));
     client.get(&format!("/v2/a/kept/blobs/{orphan}")).await.expect(404);
     for blob in kept.blobs() {
@@ -117,6 +113,46 @@ async fn space_comes_back_and_only_that() {
     assert_eq!(on_disk(server.data()), blobs_of(&[&kept, &deleted]));
 }
 
+/// F-10's other half: people deploy by digest, so what no tag names goes only where a rule says so, and can be restored.
+#[tokio::test]
+async fn untagged_manifests_go_only_where_a_rule_says_so() {
+    let server = eager_with("1s").set("gc.untagged", r#"[{ repositories = "ci/**", after = "2s" }]"#).start();
+    let mut client = server.client();
+    for repository in ["ci/app", "team/app"] {
+        for seed in 1..=2 {
+            Image::small(seed, "amd64", 1_000).push(&mut client, repository, "latest").await;
+        }
+        let never = Image::small(3, "amd64", 1_000);
+        for blob in never.blobs() {
+            client.put_blob(repository, blob.clone()).await;
+        }
+        client.put_manifest(repository, &never.digest(), OCI_MANIFEST, never.manifest.clone()).await;
+    }
+    let is_there = async |client: &mut Client, repository: &str, seed: u64| {
+        let digest = Image::small(seed, "amd64", 1_000).digest();
+        client.head(&format!("/v2/{repository}/manifests/{digest}")).await.status == 200
+    };
+    let begun = Instant::now();
+    while is_there(&mut client, "ci/app", 1).await || is_there(&mut client, "ci/app", 3).await {
+        assert!(begun.elapsed() < PATIENCE, "they never go");
+        post(&mut client, "/gc/run", &json!({})).await.expect(202);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(is_there(&mut client, "ci/app", 2).await, "it has a tag");
+    for seed in 1..=3 {
+        assert!(is_there(&mut client, "team/app", seed).await, "no rule is about team/app");
+    }
+    assert_eq!(status(&mut client).await["totals"]["retired"], 2);
+    let first = Image::small(1, "amd64", 1_000).digest();
+    let deleted = client.get("/api/v1/deleted?repository=ci/app").await.expect(200).json();
+    for item in deleted["items"].as_array().unwrap() {
+        assert_eq!(item["deleted_by"], "retention:ci/**", "{deleted:#}");
+    }
+    let wish = json!({ "digest": first });
+    post(&mut client, "/restore?repository=ci/app", &wish).await.expect(200);
+    assert!(is_there(&mut client, "ci/app", 1).await);
+}
+
 /// Nothing goes while a hold stands; an unclean stop sets one by itself.
 #[tokio::test]
 async fn a_hold_keeps_everything() {
@@ -138,7 +174,7 @@ async fn a_hold_keeps_everything() {
     assert_eq!(client.get(&format!("/v2/a/b/blobs/{orphan}")).await.status, 200);
     client.delete("/api/v1/gc/holds/operator").await.expect(204);
     client.delete("/api/v1/gc/holds/operator").await.expect(404);
-    settle(&mut client).await;
+    collect_all(&mut client).await;
     assert!(on_disk(server.data()).is_empty());
 
     server.restart_with(|builder| builder.set("gc.grace", "1s").set("gc.hold_after_crash", "1h"));
@@ -149,79 +185,6 @@ async fn a_hold_keeps_everything() {
     assert_eq!(holds[0]["id"], "unclean-stop", "{holds:#}");
     post(&mut server.client(), "/gc/holds", &json!({ "reason": "", "hours": 1 })).await.expect(400);
     post(&mut server.client(), "/gc/holds", &json!({ "reason": "x", "hours": 0 })).await.expect(400);
-}
-
-/// FT-20: sixteen clients push, mount, look, delete, move tags, restore and pull, while everything that is not referenced
-/// goes a second later. Nothing fails, and in the end the disk has what the model says.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ft20_nobody_notices_collection() {
-    let seconds = setting("WHARF_SOAK_SECONDS", 8);
-    let server = eager();
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let clients = (0..16).map(|number| tokio::spawn(Churn::new(number, &server.client()).run_until(until)));
-    let mut churns = Vec::new();
-    for client in clients.collect::<Vec<_>>() {
-        churns.push(client.await.unwrap());
-    }
-    let done: u64 = churns.iter().map(Churn::done).sum();
-    let mut client = server.client();
-    let mut expected = BTreeSet::new();
-    for churn in &mut churns {
-        churn.verify(&mut client).await;
-        expected.extend(churn.live_blobs());
-    }
-    settle(&mut client).await;
-    for churn in &mut churns {
-        churn.verify(&mut client).await;
-    }
-    assert_eq!(on_disk(server.data()), expected);
-    let totals = status(&mut client).await["totals"].clone();
-    println!("{done} operations in {seconds} s, {} images live; collected: {totals}", expected.len());
-    assert!(totals["removed"].as_u64().unwrap() > 0, "{totals}");
-}
-
-/// FT-01 with collection: the process is killed in the middle of all that, again and again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ft01_kills_under_collection_lose_nothing() {
-    let kills = setting("WHARF_SOAK_KILLS", 12);
-    let mut server = eager();
-    let mut churns: Vec<Churn> = (0..8).map(|number| Churn::new(100 + number, &server.client())).collect();
-    for round in 0..kills {
-        // From one that hardly begins to one in which things become due.
-        let life = Duration::from_millis(50 + round * 617 % 1_900);
-        let far = Instant::now() + 10 * PATIENCE;
-        let running: Vec<_> = churns.drain(..).map(|churn| tokio::spawn(churn.run_until(far))).collect();
-        tokio::time::sleep(life).await;
-        server.kill9();
-        for churn in running {
-            churns.push(churn.await.unwrap());
-        }
-        server.restart();
-        let mut client = server.client();
-        for churn in &mut churns {
-            churn.connect_to(&server.client());
-            churn.verify(&mut client).await;
-        }
-    }
-    let mut client = server.client();
-    settle(&mut client).await;
-    let mut expected = BTreeSet::new();
-    for churn in &mut churns {
-        churn.verify(&mut client).await;
-        expected.extend(churn.live_blobs());
-    }
-    let found = on_disk(server.data());
-    assert!(found.is_superset(&expected), "names without a file: {:?}", expected.difference(&found));
-    // A kill between the rename and the commit leaves a file that nothing names, at most one a client.
-    let unnamed = found.len() - expected.len();
-    assert!(unnamed as u64 <= kills * churns.len() as u64, "{unnamed} files without a name");
-    let done: u64 = churns.iter().map(Churn::done).sum();
-    println!("{kills} kills, {done} operations, {} blobs live, {unnamed} files without a name", expected.len());
-    server.stop();
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// What was deleted or moved comes back as it was, and says how it went.

@@ -1,73 +1,8 @@
-//! The process dies at any moment and everything that was acknowledged is still there.
-//!
-//! A seeded script of pushes, moves of tags and deletes runs on several connections at once. A fuse counts the pieces
-//! that go over the wire; when it has burnt down the server is killed, wherever it stands. A ledger in the test knows
-//! what was acknowledged and what was only attempted; after the restart the registry must agree with it.
-
-mod ledger;
-mod script;
-
-use std::path::Path;
-use std::sync::Arc;
+//! How a server ends and begins: one a directory, and what was begun is finished. What kills do is in `proof`.
 
 use rustix::process::Signal;
-use wharf_base::{Rng, SeededRng};
 
-use crate::harness::{Connection, Fixture, Request, Wharf, hex_sha256, serve_expecting_failure};
-use ledger::Ledger;
-use script::{Fuse, Writer};
-
-/// How often the server is killed.
-const KILLS: u64 = 20;
-
-/// Connections that write at the same time.
-const WRITERS: u64 = 4;
-
-#[tokio::test]
-async fn twenty_kills_lose_nothing_that_was_acknowledged() {
-    let mut server = Wharf::start();
-    let mut ledger = Ledger::default();
-    for round in 0..KILLS {
-        let fuse = Arc::new(Fuse::new(20 + number(round) % 400));
-        let writers = (0..WRITERS).map(|writer| {
-            let writer = Writer::new(round * WRITERS + writer, &server.client(), Arc::clone(&fuse));
-            tokio::spawn(writer.write_until_the_end())
-        });
-        let writers: Vec<_> = writers.collect();
-        fuse.burnt().await;
-        server.kill9();
-        for writer in writers {
-            ledger.merge(writer.await.expect("a writer"));
-        }
-        only_whole_files(&server.data().join("layers"));
-        server.restart();
-        ledger.verify(&mut server.client()).await;
-        only_whole_files(&server.data().join("layers"));
-    }
-    println!("{KILLS} kills, {}", ledger.summary());
-    assert!(ledger.acknowledged() > KILLS, "the script was killed before it did anything");
-    server.stop();
-}
-
-/// A number that depends on `seed` alone.
-fn number(seed: u64) -> u64 {
-    let mut bytes = [0; 8];
-    SeededRng::new(seed).fill(&mut bytes);
-    u64::from_le_bytes(bytes)
-}
-
-/// Whatever lies under a digest's name has that digest.
-fn only_whole_files(directory: &Path) {
-    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if path.is_dir() {
-            only_whole_files(&path);
-        } else if path.ancestors().any(|ancestor| ancestor.ends_with("sha256")) {
-            let name = entry.file_name().into_string().unwrap();
-            assert_eq!(hex_sha256(&std::fs::read(&path).unwrap()), name, "a torn file in {}", directory.display());
-        }
-    }
-}
+use crate::harness::{Connection, Fixture, Request, Wharf, serve_expecting_failure};
 
 #[tokio::test]
 async fn b136_a_second_server_on_the_same_directory_is_refused() {

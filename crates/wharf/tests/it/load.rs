@@ -3,8 +3,11 @@
 //! Ignored by default. They want the release build and the machine to themselves:
 //! `cargo test --release -p wharf --test it load:: -- --ignored --test-threads=1 --nocapture`
 
+mod backup;
 mod images;
+mod million;
 mod policy;
+mod small;
 mod stream;
 
 use std::sync::Arc;
@@ -171,4 +174,61 @@ async fn what_policy_costs_a_reader() {
     let (open, closed) = policy::cost().await;
     let percent = (closed.as_secs_f64() / open.as_secs_f64() - 1.0) * 100.0;
     println!("GET of a manifest: {open:?} open, {closed:?} with bearer token, 200 rules and audit: {percent:+.1} %");
+}
+
+/// Latencies are printed, not asserted: at most twice as long is what is wanted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn collection_of_very_many_blobs_is_light() {
+    release_only();
+    let figures = million::collect(million::rows()).await;
+    million::report(&figures);
+    assert!(figures.memory_bytes < 100 * MIB);
+}
+
+/// Printed, not asserted: what group commit is worth depends on the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn small_pushes_by_many() {
+    release_only();
+    let servers = [Wharf::start()];
+    for work in [small::Work::Blobs, small::Work::Images] {
+        for connections in [1, 8, 32, 64] {
+            let rates = small::rates(&servers, work, connections).await;
+            println!("{work:?} over {connections} connections: {rates:.0?}/s");
+        }
+    }
+}
+
+/// Printed, not asserted: at most a quarter more at the 99th percentile is what is wanted, with 100 pushes a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn what_a_backup_costs_those_who_push() {
+    release_only();
+    let figures = backup::measure().await;
+    let percentile = |sorted: &[Duration], percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
+    for (name, sorted) in [("without", &figures.calm), ("with", &figures.busy)] {
+        let [middle, high] = [50, 99].map(|percent| percentile(sorted, percent));
+        println!("a push {name} a backup: p50 {middle:?}, p99 {high:?}, most {:?}", sorted.last().unwrap());
+    }
+    let rate = |took: Duration| (figures.bytes / MIB) as f64 / took.as_secs_f64();
+    println!(
+        "{} MiB: backup {:?} ({:.0} MiB/s), again {:?}, restore {:?} ({:.0} MiB/s)",
+        figures.bytes / MIB,
+        figures.backup,
+        rate(figures.backup),
+        figures.again,
+        figures.restore,
+        rate(figures.restore)
+    );
+}
+
+/// Printed, not asserted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn how_long_a_backup_of_many_rows_takes() {
+    const BLOBS: u64 = 100_000;
+    release_only();
+    let (backup, again, restore, bytes) = backup::many_rows(BLOBS).await;
+    println!("{BLOBS} blobs, database of {} MiB: backup {backup:?}, again {again:?}, restore {restore:?}", bytes / MIB);
 }

@@ -12,7 +12,9 @@
 mod harness;
 
 mod admin_cli;
+mod backup;
 mod bad_days;
+mod check;
 mod cli;
 mod clients;
 mod collection;
@@ -28,6 +30,8 @@ mod load;
 mod matrix;
 mod metrics;
 mod overload;
+mod proof;
 mod sign_on;
 mod tls;
 mod tutorial;
+mod write_protocol;

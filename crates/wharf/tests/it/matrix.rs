@@ -183,7 +183,10 @@ fn check(route: &RouteInfo, persona: &Persona, reply: &Reply) {
     }
     // A route of the administration API has no other way in than its action.
     let is_for_admins = route.action.is_some_and(|action| {
-        matches!(action.as_str(), "policy:manage" | "account:manage" | "audit:read" | "gc:manage")
+        matches!(
+            action.as_str(),
+            "policy:manage" | "account:manage" | "audit:read" | "gc:manage" | "check:manage" | "backup:create"
+        )
     });
     if is_for_admins && persona.name != "admin" {
         assert!(matches!(reply.status, 401 | 403), "{told}");

@@ -40,6 +40,16 @@ fn the_document_on_bad_days_says_what_happens() {
 }
 
 #[test]
+fn the_document_on_backups_says_what_happens() {
+    check("backup.md");
+}
+
+#[test]
+fn the_document_on_checks_says_what_happens() {
+    check("check.md");
+}
+
+#[test]
 fn the_examples_of_configuration_are_valid() {
     for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md"] {
         let text = fs::read_to_string(documents().join(document)).expect(document);

@@ -7,6 +7,7 @@ mod lifecycle;
 mod model;
 mod model_operations;
 mod rows;
+mod snapshots;
 mod statements;
 mod writing;
 

@@ -5,27 +5,31 @@ use rusqlite::Connection;
 
 use super::super::schema;
 use crate::{
-    accounts, audit, blobs, changes, collection, collection_log, deletion, keys, life, manifests, push, referrers,
-    repositories, reviews, rules, tags, tokens, undo, uploads,
+    accounts, audit, blobs, changes, check, collection, collection_log, deletion, keys, life, manifests, mend, push,
+    referrers, repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 19] = [
+    let files: [(&str, &[(&str, &str)]); 23] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("check", check::STATEMENTS),
         ("collection", collection::STATEMENTS),
         ("collection_log", collection_log::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
         ("manifests", manifests::STATEMENTS),
+        ("mend", mend::STATEMENTS),
         ("push", push::STATEMENTS),
         ("referrers", referrers::STATEMENTS),
         ("repositories", repositories::STATEMENTS),
+        ("retention", retention::STATEMENTS),
         ("reviews", reviews::STATEMENTS),
         ("rules", rules::STATEMENTS),
+        ("snapshot", snapshot::STATEMENTS),
         ("tags", tags::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
         ("undo", undo::STATEMENTS),

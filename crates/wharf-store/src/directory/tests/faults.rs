@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::faulty::{Fault, Faulty, When};
 use super::*;
+use crate::Entry;
 
 /// Enough for an early write-back, so that its call is among those that fail.
 const LARGE: usize = 6 * MIB + 4321;
@@ -361,4 +362,68 @@ async fn each_call_of_opening_a_new_directory_fails() {
         n += if (20..250).contains(&n) { 50 } else { 1 };
     }
     assert!(n > 256, "opening has more calls than {n}");
+}
+
+/// Everything that is listed, in small pages; or the first failure.
+async fn list_all(store: &DirectoryStore) -> Result<Vec<Entry>, Error> {
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(after.as_ref(), 2).await?;
+        entries.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            return Ok(entries);
+        }
+    }
+}
+
+#[tokio::test]
+async fn r025_a_listing_that_fails_is_never_complete() {
+    let broken = broken();
+    for len in 1..6 {
+        let content = content(len);
+        drop(push(&broken.store, &content, &Digest::of(Algorithm::Sha256, &content)).await.unwrap());
+    }
+    broken.files.set(When::Never);
+    assert_eq!(list_all(&broken.store).await.unwrap().len(), 5);
+    let calls = broken.files.calls().len();
+    assert!(calls > 700, "{calls} calls");
+    for n in (0..calls).step_by(13) {
+        broken.files.set(When::Nth(n, Fault::Errno(Errno::IO)));
+        let listed = list_all(&broken.store).await;
+        assert!(listed.is_err(), "call {n} failed, and the listing says {listed:?}");
+    }
+}
+
+/// Wherever it fails, the bytes are in one place or the other, and a second try ends it.
+#[tokio::test]
+async fn setting_aside_loses_nothing_at_any_failure() {
+    let content = content(1_000);
+    let digest = Digest::of(Algorithm::Sha256, &content);
+    for n in 0.. {
+        let broken = broken();
+        drop(push(&broken.store, &content, &digest).await.unwrap());
+        let at = wharf_base::Timestamp::from_micros(7);
+        let locked = broken.store.begin_removal(&digest).await;
+        broken.files.set(When::Nth(n, Fault::Errno(Errno::IO)));
+        let aside = broken.store.set_aside(&locked, at).await;
+        let was_reached = broken.files.calls().len() > n;
+        broken.files.set(When::Never);
+        if aside.is_err() {
+            let is_there = broken.store.exists(&digest).await.unwrap();
+            let again = broken.store.set_aside(&locked, at).await.unwrap();
+            assert_eq!(is_there, again, "call {n}");
+        }
+        broken.files.set(When::Nth(n, Fault::Errno(Errno::IO)));
+        let _ = broken.store.bring_back(&locked, 1_000).await;
+        broken.files.set(When::Never);
+        if !broken.store.exists(&digest).await.unwrap() {
+            assert!(broken.store.bring_back(&locked, 1_000).await.unwrap(), "call {n}");
+        }
+        assert_eq!(read(&broken.store, &digest).await.unwrap(), content, "call {n}");
+        if !was_reached {
+            assert!(n >= 8, "only {n} calls");
+            return;
+        }
+    }
 }

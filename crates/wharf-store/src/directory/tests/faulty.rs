@@ -138,6 +138,10 @@ impl Files for Faulty {
         Ok(stat)
     }
 
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.call("list", "", || SystemFiles.list(directory, each))
+    }
+
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize> {
         match self.fault("write", "") {
             Some(Fault::Errno(errno) | Fault::After(errno)) => Err(errno),

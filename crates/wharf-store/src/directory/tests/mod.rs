@@ -73,7 +73,7 @@ async fn r006_space_is_set_aside_and_given_back() {
     assert!(free_before.free_bytes <= free_before.total_bytes && free_before.total_bytes > 0);
     assert!(!store.give_back().await.unwrap());
     for _ in 0..2 {
-        assert!(store.set_aside(MIB as u64).await.unwrap());
+        assert!(store.keep_reserve(MIB as u64).await.unwrap());
         let taken =
             std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(path.join("wharf.reserve")).unwrap()) * 512;
         assert!(taken >= MIB as u64, "only {taken} bytes are taken up");

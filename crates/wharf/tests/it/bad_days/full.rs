@@ -6,7 +6,9 @@ use rusqlite::Connection as Database;
 use serde_json::json;
 
 use super::{pulls, refused_for_now, report, wait_for_writes};
-use crate::harness::{Builder, Client, Disk, Image, MIB, OCI_MANIFEST, PATIENCE, Request, Wharf, content, sha256};
+use crate::harness::{
+    Builder, Client, Disk, DiskKind, Image, MIB, OCI_MANIFEST, PATIENCE, Request, Wharf, content, sha256,
+};
 
 /// A server that collects at once what is deleted.
 fn on(disk: &Disk) -> Builder {
@@ -46,7 +48,7 @@ async fn fill(client: &mut Client) -> Vec<Image> {
 /// FT-05 with the defaults, on a disk of 64 MiB.
 #[tokio::test]
 async fn ft05_a_full_disk_refuses_uploads_and_everything_else_goes_on() {
-    let disk = Disk::memory(64);
+    let disk = Disk::new(DiskKind::Memory, 64);
     let mut server = on(&disk).start();
     let mut client = server.client();
     let images = fill(&mut client).await;
@@ -87,7 +89,7 @@ async fn ft05_a_full_disk_refuses_uploads_and_everything_else_goes_on() {
 /// FT-05: somebody else takes the last byte, and the database has no room to record a deletion.
 #[tokio::test]
 async fn ft05_the_reserve_lets_deletions_be_recorded_on_a_disk_without_a_byte() {
-    let disk = Disk::memory(64);
+    let disk = Disk::new(DiskKind::Memory, 64);
     let mut server = on(&disk).set("storage.min_free", "0").start();
     let mut client = server.client();
     let images: Vec<Image> = (0..4).map(|seed| Image::small(seed, "amd64", 4 << 20)).collect();

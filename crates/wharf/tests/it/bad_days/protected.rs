@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::sync::Switch;
 use super::{pulls, refused_for_now, report, wait_for_writes};
-use crate::harness::{Client, Disk, Image, OCI_MANIFEST, Request, Wharf, content, sha256};
+use crate::harness::{Client, Disk, DiskKind, Image, OCI_MANIFEST, Request, Wharf, content, sha256};
 
 /// Every kind of write is refused with 503 and `words`; reading goes on.
 pub(super) async fn takes_no_writes(client: &mut Client, image: &Image, words: &str) {
@@ -70,7 +70,7 @@ async fn r002_one_failed_sync_costs_that_upload_and_nothing_else() {
 
 #[tokio::test]
 async fn ft06_a_file_system_that_becomes_read_only() {
-    let disk = Disk::ext4(64);
+    let disk = Disk::new(DiskKind::Careful, 64);
     let server = Wharf::builder().data_at(&disk.path()).start();
     let mut client = server.client();
     let image = Image::small(1, "amd64", 5_000);
@@ -87,7 +87,7 @@ async fn ft06_a_file_system_that_becomes_read_only() {
 
 #[tokio::test]
 async fn ft06_the_database_is_the_first_to_meet_a_read_only_file_system() {
-    let disk = Disk::ext4(64);
+    let disk = Disk::new(DiskKind::Careful, 64);
     let server = Wharf::builder().data_at(&disk.path()).start();
     let mut client = server.client();
     let image = Image::small(1, "amd64", 5_000);

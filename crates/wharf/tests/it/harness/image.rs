@@ -20,6 +20,8 @@ pub struct Image {
     pub config: Vec<u8>,
     pub manifest: Vec<u8>,
     architecture: String,
+    digest: String,
+    blobs: Vec<String>,
 }
 
 impl Image {
@@ -42,12 +44,20 @@ impl Image {
             "config": descriptor(OCI_CONFIG, &config),
             "layers": layers.iter().map(|layer| descriptor(OCI_LAYER, layer)).collect::<Vec<_>>(),
         });
-        Self { layers, config, manifest: manifest.to_string().into_bytes(), architecture: architecture.to_owned() }
+        let manifest = manifest.to_string().into_bytes();
+        let digest = sha256(&manifest);
+        let blobs = std::iter::once(&config).chain(&layers).map(|blob| sha256(blob)).collect();
+        Self { layers, config, manifest, architecture: architecture.to_owned(), digest, blobs }
     }
 
     /// The manifest's digest.
     pub fn digest(&self) -> String {
-        sha256(&self.manifest)
+        self.digest.clone()
+    }
+
+    /// The digest of every blob that the manifest names.
+    pub fn digests(&self) -> &[String] {
+        &self.blobs
     }
 
     /// Every blob that the manifest names.

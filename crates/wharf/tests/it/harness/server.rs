@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -181,8 +181,13 @@ impl Wharf {
     /// Waits for a line of the log that has `text` in it, from the beginning of this life on.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
-        let log = &self.running().log;
-        assert!(log.wait_for(text, LIFE_LIMIT), "the log never said `{text}`");
+        assert!(self.log_says(text), "the log ended without `{text}`");
+    }
+
+    /// Waits for such a line, or for the end of the log; whether there is one.
+    #[track_caller]
+    pub fn log_says(&self, text: &str) -> bool {
+        self.running().log.wait_for(text, LIFE_LIMIT)
     }
 
     /// Everything the server has said so far, from the beginning of this life on.
@@ -228,11 +233,6 @@ impl Wharf {
         running.wait_for_end();
         let status = running.child.wait().expect("waiting for the server");
         Ended { status, log: running.log.text() }
-    }
-
-    /// Whether the process has not ended yet.
-    pub fn is_running(&mut self) -> bool {
-        self.running.as_mut().is_some_and(|running| running.child.try_wait().expect("asking for the end").is_none())
     }
 
     /// Starts a server on the same data directory again, after `kill9` or `stop`, or stops the running one first.
@@ -294,7 +294,6 @@ struct Running {
     address: SocketAddr,
     started_at: Instant,
     log: Log,
-    ended: Receiver<()>,
 }
 
 impl Running {
@@ -310,7 +309,6 @@ impl Running {
         let mut child = builder.command().stderr(Stdio::piped()).spawn().expect("starting wharf");
         let log = Log::default();
         let (listening, addresses) = channel();
-        let (end, ended) = channel();
         let stderr = child.stderr.take().expect("a piped stderr");
         let lines = log.clone();
         std::thread::spawn(move || {
@@ -320,10 +318,10 @@ impl Running {
                 }
                 lines.push(line);
             }
-            let _ = end.send(());
+            lines.end();
         });
         match addresses.recv_timeout(LIFE_LIMIT) {
-            Ok(address) => Ok(Self { child, address, started_at, log, ended }),
+            Ok(address) => Ok(Self { child, address, started_at, log }),
             Err(RecvTimeoutError::Disconnected) => {
                 Err(Ended { status: child.wait().expect("waiting for wharf"), log: log.text() })
             }
@@ -337,7 +335,7 @@ impl Running {
 
     /// The log ends when the process does.
     fn wait_for_end(&mut self) {
-        if self.ended.recv_timeout(LIFE_LIMIT).is_err() {
+        if !self.log.wait_for_end(LIFE_LIMIT) {
             let _ = self.child.kill();
             panic!("the server did not end within {LIFE_LIMIT:?}\n{}", self.log.text());
         }
@@ -391,27 +389,46 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
 
 /// The newest lines that the server has said.
 #[derive(Clone, Default)]
-struct Log(Arc<(Mutex<VecDeque<String>>, Condvar)>);
+struct Log(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    newest: VecDeque<String>,
+    ended: bool,
+}
 
 impl Log {
     fn push(&self, line: String) {
         let (lines, more) = &*self.0;
-        let mut lines = lines.lock().unwrap();
-        if lines.len() == LOG_LINES {
-            lines.pop_front();
+        let newest = &mut lines.lock().unwrap().newest;
+        if newest.len() == LOG_LINES {
+            newest.pop_front();
         }
-        lines.push_back(line);
+        newest.push_back(line);
         more.notify_all();
+    }
+
+    fn end(&self) {
+        self.0.0.lock().unwrap().ended = true;
+        self.0.1.notify_all();
     }
 
     fn wait_for(&self, text: &str, limit: Duration) -> bool {
         let (lines, more) = &*self.0;
-        let missing = |lines: &mut VecDeque<String>| !lines.iter().any(|line| line.contains(text));
-        let waited = more.wait_timeout_while(lines.lock().unwrap(), limit, missing).unwrap();
-        !waited.1.timed_out()
+        let says = |lines: &Lines| lines.newest.iter().any(|line| line.contains(text));
+        let missing = |lines: &mut Lines| !lines.ended && !says(lines);
+        let (lines, waited) = more.wait_timeout_while(lines.lock().unwrap(), limit, missing).unwrap();
+        assert!(!waited.timed_out(), "the log did not say `{text}` within {limit:?}");
+        says(&lines)
+    }
+
+    fn wait_for_end(&self, limit: Duration) -> bool {
+        let (lines, more) = &*self.0;
+        let running = |lines: &mut Lines| !lines.ended;
+        !more.wait_timeout_while(lines.lock().unwrap(), limit, running).unwrap().1.timed_out()
     }
 
     fn text(&self) -> String {
-        self.0.0.lock().unwrap().iter().fold(String::new(), |text, line| text + line + "\n")
+        self.0.0.lock().unwrap().newest.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 }

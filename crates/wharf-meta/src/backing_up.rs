@@ -1,0 +1,24 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use wharf_oci::Digest;
+
+use crate::{Result, Snapshot};
+
+/// What a backup and the return of damaged content need.
+#[async_trait]
+pub trait BackingUp: Send + Sync + Debug {
+    /// A copy of the database as it is at one moment of this call. Reads and writes go on meanwhile; a caller that stops
+    /// waiting ends the copying. There is at most one at a time, until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`](crate::Error::Unavailable) while there is another one, among others.
+    async fn take_snapshot(&self) -> Result<Snapshot>;
+
+    /// The size of content that some row names, whatever its state; `None` if there is no such row.
+    async fn content_size(&self, digest: &Digest) -> Result<Option<u64>>;
+
+    /// Content that was lost or damaged is there again, `size_bytes` long, and may be served; `false` if no row names it.
+    async fn content_returned(&self, digest: &Digest, size_bytes: u64) -> Result<bool>;
+}

@@ -1,0 +1,134 @@
+//! What a snapshot of the database is asked for, and what is changed in one before a registry runs on it.
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use wharf_base::StoreId;
+use wharf_oci::Digest;
+
+use crate::audit;
+use crate::changes::{self, Kind};
+use crate::collection;
+use crate::sql::{Count, parsed, statements};
+use crate::{AuditRecord, Hold};
+
+/// Content that a snapshot names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// What makes a copied database that of a new registry (R-063).
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The store that it belongs to from now on.
+    pub store_id: StoreId,
+    /// Lets nothing be collected at first.
+    pub hold: Hold,
+    /// Content that it names and that could not be brought back; it is not served until somebody pushes it again.
+    pub lost: Vec<Digest>,
+    /// What the audit log says about it.
+    pub record: AuditRecord,
+}
+
+statements! {
+    /// Condemned content belongs to it: until it goes, a deletion that needs it can be undone.
+    PAGE =
+        "select digest, size_bytes from blobs
+          where digest > $1 and state in ('live', 'deleting') and size_bytes is not null
+          order by digest
+          limit $2";
+    SIZE = "select size_bytes from blobs where digest = $1 and state in ('live', 'deleting') and size_bytes is not null";
+    SIZE_IN_ANY_STATE = "select size_bytes from blobs where digest = $1 and size_bytes is not null";
+    RETURNED =
+        "update blobs
+            set state = case state when 'deleting' then state else 'live' end, size_bytes = $1
+          where digest = $2";
+    WITHOUT_KEYS = "delete from signing_keys where id > ''";
+    WITHOUT_LOGINS = "delete from api_tokens where id > '' and kind = 'refresh'";
+    WITHOUT_UPLOADS = "delete from uploads where id > ''";
+    WITHOUT_REMOVALS = "delete from gc_removals where key > ''";
+    WITHOUT_HOLDS = "delete from gc_holds where id > ''";
+    WITHOUT_LEASES = "delete from leases where name > ''";
+    BELONGS_TO = "update meta set store_id = $1, clean_shutdown = 1 where id = 1";
+    LOST = "update blobs set state = 'quarantined', delete_after_us = null where digest = $1 and size_bytes is not null";
+}
+
+/// Content that is named, by digest behind `after`, at most `limit`.
+pub(crate) fn page(tx: &Connection, after: Option<&Digest>, limit: u32) -> Result<Vec<Content>> {
+    let after = after.map_or_else(String::new, ToString::to_string);
+    tx.prepare_cached(PAGE)?
+        .query_map(params![after, limit], |row| {
+            Ok(Content { digest: parsed(row, 0)?, size_bytes: row.get::<_, Count>(1)?.0 })
+        })?
+        .collect()
+}
+
+/// The size of content that is named.
+pub(crate) fn size(tx: &Connection, digest: &Digest) -> Result<Option<u64>> {
+    let found: Option<Count> = tx.prepare_cached(SIZE)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
+    Ok(found.map(|size| size.0))
+}
+
+/// The same, whatever the content's state.
+pub(crate) fn size_in_any_state(tx: &Connection, digest: &Digest) -> Result<Option<u64>> {
+    let found: Option<Count> =
+        tx.prepare_cached(SIZE_IN_ANY_STATE)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
+    Ok(found.map(|size| size.0))
+}
+
+/// Content is there again. What was condemned stays so.
+pub(crate) fn returned(tx: &Connection, digest: &Digest, size_bytes: u64) -> Result<bool> {
+    Ok(tx.prepare_cached(RETURNED)?.execute(params![Count(size_bytes), digest.to_string()])? == 1)
+}
+
+/// What could be used to pass for somebody does not leave the registry: the keys that sign tokens, and what logged-in
+/// clients keep. Whoever restores makes new ones.
+pub(crate) fn remove_secrets(tx: &Connection) -> Result<()> {
+    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS] {
+        tx.prepare_cached(statement)?.execute([])?;
+    }
+    Ok(())
+}
+
+/// What was under way is over, and the database belongs to another store.
+pub(crate) fn make_restored(tx: &Connection, restored: &Restored) -> Result<()> {
+    remove_secrets(tx)?;
+    for statement in [WITHOUT_UPLOADS, WITHOUT_REMOVALS, WITHOUT_HOLDS, WITHOUT_LEASES] {
+        tx.prepare_cached(statement)?.execute([])?;
+    }
+    tx.prepare_cached(BELONGS_TO)?.execute([restored.store_id.to_string()])?;
+    for digest in &restored.lost {
+        tx.prepare_cached(LOST)?.execute([digest.to_string()])?;
+    }
+    collection::hold(tx, &restored.hold)?;
+    for kind in [Kind::Rules, Kind::Identities, Kind::Keys] {
+        changes::note(tx, kind)?;
+    }
+    audit::append(tx, &restored.record)
+}
+
+/// The first things that are wrong with the database itself; none if it is sound.
+pub(crate) fn faults(tx: &Connection) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let mut integrity = tx.prepare(&format!("pragma integrity_check({FAULTS_MAX})"))?;
+    let found = integrity.query_map([], |row| row.get::<_, String>(0))?;
+    for fault in found {
+        faults.push(fault?);
+    }
+    faults.retain(|fault| fault != "ok");
+    let mut references = tx.prepare("pragma foreign_key_check")?;
+    let mut rows = references.query([])?;
+    while let Some(row) = rows.next()? {
+        if faults.len() >= FAULTS_MAX {
+            break;
+        }
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        faults.push(format!("a row of {table} refers to one of {parent} that is not there"));
+    }
+    Ok(faults)
+}
+
+/// How many faults are told at most.
+const FAULTS_MAX: usize = 10;

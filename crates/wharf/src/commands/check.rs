@@ -1,0 +1,276 @@
+//! `wharf check`: asks a running registry, or looks at the data directory of one that does not run.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use wharf_base::{Spawner, SystemClock, SystemRng};
+use wharf_policy::{Engine, Pattern};
+use wharf_registry::{CheckOrder, Class, Depth, Finding, Parts, Registry, UnknownClass, Watch};
+
+use super::remote::{pages, print_json};
+use super::{load, print};
+use crate::app::{self, AppError};
+use crate::cli::{CheckArgs, SettingArgs};
+use crate::client::Api;
+use crate::config::Config;
+use crate::error::{CommandError, Exit};
+use crate::table::{self, text};
+
+/// How often a check on a server is looked at.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Carries out the command.
+pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
+    if args.stop {
+        Api::connect(&args.remote)?.delete("/check")?;
+        return print("the check ends\n");
+    }
+    let mut outcome = match args.offline() {
+        Some(settings) => offline(args, &settings)?,
+        None => online(args)?,
+    };
+    outcome["dry_run"] = json!(args.dry_run);
+    show(&outcome, args.remote.json)
+}
+
+/// Has the server check itself, and waits for the end.
+fn online(args: &CheckArgs) -> Result<Value, CommandError> {
+    let api = Api::connect(&args.remote)?;
+    let mode = if args.deep { "deep" } else { "fast" };
+    let mut wish = json!({ "mode": mode });
+    if let Some(pattern) = &args.repo {
+        wish["repository"] = json!(pattern);
+    }
+    wish["repair"] = json!(args.repair);
+    wish["dry_run"] = json!(args.dry_run);
+    let number = api.write(Method::POST, "/check", &wish)?.json()?["number"].clone();
+    let mut line = Line::default();
+    let mut status = loop {
+        let status = api.get("/check")?.json()?;
+        if status["number"] != number {
+            return Err(CommandError::new(Exit::Refused, "the check is over, and another one has begun since"));
+        }
+        if status["running"] != true {
+            break status;
+        }
+        line.say(&status);
+        std::thread::sleep(POLL);
+    };
+    drop(line);
+    status["findings"] = Value::Array(pages(&api, "/check/findings", None)?);
+    Ok(status)
+}
+
+fn class(text: &str) -> Result<Class, CommandError> {
+    let usage = |error: &dyn std::error::Error| CommandError::new(Exit::Usage, error.to_string());
+    let class: Class = text.parse().map_err(|error: UnknownClass| usage(&error))?;
+    class.repairable().map_err(|error| usage(&error))
+}
+
+/// Checks a data directory that nobody else uses.
+fn offline(args: &CheckArgs, settings: &SettingArgs) -> Result<Value, CommandError> {
+    let pattern = args.repo.as_deref().map(str::parse::<Pattern>).transpose();
+    let repositories = pattern.map_err(|error| CommandError::new(Exit::Usage, error.to_string()))?;
+    let depth = if args.deep { Depth::Deep } else { Depth::Fast };
+    let repair = args.repair.iter().map(|text| class(text)).collect::<Result<_, _>>()?;
+    let dry_run = args.dry_run;
+    let order = CheckOrder { repositories, offline: true, repair, dry_run, ..CheckOrder::of(depth) };
+    let config = load(settings)?.config;
+    refuse_other_places(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
+    runtime.block_on(check_directory(&config, &order))
+}
+
+/// A check makes nothing: neither a registry where none is, nor a database for content that lost its own.
+fn refuse_other_places(config: &Config) -> Result<(), CommandError> {
+    let data = &config.storage.data;
+    if !data.join("wharf.id").exists() {
+        let problem = format!("{} is not the data directory of a registry", data.display());
+        return Err(CommandError::new(Exit::Usage, problem).with_hint("name it with --data"));
+    }
+    if !data.join(app::DATABASE).exists() {
+        let problem = format!("{} holds content and no database that says whose it is", data.display());
+        return Err(CommandError::new(Exit::WrongStore, problem).with_hint("restore wharf.db from a backup"));
+    }
+    Ok(())
+}
+
+async fn check_directory(config: &Config, order: &CheckOrder) -> Result<Value, CommandError> {
+    let clock = Arc::new(SystemClock::new());
+    let opened = app::open_offline(config, clock.clone()).await.map_err(refusal)?;
+    let parts = Parts {
+        meta: Arc::clone(&opened.meta),
+        store: Arc::clone(&opened.store),
+        policy: Arc::new(Engine::open()),
+        clock,
+        rng: Arc::new(SystemRng),
+        spawner: Spawner::new(),
+    };
+    let registry = Registry::new(parts, config.use_cases());
+    let (watch, begun) = (Watch::default(), Instant::now());
+    let checking = registry.check(order, &watch);
+    let done = watching(checking, || describe(order, &watch)).await;
+    drop(registry);
+    let closed = opened.close().await;
+    done.map_err(|error| CommandError::from_source(Exit::Unexpected, error))?;
+    closed?;
+    let mut outcome = describe(order, &watch);
+    outcome["seconds"] = json!(begun.elapsed().as_secs());
+    outcome["findings"] = watch.report().findings.iter().map(finding).collect();
+    Ok(outcome)
+}
+
+/// Waits for `work`, and says how far it is.
+async fn watching<T>(work: impl Future<Output = T>, status: impl Fn() -> Value) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut line = Line::default();
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(POLL) => line.say(&status()),
+        }
+    }
+}
+
+/// A server in the way is the one to ask.
+fn refusal(error: AppError) -> CommandError {
+    let is_in_use = matches!(&error, AppError::Store { source: wharf_store::OpenError::InUse { .. }, .. });
+    let error = CommandError::from(error);
+    if is_in_use {
+        return error
+            .with_hint("a registry runs on it; ask that one, without --data and --config: wharf check --server URL");
+    }
+    error
+}
+
+/// As the server describes a check.
+fn describe(order: &CheckOrder, watch: &Watch) -> Value {
+    let (progress, report) = (watch.progress(), watch.counts());
+    let counts: serde_json::Map<String, Value> =
+        report.counts.iter().map(|(class, count)| (class.to_string(), json!(count))).collect();
+    json!({
+        "mode": if order.depth == Depth::Deep { "deep" } else { "fast" },
+        "repository": order.repositories.as_ref().map(Pattern::as_str),
+        "stage": progress.stage.as_str(),
+        "totals": {
+            "blobs": progress.blobs,
+            "bytes": progress.bytes,
+            "manifests": progress.manifests,
+            "rows": progress.rows,
+            "files": progress.files,
+        },
+        "clean": report.is_clean(),
+        "counts": counts,
+        "notes": report.notes,
+        "repaired": report.repaired,
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "class": finding.class.as_str(),
+        "severity": finding.severity.as_str(),
+        "subject": finding.subject,
+        "problem": finding.problem,
+        "affected": finding.affected,
+        "advice": finding.advice,
+        "repair": finding.repair,
+        "repaired": finding.repaired,
+    })
+}
+
+/// What was found, for people or programs; findings are a failure of their own kind.
+fn show(outcome: &Value, as_json: bool) -> Result<(), CommandError> {
+    if as_json {
+        print_json(outcome)?;
+    } else {
+        print(&report(outcome))?;
+    }
+    if let Some(error) = outcome["error"].as_str() {
+        return Err(CommandError::new(Exit::Unexpected, format!("the check ended early: {error}"))
+            .with_hint("what it had not reached may be damaged; run it again"));
+    }
+    if outcome["clean"] == true {
+        return Ok(());
+    }
+    let counts = outcome["counts"].as_object();
+    let found: u64 = counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum());
+    Err(CommandError::new(Exit::Broken, format!("{found} findings"))
+        .with_hint("each says what to do; see docs/check.md"))
+}
+
+fn report(outcome: &Value) -> String {
+    let mut lines = Vec::new();
+    let mut findings: Vec<&Value> = outcome["findings"].as_array().map_or_else(Vec::new, |all| all.iter().collect());
+    let rank = |finding: &Value| match finding["severity"].as_str() {
+        Some("error") => 0,
+        Some("warning") => 1,
+        _ => 2,
+    };
+    findings.sort_by_key(|finding| (rank(finding), finding["class"].as_str().unwrap_or_default().to_owned()));
+    for finding in findings {
+        let (severity, class) = (text(&finding["severity"]), text(&finding["class"]));
+        lines.push(format!("{severity} {class}: {}", text(&finding["subject"])));
+        lines.push(format!("    {}", text(&finding["problem"])));
+        if finding["affected"].as_array().is_some_and(|affected| !affected.is_empty()) {
+            lines.push(format!("    affected: {}", text(&finding["affected"])));
+        }
+        let repair = text(&finding["repair"]);
+        match (finding["repaired"] == true, repair.is_empty()) {
+            (true, _) => lines.push(format!("    repaired: {repair}")),
+            (false, false) if outcome["dry_run"] == true => lines.push(format!("    would be repaired: {repair}")),
+            _ => lines.push(format!("    {}", text(&finding["advice"]))),
+        }
+    }
+    lines.push(looked_at(outcome));
+    if outcome["repaired"].as_u64().is_some_and(|repaired| repaired > 0) {
+        lines.push(format!("{} findings repaired", text(&outcome["repaired"])));
+    }
+    if outcome["clean"] == true && outcome["error"].is_null() {
+        lines.push("clean: everything is as it should be".to_owned());
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn looked_at(outcome: &Value) -> String {
+    let totals = &outcome["totals"];
+    let read = match totals["bytes"].as_u64() {
+        Some(bytes) if outcome["mode"] == "deep" => format!(" ({} read)", table::size(bytes)),
+        _ => String::new(),
+    };
+    format!(
+        "looked at {} blobs{read}, {} manifests, {} other rows, {} files",
+        text(&totals["blobs"]),
+        text(&totals["manifests"]),
+        text(&totals["rows"]),
+        text(&totals["files"])
+    )
+}
+
+/// One line of a terminal that says how far a check is, and is gone when it is over.
+#[derive(Default)]
+struct Line {
+    shown: bool,
+}
+
+impl Line {
+    fn say(&mut self, status: &Value) {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[Kchecking {}: {}", text(&status["stage"]), looked_at(status));
+            self.shown = true;
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

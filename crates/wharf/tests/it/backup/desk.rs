@@ -1,0 +1,204 @@
+//! Where somebody sits who makes backups: a home directory, a backup directory, and the command line.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Client, Wharf, binary, hex_sha256, sha256};
+
+pub struct Desk {
+    place: TempDir,
+    token: Option<String>,
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    /// `None` for a process that was killed.
+    pub exit: Option<i32>,
+    pub killed: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        Self { place: tempfile::tempdir().unwrap(), token: None }
+    }
+
+    /// With an API token for the server.
+    pub fn with_token(token: String) -> Self {
+        Self { token: Some(token), ..Self::new() }
+    }
+
+    /// A path of this desk.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// The directory with the backups.
+    pub fn backups(&self) -> PathBuf {
+        self.path("backups")
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(words);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.place.path()).env("XDG_CONFIG_HOME", self.path("config"));
+        if let Some(token) = &self.token {
+            command.env("WHARF_TOKEN", token);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, words: &[&str]) -> Ran {
+        finish(self.command(words).spawn().unwrap())
+    }
+
+    #[track_caller]
+    pub fn ok(&self, words: &[&str]) -> String {
+        let ran = self.run(words);
+        assert_eq!(ran.exit, Some(0), "wharf {words:?}\n{}\n{}", ran.out, ran.err);
+        ran.out
+    }
+
+    #[track_caller]
+    pub fn fails(&self, words: &[&str], exit: i32, says: &str) {
+        let ran = self.run(words);
+        assert_eq!(ran.exit, Some(exit), "wharf {words:?}\n{}\n{}", ran.out, ran.err);
+        assert!(ran.err.contains(says), "wharf {words:?}\n{}", ran.err);
+    }
+
+    /// The command reaches `failpoint` for the n-th time and is gone.
+    #[track_caller]
+    pub fn killed_at(&self, failpoint: &str, words: &[&str]) {
+        let (name, nth) = failpoint.split_once('@').unwrap_or((failpoint, "1"));
+        let mut command = self.command(words);
+        let ran = finish(command.env("WHARF_FAILPOINT", format!("{name}=kill@{nth}")).spawn().unwrap());
+        assert!(ran.killed, "wharf {words:?} never came to {failpoint}: {ran:?}");
+    }
+
+    /// Makes a backup of `server`; what it says of itself.
+    #[track_caller]
+    pub fn backup(&self, server: &Wharf) -> Value {
+        let said = self.ok(&self.backup_words(server).iter().map(String::as_str).collect::<Vec<_>>());
+        serde_json::from_str(&said).unwrap()
+    }
+
+    pub fn backup_words(&self, server: &Wharf) -> Vec<String> {
+        let url = format!("http://{}", server.address());
+        ["backup".to_owned(), text(&self.backups()), "--json".to_owned(), "--server".to_owned(), url].into()
+    }
+
+    /// Restores the newest generation to `data`.
+    #[track_caller]
+    pub fn restore(&self, data: &Path) -> Value {
+        let said = self.ok(&["restore", "--json", "--from", &text(&self.backups()), "--data", &text(data)]);
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// Every generation is what it was made as, to the last byte.
+    #[track_caller]
+    pub fn verify_deeply(&self) {
+        self.ok(&["backup", "verify", &text(&self.backups()), "--deep", "--scratch", &text(self.place.path())]);
+    }
+
+    #[track_caller]
+    pub fn generations(&self) -> Vec<String> {
+        let said = self.ok(&["backup", "list", &text(&self.backups()), "--json"]);
+        let all: Value = serde_json::from_str(&said).unwrap();
+        all.as_array().unwrap().iter().map(|one| one["generation"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+pub fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Waits for the end of a command.
+pub fn finish(child: Child) -> Ran {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran {
+        exit: output.status.code(),
+        killed: output.status.signal().is_some(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// The digests of all content below a directory of content.
+pub fn contents(directory: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for prefix in std::fs::read_dir(directory.join("sha256")).unwrap() {
+        for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
+            found.insert(format!("sha256:{}", file.unwrap().file_name().to_str().unwrap()));
+        }
+    }
+    found
+}
+
+/// Pairs that the server's database has.
+fn rows(server: &Wharf, sql: &str) -> Vec<(String, String)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = Connection::open_with_flags(server.data().join("wharf.db"), flags).unwrap();
+    let mut statement = database.prepare(sql).unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+}
+
+const MANIFESTS: &str =
+    "select r.name, m.digest from manifests m join repositories r on r.id = m.repository_id order by 1, 2";
+const BLOBS: &str = "select r.name, b.digest from manifest_blobs x
+                       join repositories r on r.id = x.repository_id
+                       join blobs b on b.id = x.blob_id
+                      group by 1, 2";
+const TAGS: &str = "select r.name, t.name from tags t join repositories r on r.id = t.repository_id";
+
+/// Some manifest of the repository.
+pub fn first_manifest(server: &Wharf, repository: &str) -> String {
+    rows(server, MANIFESTS).into_iter().find(|(name, _)| name == repository).unwrap().1
+}
+
+/// Everything that can be asked of the server about names and digests.
+pub fn questions(server: &Wharf) -> Vec<String> {
+    let mut questions = vec!["/v2/_catalog".to_owned()];
+    let manifests = rows(server, MANIFESTS);
+    for repository in manifests.iter().map(|(repository, _)| repository).collect::<BTreeSet<_>>() {
+        questions.push(format!("/v2/{repository}/tags/list"));
+        questions.push(format!("/api/v1/deleted?repository={repository}"));
+        questions.push(format!("/api/v1/tags/history?repository={repository}&tag=tag"));
+    }
+    for (repository, digest) in manifests {
+        questions.push(format!("/v2/{repository}/manifests/{digest}"));
+        questions.push(format!("/v2/{repository}/referrers/{digest}"));
+    }
+    questions.extend(rows(server, BLOBS).into_iter().map(|(name, digest)| format!("/v2/{name}/blobs/{digest}")));
+    questions.extend(rows(server, TAGS).into_iter().map(|(name, tag)| format!("/v2/{name}/manifests/{tag}")));
+    questions
+}
+
+/// Everything that the database names is served as it should be; how many manifests there are.
+pub async fn nothing_dangles(server: &Wharf, client: &mut Client) -> usize {
+    let manifests = rows(server, MANIFESTS);
+    for (repository, digest) in &manifests {
+        let reply = client.get(&format!("/v2/{repository}/manifests/{digest}")).await.expect(200);
+        assert_eq!(sha256(&reply.body), *digest);
+    }
+    for (repository, digest) in rows(server, BLOBS) {
+        let reply = client.get(&format!("/v2/{repository}/blobs/{digest}")).await.expect(200);
+        assert_eq!(format!("sha256:{}", hex_sha256(&reply.body)), digest, "in {repository}");
+    }
+    for (repository, tag) in rows(server, TAGS) {
+        client.head(&format!("/v2/{repository}/manifests/{tag}")).await.expect(200);
+    }
+    manifests.len()
+}

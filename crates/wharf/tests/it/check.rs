@@ -1,0 +1,103 @@
+//! `wharf check`: what was planted is found, what is sound is not complained of, what is damaged is never served and
+//! comes back by a push.
+
+mod load;
+mod orphans;
+mod reads;
+mod rot;
+mod rows;
+mod states;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Client, Image, Reply, Request, Wharf, binary};
+
+/// What a check printed, and its exit code.
+#[derive(Debug)]
+struct Outcome {
+    exit: i32,
+    found: Value,
+    err: String,
+}
+
+impl Outcome {
+    /// How many findings of each class are left.
+    fn counts(&self) -> BTreeMap<String, u64> {
+        serde_json::from_value(self.found["counts"].clone()).unwrap_or_else(|_| panic!("{self:#?}"))
+    }
+
+    #[track_caller]
+    fn is_clean(&self) {
+        assert_eq!((self.exit, self.counts()), (0, BTreeMap::new()), "{self:#?}");
+    }
+
+    /// Exactly these classes were found, each that often.
+    #[track_caller]
+    fn finds(&self, expected: &[(&str, u64)]) {
+        let expected: BTreeMap<String, u64> = expected.iter().map(|(class, n)| ((*class).to_owned(), *n)).collect();
+        assert_eq!((self.exit, self.counts()), (8, expected), "{self:#?}");
+    }
+
+    /// The findings of a class, notes too.
+    fn of(&self, class: &str) -> Vec<&Value> {
+        let all = self.found["findings"].as_array().unwrap_or_else(|| panic!("{self:#?}"));
+        all.iter().filter(|finding| finding["class"] == class).collect()
+    }
+}
+
+/// `wharf check` with these words and `--json`.
+fn wharf_check(words: &[&str]) -> Outcome {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary());
+    command.arg("check").args(words).arg("--json");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
+        command.env_remove(name);
+    }
+    let output = command.env("HOME", home.path()).env_remove("XDG_CONFIG_HOME").output().unwrap();
+    Outcome {
+        exit: output.status.code().unwrap(),
+        found: serde_json::from_slice(&output.stdout).unwrap_or_default(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Asks the running server.
+fn online(server: &Wharf, words: &[&str]) -> Outcome {
+    let url = format!("http://{}", server.address());
+    wharf_check(&[&["--server", &url], words].concat())
+}
+
+/// Looks at the data directory of a server that was stopped.
+fn offline(data: &Path, words: &[&str]) -> Outcome {
+    wharf_check(&[&["--data", data.to_str().unwrap()], words].concat())
+}
+
+/// Where the content of a digest is.
+fn file_of(data: &Path, digest: &str) -> PathBuf {
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    data.join("layers/sha256").join(&hex[..2]).join(hex)
+}
+
+/// Turns over one bit of a file, as a disk does that is about to fail.
+fn flip_bit(path: &Path, bit: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, bit / 8).unwrap();
+    byte[0] ^= 1 << (bit % 8);
+    file.write_all_at(&byte, bit / 8).unwrap();
+}
+
+fn set_aside(data: &Path) -> usize {
+    std::fs::read_dir(data.join("quarantine")).map_or(0, Iterator::count)
+}
+
+async fn put_manifest(client: &mut Client, repository: &str, tag: &str, image: &Image) -> Reply {
+    let target = format!("/v2/{repository}/manifests/{tag}");
+    let request = Request::new("PUT", target).header("Content-Type", crate::harness::OCI_MANIFEST);
+    client.send(request.body(image.manifest.clone())).await
+}
