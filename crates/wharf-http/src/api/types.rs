@@ -479,6 +479,24 @@ pub(crate) struct CollectionHold {
     pub(crate) until: String,
 }
 
+/// Content that was removed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionRemoval {
+    /// Its digest.
+    pub(crate) digest: String,
+    /// How large it was.
+    pub(crate) size_bytes: u64,
+    /// The repository that had it last, by its name then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    /// Why it went.
+    pub(crate) reason: String,
+    /// When nothing needed it any more and nobody could undo that.
+    pub(crate) condemned_at: String,
+    /// When its bytes went.
+    pub(crate) removed_at: String,
+}
+
 /// A hold to be set.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
