@@ -250,7 +250,9 @@ mod tests {
             async move { gate.enter(source(2)).await }
         });
         tokio::task::yield_now().await;
+        let asked = tokio::time::Instant::now();
         assert!(gate.enter(source(1)).await.is_none(), "somebody else waits");
+        assert_eq!(asked.elapsed(), Duration::ZERO, "it did not get into the queue before them");
         places.pop();
         assert!(other.await.expect("a task").is_some());
     }

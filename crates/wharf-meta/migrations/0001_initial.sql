@@ -198,6 +198,22 @@ create table gc_removals (
 
 create index gc_removals_due on gc_removals (due_at_us);
 
+-- What was removed, for a month: where did it go? A line is begun when content is condemned, because only then is it known
+-- which repository had it last, and shown when the content is removed.
+create table gc_log (
+    id               integer primary key,
+    digest           text    not null,
+    size_bytes       integer not null check (size_bytes >= 0),
+    repository       text,
+    reason           text    not null,
+    condemned_at_us  integer not null,
+    removed_at_us    integer
+) strict;
+
+create unique index gc_log_open on gc_log (digest) where removed_at_us is null;
+create index gc_log_removed on gc_log (removed_at_us) where removed_at_us is not null;
+create index gc_log_by_digest on gc_log (digest, removed_at_us);
+
 -- While one of these stands, nothing is collected.
 create table gc_holds (
     id        text    primary key,

@@ -6,7 +6,8 @@ use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
 use crate::{
-    Backlog, DueManifest, Hold, ManifestCursor, PreviewCursor, Releasable, Removal, Result, Retired, Reviewed, Untagged,
+    Backlog, DueManifest, Hold, ManifestCursor, PreviewCursor, Releasable, Removal, RemovedBlob, RemovedCursor, Result,
+    Retired, Reviewed, Untagged,
 };
 
 /// What the collector needs (`reliability` §4). Every method that changes something is idempotent and may be cut off
@@ -64,6 +65,17 @@ pub trait Collecting: Send + Sync + Debug {
 
     /// The bytes are gone: strikes the note.
     async fn strike_removal(&self, digest: &Digest) -> Result<()>;
+
+    /// What was removed, the latest first and behind `after`, at most `limit`; only what had `digest` if there is one.
+    async fn removed_blobs(
+        &self,
+        digest: Option<&Digest>,
+        after: Option<RemovedCursor>,
+        limit: u32,
+    ) -> Result<Vec<RemovedBlob>>;
+
+    /// Forgets what was removed before `before`, at most `limit` of it; how much.
+    async fn forget_removed_blobs(&self, before: Timestamp, limit: u32) -> Result<u32>;
 
     /// How much waits for the collector.
     async fn backlog(&self, now: Timestamp) -> Result<Backlog>;

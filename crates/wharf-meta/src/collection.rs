@@ -11,6 +11,7 @@ use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName};
 
 use crate::blobs;
+use crate::collection_log;
 use crate::repositories;
 use crate::reviews::{self, Kind};
 use crate::sql::{Count, Key, Micros, parsed, statements};
@@ -163,7 +164,7 @@ pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp
     let mut reviewed = Reviewed::default();
     for (repository, digest) in due(tx, now, limit)? {
         reviewed.looked_at += 1;
-        review_blob(tx, repository, &digest, remove_at, &mut reviewed)?;
+        review_blob(tx, repository, &digest, Dates { now, remove_at }, &mut reviewed)?;
         reviews::strike(tx, repository, Kind::Blob, &digest)?;
     }
     Ok(reviewed)
@@ -173,14 +174,15 @@ fn due(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>
     tx.prepare_cached(DUE)?.query_map(params![Micros(now), limit], |row| Ok((row.get(0)?, parsed(row, 1)?)))?.collect()
 }
 
-/// Each look is a statement of its own, after what it may find has been locked or is the only writer's.
-fn review_blob(
-    tx: &Connection,
-    repository: Key,
-    digest: &Digest,
+/// Of a review: when it is, and when what it condemns goes.
+#[derive(Clone, Copy)]
+struct Dates {
+    now: Timestamp,
     remove_at: Timestamp,
-    reviewed: &mut Reviewed,
-) -> Result<()> {
+}
+
+/// Each look is a statement of its own, after what it may find has been locked or is the only writer's.
+fn review_blob(tx: &Connection, repository: Key, digest: &Digest, dates: Dates, reviewed: &mut Reviewed) -> Result<()> {
     let Some((blob, state, size_bytes)) = blobs::row(tx, digest)? else { return Ok(()) };
     if tx.prepare_cached(HELD_HERE)?.exists([blob, repository])? {
         return Ok(());
@@ -193,7 +195,8 @@ fn review_blob(
     if is_needed || state == "deleting" {
         return Ok(());
     }
-    tx.prepare_cached(CONDEMN)?.execute(params![Micros(remove_at), blob])?;
+    tx.prepare_cached(CONDEMN)?.execute(params![Micros(dates.remove_at), blob])?;
+    collection_log::begin(tx, digest, size_bytes.unwrap_or(0), repository, dates.now)?;
     reviewed.condemned += 1;
     reviewed.condemned_bytes += size_bytes.unwrap_or(0);
     Ok(())
@@ -227,6 +230,7 @@ pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: T
     // Foreign keys refuse this if anything names the row after all; then nothing happens and somebody is told.
     tx.prepare_cached(FORGET)?.execute([blob])?;
     note_removal(tx, digest, size_bytes, now)?;
+    collection_log::end(tx, digest, now)?;
     Ok(Some(Removal { digest: *digest, size_bytes }))
 }
 

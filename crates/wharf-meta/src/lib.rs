@@ -27,6 +27,7 @@ mod check;
 mod checking;
 mod collecting;
 mod collection;
+mod collection_log;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod deletion;
@@ -66,6 +67,7 @@ pub use check::{
 pub use checking::Checking;
 pub use collecting::Collecting;
 pub use collection::{Backlog, Hold, PreviewCursor, Releasable, Removal, Reviewed};
+pub use collection_log::{ParseCursorError, RemovedBlob, RemovedCursor};
 pub use deletion::DeletedManifest;
 pub use error::{Error, Result};
 pub use identities::{AuditLog, Identities, Rules};

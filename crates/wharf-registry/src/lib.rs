@@ -42,7 +42,7 @@ pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{
     CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
-    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+    ScrubTotals, Severity, Stage, StoredHealth, UnknownClass, VerifyReads, Watch,
 };
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals, Untagged};
 pub use config::Config;
@@ -59,7 +59,7 @@ pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
 pub use undo::{Deleted, RestoreFrom, Restored, TagChange};
 pub use uploads::{FinishedBlob, UploadStatus};
 /// What of the metadata crosses this room's interface.
-pub use wharf_meta::{AuditEntry, AuditFilter, Backlog, Hold, PolicyRule};
+pub use wharf_meta::{AuditEntry, AuditFilter, Backlog, Hold, PolicyRule, RemovedBlob, RemovedCursor};
 
 /// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
 const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);

@@ -46,6 +46,7 @@ use super::{Answer, Call, accounts, audit, backup, check, gc, keys, me, ok, poli
         undo::restore,
         gc::status,
         gc::preview,
+        gc::log,
         gc::run,
         gc::hold,
         gc::release,

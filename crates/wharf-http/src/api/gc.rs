@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use wharf_oci::Digest;
 use wharf_policy::{Authorized, GcManage};
-use wharf_registry::{CollectionStatus, Preview, Sweep, SweepWish, Totals};
+use wharf_registry::{CollectionStatus, Preview, RemovedBlob, Sweep, SweepWish, Totals};
 
 use super::types::{
-    Collection, CollectionBacklog, CollectionHold, CollectionPreview, CollectionPreviewLine, CollectionRun,
-    CollectionSweep, CollectionTotals, NewCollectionRun, NewHold,
+    Collection, CollectionBacklog, CollectionHold, CollectionPreview, CollectionPreviewLine, CollectionRemoval,
+    CollectionRun, CollectionSweep, CollectionTotals, NewCollectionRun, NewHold, Page,
 };
 use super::{Answer, Call, Problem, done, json, ok};
 
@@ -112,6 +113,32 @@ pub(crate) async fn run(proof: Authorized<GcManage>, mut call: Call) -> Answer {
     let sweep = wish.orphans.then_some(SweepWish { accepted: wish.accept_orphans });
     let run = call.app.parts.registry.ask_for_collection(&proof, sweep).await?;
     json(StatusCode::ACCEPTED, &CollectionRun { run })
+}
+
+impl From<RemovedBlob> for CollectionRemoval {
+    fn from(removed: RemovedBlob) -> Self {
+        Self {
+            digest: removed.digest.to_string(),
+            size_bytes: removed.size_bytes,
+            repository: removed.repository,
+            reason: removed.reason,
+            condemned_at: removed.condemned_at.to_string(),
+            removed_at: removed.removed_at.to_string(),
+        }
+    }
+}
+
+/// What was removed in the last 30 days, the latest first.
+#[utoipa::path(get, path = "/api/v1/gc/log", operation_id = "listRemovals", tag = "gc", params(("digest" = Option<String>, Query), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<CollectionRemoval>)))]
+pub(crate) async fn log(proof: Authorized<GcManage>, call: Call) -> Answer {
+    let limit = call.limit()?;
+    let digest = call.query.first("digest").map(str::parse::<Digest>).transpose();
+    let digest = digest.map_err(|error| Problem::field("digest", format!("is not a digest: {error}")))?;
+    let mut found = call.app.parts.registry.removed_blobs(&proof, digest.as_ref(), call.after()?, limit + 1).await?;
+    let goes_on = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| goes_on).map(|removed| removed.cursor.to_string());
+    ok(&Page { items: found.into_iter().map(CollectionRemoval::from).collect(), next })
 }
 
 /// Lets nothing be collected for some hours; again changes how long.

@@ -76,6 +76,7 @@ routes! {
 
     GET    "/api/v1/gc"                                  GcManage       gc::status;
     GET    "/api/v1/gc/preview"                          GcManage       gc::preview;
+    GET    "/api/v1/gc/log"                              GcManage       gc::log;
     POST   "/api/v1/gc/run"                              GcManage       gc::run;
     POST   "/api/v1/gc/holds"                            GcManage       gc::hold;
     DELETE "/api/v1/gc/holds/{id}"                       GcManage       gc::release;

@@ -479,6 +479,24 @@ pub(crate) struct CollectionHold {
     pub(crate) until: String,
 }
 
+/// Content that was removed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CollectionRemoval {
+    /// Its digest.
+    pub(crate) digest: String,
+    /// How large it was.
+    pub(crate) size_bytes: u64,
+    /// The repository that had it last, by its name then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    /// Why it went.
+    pub(crate) reason: String,
+    /// When nothing needed it any more and nobody could undo that.
+    pub(crate) condemned_at: String,
+    /// When its bytes went.
+    pub(crate) removed_at: String,
+}
+
 /// A hold to be set.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -644,6 +662,34 @@ pub(crate) struct Check {
     pub(crate) notes: u64,
     /// How many findings were repaired; they count nowhere else.
     pub(crate) repaired: u64,
+}
+
+/// What the scrub, which reads and hashes everything in the background, has done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ScrubStatus {
+    /// In which time it reads everything; `0s` when it is turned off.
+    pub(crate) period: String,
+    /// All content has been read and hashed since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verified_since: Option<String>,
+    /// Blobs that it has read since the start.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Blobs that it has found damaged since the start.
+    pub(crate) set_aside: u64,
+}
+
+/// How what is stored is doing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StoredHealth {
+    /// The check that runs or ran last since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check: Option<Check>,
+    /// Blobs that are damaged or lost and wait for a push. Counting ends at 100,000.
+    pub(crate) set_aside: u64,
+    /// The scrub.
+    pub(crate) scrub: ScrubStatus,
 }
 
 /// Something that is not as it should be.

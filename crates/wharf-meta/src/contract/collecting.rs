@@ -6,7 +6,8 @@ use wharf_oci::Digest;
 
 use super::fixture::*;
 use crate::{
-    BlobMount, DueManifest, Hold, ManifestCursor, ManifestRecord, Metadata, RecordBlob, Removal, Retired, Reviewed,
+    BlobMount, DueManifest, Hold, ManifestCursor, ManifestRecord, Metadata, RecordBlob, Removal, RemovedBlob, Retired,
+    Reviewed,
 };
 
 type Subject = Arc<dyn Metadata>;
@@ -209,6 +210,34 @@ pub async fn holds_stand_until_their_time(metadata: Subject) {
     assert!(metadata.release_hold("one", Some(&by("alice")), at(11)).await.unwrap());
     assert!(!metadata.release_hold("one", None, at(11)).await.unwrap());
     assert_eq!(metadata.holds(at(11)).await.unwrap(), [hold("two", 20)]);
+}
+
+/// A line a removal, with the repository that had it last; what was saved has none.
+pub async fn what_was_removed_is_listed_for_a_while(metadata: Subject) {
+    let (first, second) = (have_blob(&*metadata, "a", "first").await, have_blob(&*metadata, "b/c", "second").await);
+    for wanted in 1..=2 {
+        metadata.review_blobs(at(DUE), at(DUE), 10).await.unwrap();
+        // Placing it again saves it; the next time it is condemned anew.
+        if wanted == 1 {
+            metadata.record_blob(&blob_record("a/d", "first")).await.unwrap();
+            assert_eq!(metadata.forget_blob(&first, at(DUE), at(DUE)).await.unwrap(), None);
+        }
+    }
+    assert_eq!(metadata.removed_blobs(None, None, 10).await.unwrap(), [], "condemned only");
+    for (digest, now) in [(second, DUE + 1), (first, DUE + 2)] {
+        metadata.forget_blob(&digest, at(now), at(now)).await.unwrap().unwrap();
+    }
+    let all = metadata.removed_blobs(None, None, 10).await.unwrap();
+    let said = |removed: &RemovedBlob| (removed.digest, removed.repository.clone().unwrap(), removed.removed_at);
+    let expected = [(first, "a/d".to_owned(), at(DUE + 2)), (second, "b/c".to_owned(), at(DUE + 1))];
+    assert_eq!(all.iter().map(said).collect::<Vec<_>>(), expected);
+    assert_eq!((all[0].size_bytes, all[0].condemned_at, &*all[0].reason), (BLOB_BYTES, at(DUE), "unreferenced"));
+    let page = metadata.removed_blobs(None, None, 1).await.unwrap();
+    let cursor = page[0].cursor.to_string().parse().unwrap();
+    assert_eq!(metadata.removed_blobs(None, Some(cursor), 10).await.unwrap(), all[1..]);
+    assert_eq!(metadata.removed_blobs(Some(&second), None, 10).await.unwrap(), all[1..]);
+    assert_eq!(metadata.forget_removed_blobs(at(DUE + 2), 10).await.unwrap(), 1);
+    assert_eq!(metadata.removed_blobs(None, None, 10).await.unwrap(), all[..1]);
 }
 
 async fn retire(metadata: &dyn Metadata, manifest: &Digest) -> Retired {

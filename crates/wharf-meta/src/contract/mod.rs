@@ -105,6 +105,7 @@ macro_rules! metadata_contract {
             an_entry_only_moves_later,
             a_preview_says_what_a_review_would_do,
             holds_stand_until_their_time,
+            what_was_removed_is_listed_for_a_while,
             an_untagged_manifest_is_retired_unless_something_needs_it,
             gr12_a_tag_that_moves_again_begins_the_wait_anew,
             a_walk_finds_manifests_that_never_had_a_tag,

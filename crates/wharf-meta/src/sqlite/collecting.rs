@@ -6,8 +6,8 @@ use wharf_policy::Attribution;
 use super::SqliteMetadata;
 use crate::audit::{self, AuditRecord};
 use crate::{
-    Backlog, Collecting, DueManifest, Hold, ManifestCursor, PreviewCursor, Releasable, Removal, Result, Retired,
-    Reviewed, Untagged, collection, retention,
+    Backlog, Collecting, DueManifest, Hold, ManifestCursor, PreviewCursor, Releasable, Removal, RemovedBlob,
+    RemovedCursor, Result, Retired, Reviewed, Untagged, collection, collection_log, retention,
 };
 
 #[async_trait]
@@ -90,6 +90,19 @@ impl Collecting for SqliteMetadata {
     async fn strike_removal(&self, digest: &Digest) -> Result<()> {
         let digest = *digest;
         self.writer.write("striking a removal", move |tx| collection::strike_removal(tx, &digest)).await
+    }
+
+    async fn removed_blobs(
+        &self,
+        digest: Option<&Digest>,
+        after: Option<RemovedCursor>,
+        limit: u32,
+    ) -> Result<Vec<RemovedBlob>> {
+        self.readers.read("listing removed blobs", |tx| collection_log::page(tx, digest, after, limit)).await
+    }
+
+    async fn forget_removed_blobs(&self, before: Timestamp, limit: u32) -> Result<u32> {
+        self.writer.write("forgetting removed blobs", move |tx| collection_log::prune(tx, before, limit)).await
     }
 
     async fn backlog(&self, now: Timestamp) -> Result<Backlog> {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle, Result};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::SqliteConfig;
 use super::connection::{self, Role, retry_busy};
@@ -53,8 +53,7 @@ impl Readers {
         doing: &'static str,
         question: impl Fn(&Connection) -> Result<T>,
     ) -> crate::Result<T> {
-        let waited = tokio::time::timeout(WAIT_MAX, self.permits.acquire()).await;
-        let _permit = waited.map_err(|_| Error::unavailable(doing, AllBusy))?.map_err(|_| Error::Closed)?;
+        let _permit = self.permit(doing).await?;
         let connection = self.take()?;
         let answer = retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))?;
         // After an error a fresh connection is worth more than this one.
@@ -75,6 +74,15 @@ impl Readers {
             retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))
         });
         answer.await.unwrap_or_else(|lost| Err(Error::unavailable(doing, lost)))
+    }
+
+    async fn permit(&self, doing: &'static str) -> crate::Result<SemaphorePermit<'_>> {
+        // Nearly always there is one, and no timer is needed.
+        if let Ok(permit) = self.permits.try_acquire() {
+            return Ok(permit);
+        }
+        let waited = tokio::time::timeout(WAIT_MAX, self.permits.acquire()).await;
+        waited.map_err(|_| Error::unavailable(doing, AllBusy))?.map_err(|_| Error::Closed)
     }
 
     /// The database's file.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, Result, ffi};
-use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::error;
 use wharf_base::{Distribution, failpoint};
@@ -111,11 +111,15 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Request { doing, work: Some(work), result: None, reply });
-        // Not begun yet, so it may be given up; what is in the queue is carried out.
-        match self.queue.send_timeout(Message::Job(job), WAIT_MAX).await {
+        match self.queue.try_send(Message::Job(job)) {
             Ok(()) => {}
-            Err(SendTimeoutError::Timeout(_)) => return Err(Error::unavailable(doing, QueueFull)),
-            Err(SendTimeoutError::Closed(_)) => return Err(Error::Closed),
+            Err(TrySendError::Closed(_)) => return Err(Error::Closed),
+            // Not begun yet, so it may be given up; what is in the queue is carried out.
+            Err(TrySendError::Full(job)) => match self.queue.send_timeout(job, WAIT_MAX).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(_)) => return Err(Error::unavailable(doing, QueueFull)),
+                Err(SendTimeoutError::Closed(_)) => return Err(Error::Closed),
+            },
         }
         answer.await.map_err(|_| Error::Closed)?
     }

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use wharf_base::Timestamp;
-use wharf_meta::{Backlog, Hold};
-use wharf_oci::RepositoryName;
+use wharf_meta::{Backlog, Hold, RemovedBlob, RemovedCursor};
+use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::{Authorized, GcManage};
 
 use super::{Sweep, Totals};
@@ -152,6 +152,21 @@ impl Registry {
         }
         let repositories = lines.into_values().collect();
         Ok(Preview { repositories, blobs: freed.len() as u64, bytes, complete: after.is_none() })
+    }
+
+    /// What was removed in the last 30 days, the latest first; only what had `digest` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`].
+    pub async fn removed_blobs(
+        &self,
+        _ok: &Authorized<GcManage>,
+        digest: Option<&Digest>,
+        after: Option<RemovedCursor>,
+        limit: u32,
+    ) -> Result<Vec<RemovedBlob>, Error> {
+        self.parts.meta.removed_blobs(digest, after, limit).await.map_err(Error::meta("listing removed blobs"))
     }
 
     /// Lets nothing be collected for `how_long`; again changes how long.

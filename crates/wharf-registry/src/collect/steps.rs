@@ -15,6 +15,9 @@ const REMOVALS: u32 = 20;
 /// How long condemned content stays at least while the disk is nearly full: as long as a mistake may take to be noticed.
 const TRASH_UNDER_PRESSURE: Duration = Duration::from_secs(2 * 3600);
 
+/// How long it can be asked what was removed.
+const KEEP_LOG: Duration = Duration::from_secs(30 * 86_400);
+
 /// What collection came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -34,6 +37,8 @@ pub struct Totals {
     pub retired: u64,
     /// Deletions that cannot be undone any more.
     pub forgotten: u64,
+    /// Lines of the log of removals that were old enough.
+    pub forgotten_removals: u64,
     /// Associations that nobody would have looked at, and that wait for it now.
     pub reconciled: u64,
     /// Files that belonged to nothing and are gone.
@@ -52,6 +57,7 @@ impl Totals {
         self.removed_bytes += other.removed_bytes;
         self.retired += other.retired;
         self.forgotten += other.forgotten;
+        self.forgotten_removals += other.forgotten_removals;
         self.reconciled += other.reconciled;
         self.orphans += other.orphans;
         self.orphan_bytes += other.orphan_bytes;
@@ -80,6 +86,8 @@ impl Registry {
         let forgotten = self.parts.meta.forget_deleted_manifests(self.now(), REVIEWS).await;
         done.forgotten = u64::from(forgotten.map_err(Error::meta("forgetting deleted manifests"))?);
         failpoint::arrive("registry.deletions-forgotten").await;
+        let forgotten = self.parts.meta.forget_removed_blobs(self.now().minus(KEEP_LOG), REVIEWS).await;
+        done.forgotten_removals = u64::from(forgotten.map_err(Error::meta("forgetting removed blobs"))?);
         Ok(done)
     }
 

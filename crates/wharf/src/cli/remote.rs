@@ -381,6 +381,22 @@ Examples:
         #[command(flatten)]
         remote: RemoteArgs,
     },
+    /// Show what was removed in the last 30 days, the latest first
+    #[command(after_help = "\
+Examples:
+  wharf gc log
+  wharf gc log --digest sha256:0123…      where did it go")]
+    Log {
+        /// Only content with this digest
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<String>,
+        /// Show at most this many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Which server.
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
     /// Let nothing be collected for a while
     Hold {
         /// Why, for whoever finds the hold

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::print;
-use super::remote::{list, print_json};
+use super::remote::{list, pages, print_json};
 use crate::cli::{GcCommand, RemoteArgs};
 use crate::client::{Api, escape};
 use crate::error::{CommandError, Exit};
@@ -14,6 +14,14 @@ use crate::table::{self, Column, text};
 
 const PREVIEW_COLUMNS: [Column; 4] =
     [("REPOSITORY", "repository"), ("LINKS", "links"), ("BYTES", "bytes"), ("DUE SINCE", "oldest_due")];
+
+const LOG_COLUMNS: [Column; 5] = [
+    ("REMOVED", "removed_at"),
+    ("DIGEST", "digest"),
+    ("BYTES", "size_bytes"),
+    ("LAST IN", "repository"),
+    ("WHY", "reason"),
+];
 
 /// How often a run is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -32,6 +40,13 @@ pub(super) fn run(command: &GcCommand) -> Result<(), CommandError> {
                 wish["accept_orphans"] = json!(accepted);
             }
             collect(&wish, remote)
+        }
+        GcCommand::Log { digest, limit, remote } => {
+            let path = match digest {
+                Some(digest) => format!("/gc/log?digest={}", escape(digest)),
+                None => "/gc/log".to_owned(),
+            };
+            list(pages(&Api::connect(remote)?, &path, Some(*limit))?, &LOG_COLUMNS, remote.json)
         }
         GcCommand::Hold { reason, hours, remote } => {
             let wish = json!({ "reason": reason, "hours": hours });

@@ -93,6 +93,22 @@ async fn space_comes_back_and_only_that() {
     assert_eq!(totals["removed_bytes"], freed, "{totals}");
     assert_eq!(totals["forgotten"], 2, "{totals}");
 
+    let log = client.get("/api/v1/gc/log").await.expect(200).json();
+    let logged: BTreeSet<_> =
+        log["items"].as_array().unwrap().iter().map(|line| line["digest"].as_str().unwrap()).collect();
+    assert_eq!(logged.len(), 3, "{log:#}");
+    let where_did_it_go = client.get(&format!("/api/v1/gc/log?digest={orphan}")).await.expect(200).json();
+    let line = &where_did_it_go["items"][0];
+    assert_eq!(
+        (&line["repository"], &line["size_bytes"], &line["reason"]),
+        (&json!("a/kept"), &json!(4_000), &json!("unreferenced"))
+    );
+    client.get("/api/v1/gc/log?digest=nonsense").await.expect(400);
+    let first = client.get("/api/v1/gc/log?limit=1").await.expect(200).json();
+    let rest =
+        client.get(&format!("/api/v1/gc/log?after={}", first["next"].as_str().unwrap())).await.expect(200).json();
+    assert_eq!(rest["items"].as_array().unwrap().len(), 2, "{rest:#}");
+
     deleted.push(&mut client, "a/deleted", "v1").await;
     assert_eq!(on_disk(server.data()), blobs_of(&[&kept, &deleted]));
 }

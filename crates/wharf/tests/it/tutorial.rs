@@ -35,6 +35,11 @@ fn the_document_on_operations_says_what_happens() {
 }
 
 #[test]
+fn the_document_on_bad_days_says_what_happens() {
+    check("bad-days.md");
+}
+
+#[test]
 fn the_document_on_backups_says_what_happens() {
     check("backup.md");
 }
@@ -46,7 +51,7 @@ fn the_document_on_checks_says_what_happens() {
 
 #[test]
 fn the_examples_of_configuration_are_valid() {
-    for document in ["mcias.md", "keyless-ci.md"] {
+    for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md"] {
         let text = fs::read_to_string(documents().join(document)).expect(document);
         let (_, rest) = text.split_once("```toml\n").expect("an example");
         let (example, _) = rest.split_once("```").expect("its end");

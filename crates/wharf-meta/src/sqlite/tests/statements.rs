@@ -5,18 +5,19 @@ use rusqlite::Connection;
 
 use super::super::schema;
 use crate::{
-    accounts, audit, blobs, changes, check, collection, deletion, keys, life, manifests, mend, push, referrers,
-    repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
+    accounts, audit, blobs, changes, check, collection, collection_log, deletion, keys, life, manifests, mend, push,
+    referrers, repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
 };
 
 fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 22] = [
+    let files: [(&str, &[(&str, &str)]); 23] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
         ("changes", changes::STATEMENTS),
         ("check", check::STATEMENTS),
         ("collection", collection::STATEMENTS),
+        ("collection_log", collection_log::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
