@@ -42,7 +42,7 @@ pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{
     CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
-    ScrubTotals, Severity, Stage, UnknownClass, VerifyReads, Watch,
+    ScrubTotals, Severity, Stage, StoredHealth, UnknownClass, VerifyReads, Watch,
 };
 pub use collect::{CollectionStatus, GcConfig, Preview, PreviewLine, Sweep, SweepWish, Totals, Untagged};
 pub use config::Config;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use wharf_policy::{Authorized, CheckManage, Pattern, PatternError};
 use wharf_registry::{CheckOrder, CheckStatus, Class, Depth, Finding, UnknownClass};
 
-use super::types::{Check, CheckFinding, CheckFindings, CheckRun, CheckTotals, NewCheck};
+use super::types::{Check, CheckFinding, CheckFindings, CheckRun, CheckTotals, NewCheck, ScrubStatus, StoredHealth};
 use super::{Answer, Call, Problem, done, json, ok};
 
 impl From<CheckStatus> for Check {
@@ -59,11 +59,21 @@ impl From<Finding> for CheckFinding {
     }
 }
 
-/// The check that runs or ran last since the start. 404 if there was none.
-#[utoipa::path(get, path = "/api/v1/check", operation_id = "getCheck", tag = "check", responses((status = 200, body = Check), (status = 404, body = super::problem::ProblemDetails)))]
+/// The check that runs or ran last since the start, the scrub, and how much is damaged.
+#[utoipa::path(get, path = "/api/v1/check", operation_id = "getCheck", tag = "check", responses((status = 200, body = StoredHealth)))]
 pub(crate) async fn status(proof: Authorized<CheckManage>, call: Call) -> Answer {
-    let status = call.app.parts.registry.check_status(&proof).ok_or_else(|| Problem::not_found("check"))?;
-    ok(&Check::from(status))
+    let health = call.app.parts.registry.stored_health(&proof).await?;
+    ok(&StoredHealth {
+        check: health.check.map(Check::from),
+        set_aside: health.set_aside,
+        scrub: ScrubStatus {
+            period: health.scrub_period.to_string(),
+            verified_since: health.verified_since.map(|at| at.to_string()),
+            blobs: health.scrub.blobs,
+            bytes: health.scrub.bytes,
+            set_aside: health.scrub.set_aside,
+        },
+    })
 }
 
 /// Begins a check. 409 while another one runs.

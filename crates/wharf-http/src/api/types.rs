@@ -664,6 +664,34 @@ pub(crate) struct Check {
     pub(crate) repaired: u64,
 }
 
+/// What the scrub, which reads and hashes everything in the background, has done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ScrubStatus {
+    /// In which time it reads everything; `0s` when it is turned off.
+    pub(crate) period: String,
+    /// All content has been read and hashed since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verified_since: Option<String>,
+    /// Blobs that it has read since the start.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Blobs that it has found damaged since the start.
+    pub(crate) set_aside: u64,
+}
+
+/// How what is stored is doing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StoredHealth {
+    /// The check that runs or ran last since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check: Option<Check>,
+    /// Blobs that are damaged or lost and wait for a push. Counting ends at 100,000.
+    pub(crate) set_aside: u64,
+    /// The scrub.
+    pub(crate) scrub: ScrubStatus,
+}
+
 /// Something that is not as it should be.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CheckFinding {

@@ -18,6 +18,9 @@ const READERS: usize = 4;
 /// How often a file is read before a difference counts: the first time may have met a fault of the moment.
 const READS: usize = 2;
 
+/// How often content that changes all the time is looked at.
+const LOOKS_MAX: usize = 10;
+
 /// How many blobs are remembered so that one of several repositories is looked at once. More are looked at again.
 const REMEMBERED_MAX: usize = 1_000_000;
 
@@ -113,13 +116,10 @@ impl Registry {
             for link in page.rows.iter().filter(|link| order.is_about(&link.repository)) {
                 self.check_link(link, order, watch).await?;
                 let (Ok(digest), Some(size_bytes)) = (link.digest.parse::<Digest>(), link.size_bytes) else { continue };
-                let is_new = seen.len() >= REMEMBERED_MAX || seen.insert(digest);
-                if order.repositories.is_some() && link.state == "live" && is_new {
+                let is_wanted = order.repositories.is_some() && link.state == "live";
+                if is_wanted && (seen.len() >= REMEMBERED_MAX || seen.insert(digest)) {
                     live.push(Suspect { digest, size_bytes });
                 }
-            }
-            if order.repositories.is_none() {
-                seen.clear();
             }
             self.check_files(live, order, watch).await?;
             after = page.next;
@@ -255,7 +255,7 @@ impl Registry {
     /// see that the row still names that very file.
     pub(crate) async fn confirm_damage(&self, digest: &Digest, depth: Depth) -> Result<Option<Confirmed>, Error> {
         let mut tries = 0;
-        loop {
+        for _ in 0..LOOKS_MAX {
             tries += 1;
             let before = self.look(digest).await?;
             let Some((size_bytes, found)) = before else { return Ok(None) };
@@ -281,6 +281,8 @@ impl Registry {
                 (Ok(_), _) => tries = 0,
             }
         }
+        // It changes faster than it can be looked at; whoever comes next will see.
+        Ok(None)
     }
 
     /// The size of a live row, and its file; `None`: it is not live.

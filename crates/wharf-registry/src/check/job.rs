@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wharf_base::{Shutdown, Timestamp};
+use wharf_base::{HumanDuration, Shutdown, Timestamp};
 use wharf_policy::{Authorized, CheckManage};
 
-use super::{CheckOrder, CheckProgress, CheckReport, Finding, Watch};
+use super::{CheckOrder, CheckProgress, CheckReport, Finding, ScrubTotals, Watch};
 use crate::{Error, Registry};
 
 /// The check that runs or ran last.
@@ -52,6 +52,21 @@ pub struct CheckStatus {
     pub progress: CheckProgress,
     /// What it has found so far, without the findings themselves.
     pub report: CheckReport,
+}
+
+/// How what is stored is doing.
+#[derive(Clone, Debug)]
+pub struct StoredHealth {
+    /// The check that runs or ran last since the start.
+    pub check: Option<CheckStatus>,
+    /// How many blobs are damaged or lost and wait for a push; counting stops at 100,000.
+    pub set_aside: u64,
+    /// What the scrub has done since the start.
+    pub scrub: ScrubTotals,
+    /// In which time it reads everything; 0: it is turned off.
+    pub scrub_period: HumanDuration,
+    /// All content has been read and hashed since then; `None`: there is none.
+    pub verified_since: Option<Timestamp>,
 }
 
 impl Checks {
@@ -113,8 +128,26 @@ impl Registry {
         });
     }
 
-    /// The check that runs or ran last since the start.
-    pub fn check_status(&self, _ok: &Authorized<CheckManage>) -> Option<CheckStatus> {
+    /// How what is stored is doing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`].
+    pub async fn stored_health(&self, _ok: &Authorized<CheckManage>) -> Result<StoredHealth, Error> {
+        let meta = &self.parts.meta;
+        let set_aside = meta.count_set_aside().await.map_err(Error::meta("counting what is set aside"))?;
+        let verified = meta.verified_longest_ago().await.map_err(Error::meta("looking at the scrub"))?;
+        let (scrub, verified_since) = (self.scrub_totals(), verified);
+        Ok(StoredHealth {
+            check: self.last_check(),
+            set_aside,
+            scrub,
+            scrub_period: self.check.scrub_period,
+            verified_since,
+        })
+    }
+
+    fn last_check(&self) -> Option<CheckStatus> {
         let job = self.checks.state(|state| state.last.clone())?;
         Some(CheckStatus {
             number: job.number,

@@ -61,7 +61,7 @@ enum Scrubbed {
 
 impl Registry {
     /// What the scrub has done since the start.
-    pub fn scrub_totals(&self) -> ScrubTotals {
+    pub(super) fn scrub_totals(&self) -> ScrubTotals {
         *self.scrub.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -66,12 +66,18 @@ pub(crate) async fn create(
     wish: Wish,
     taken: impl FnOnce(&Taken) -> Result<(), CommandError>,
 ) -> Result<Created, CommandError> {
-    let making = make(directory, &source, wish, taken);
+    // A task of its own: the check of a large database blocks for longer than a hold stands.
+    let mut renewing = JoinSet::new();
+    let renewed = Arc::clone(&source);
+    renewing.spawn(async move { renewed.hold_lost().await });
     let made = tokio::select! {
-        made = making => made,
-        error = source.hold_lost() => Err(error),
+        made = make(directory, &source, wish, taken) => made,
+        Some(lost) = renewing.join_next() => {
+            Err(lost.unwrap_or_else(|error| CommandError::unexpected("renewing the hold", error)))
+        }
         error = stopped() => Err(error),
     };
+    renewing.shutdown().await;
     // If it cannot be told that this is the end, it is the end all the same: the session ends by itself.
     if source.end().await.is_ok() {
         directory.forget_session();

@@ -22,17 +22,20 @@ pub struct CheckArgs {
     /// Only say what would be repaired
     #[arg(long, requires = "repair")]
     pub dry_run: bool,
+    /// Show how what the server stores is doing: the last check, the scrub, how much is damaged
+    #[arg(long, conflicts_with_all = ["fast", "deep", "repo", "repair", "stop", "data", "config", "set"])]
+    pub status: bool,
     /// Stop the check that runs on the server
     #[arg(long, conflicts_with_all = ["fast", "deep", "repo", "repair", "data", "config", "set"])]
     pub stop: bool,
     /// Check the data directory of a registry that does not run
-    #[arg(long, value_name = "DIR", help_heading = "Without a server")]
+    #[arg(long, value_name = "DIR", help_heading = "Without a server", conflicts_with = "server")]
     pub data: Option<String>,
     /// The same, with the directory that this configuration file names
-    #[arg(long, value_name = "FILE", help_heading = "Without a server")]
+    #[arg(long, value_name = "FILE", help_heading = "Without a server", conflicts_with = "server")]
     pub config: Option<PathBuf>,
     /// Any key of the configuration; repeat it for several
-    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = super::assignment, help_heading = "Without a server")]
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = super::assignment, help_heading = "Without a server", conflicts_with = "server")]
     pub set: Vec<(String, String)>,
     /// Which server.
     #[command(flatten)]
@@ -42,7 +45,7 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// The configuration, if no server is to be asked.
     pub fn offline(&self) -> Option<SettingArgs> {
-        let is_offline = self.data.is_some() || self.config.is_some();
+        let is_offline = self.data.is_some() || self.config.is_some() || !self.set.is_empty();
         is_offline.then(|| SettingArgs {
             config: self.config.clone(),
             data: self.data.clone(),

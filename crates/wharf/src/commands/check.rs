@@ -28,6 +28,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
         Api::connect(&args.remote)?.delete("/check")?;
         return print("the check ends\n");
     }
+    if args.status {
+        let status = Api::connect(&args.remote)?.get("/check")?.json()?;
+        return if args.remote.json { print_json(&status) } else { print(&health(&status)) };
+    }
     let mut outcome = match args.offline() {
         Some(settings) => offline(args, &settings)?,
         None => online(args)?,
@@ -49,7 +53,7 @@ fn online(args: &CheckArgs) -> Result<Value, CommandError> {
     let number = api.write(Method::POST, "/check", &wish)?.json()?["number"].clone();
     let mut line = Line::default();
     let mut status = loop {
-        let status = api.get("/check")?.json()?;
+        let status = api.get("/check")?.json()?["check"].take();
         if status["number"] != number {
             return Err(CommandError::new(Exit::Refused, "the check is over, and another one has begun since"));
         }
@@ -116,12 +120,20 @@ async fn check_directory(config: &Config, order: &CheckOrder) -> Result<Value, C
     let done = watching(checking, || describe(order, &watch)).await;
     drop(registry);
     let closed = opened.close().await;
-    done.map_err(|error| CommandError::from_source(Exit::Unexpected, error))?;
     closed?;
     let mut outcome = describe(order, &watch);
+    if let Err(error) = done {
+        outcome["error"] = json!(with_causes(&error));
+    }
     outcome["seconds"] = json!(begun.elapsed().as_secs());
     outcome["findings"] = watch.report().findings.iter().map(finding).collect();
     Ok(outcome)
+}
+
+/// The error and what lies below it, on one line, as the server puts it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Waits for `work`, and says how far it is.
@@ -235,6 +247,27 @@ fn report(outcome: &Value) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// How what a server stores is doing.
+fn health(status: &Value) -> String {
+    let (check, scrub) = (&status["check"], &status["scrub"]);
+    let last = match (check["running"].as_bool(), check["clean"] == true) {
+        (None, _) => "none since the start".to_owned(),
+        (Some(true), _) => format!("running ({})", text(&check["stage"])),
+        (Some(false), true) => format!("{}, {}: clean", text(&check["ended_at"]), text(&check["mode"])),
+        (Some(false), false) => format!("{}, {}: findings", text(&check["ended_at"]), text(&check["mode"])),
+    };
+    let since = scrub["verified_since"]
+        .as_str()
+        .map_or_else(|| "nothing is stored".to_owned(), |since| format!("everything read and hashed since {since}"));
+    let period =
+        if scrub["period"] == "0s" { "turned off".to_owned() } else { format!("every {}", text(&scrub["period"])) };
+    let found = format!("{} blobs since the start, {} damaged", text(&scrub["blobs"]), text(&scrub["set_aside"]));
+    let damaged = text(&status["set_aside"]);
+    format!(
+        "last check    {last}\nscrub         {period}: {found}\n              {since}\nset aside     {damaged} blobs wait for a push\n"
+    )
 }
 
 fn looked_at(outcome: &Value) -> String {

@@ -192,3 +192,28 @@ async fn b140_a_damaged_rule_is_out_of_effect_and_reported() {
     let listed = admin.get("/api/v1/policy/rules").await.expect(200).json();
     assert!(listed["items"][0]["problem"].as_str().unwrap().contains("repositorys"), "{listed}");
 }
+
+/// Checks are for administrators; whoever asks is named in the record of what was repaired.
+#[tokio::test]
+async fn only_administrators_check() {
+    let terminal = Terminal::new();
+    terminal.fails(&format!("check --server {}", terminal.url()), 6, "hint: run `wharf login http://127.0.0.1");
+    terminal.login();
+    terminal.ok("account create alice --password-stdin", "canary-alice-password\n");
+    assert!(terminal.ok("check --deep", "").contains("clean: everything is as it should be"));
+    let status = terminal.ok("check --status", "");
+    assert!(status.contains("deep: clean") && status.contains("0 blobs wait for a push"), "{status}");
+    terminal.fails("check --stop", 9, "there is no such running check");
+    terminal.fails("check --repair I-19", 2, "findings of class I-19 are not repaired by a check");
+    terminal.fails("check --dry-run", 2, "--repair");
+    terminal.fails("check --data x --server http://127.0.0.1:1", 2, "cannot be used with");
+    let mut alice = terminal.server.client().authorized(basic("alice", "canary-alice-password"));
+    for (method, path) in [("GET", "/check"), ("POST", "/check"), ("DELETE", "/check"), ("GET", "/check/findings")] {
+        let request = crate::harness::Request::new(method, format!("/api/v1{path}"));
+        alice.send(request.header("Content-Type", "application/json").body("{\"mode\":\"fast\"}")).await.expect(403);
+    }
+    let mut admin = terminal.server.client().authorized(basic("admin", ADMIN_PASSWORD));
+    let request = crate::harness::Request::new("POST", "/api/v1/check").header("Content-Type", "application/json");
+    let wrong = admin.send(request.body("{\"mode\":\"slow\"}")).await.expect(400);
+    assert!(wrong.json()["detail"].as_str().unwrap().contains("must be fast or deep"), "{wrong}");
+}

@@ -72,6 +72,12 @@ fn online(server: &Wharf, words: &[&str]) -> Outcome {
     wharf_check(&[&["--server", &url], words].concat())
 }
 
+/// A deep check of the running server finds nothing.
+#[track_caller]
+pub fn sound(server: &Wharf) {
+    online(server, &["--deep"]).is_clean();
+}
+
 /// Looks at the data directory of a server that was stopped.
 fn offline(data: &Path, words: &[&str]) -> Outcome {
     wharf_check(&[&["--data", data.to_str().unwrap()], words].concat())

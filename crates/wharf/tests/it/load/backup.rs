@@ -7,12 +7,14 @@ use serde_json::Value;
 use crate::backup::desk::{Desk, text};
 use crate::harness::{Client, Image, MIB, Request, Stripes, Wharf, content, layer, sha256};
 
-/// Pushes of small images, 100 a minute and a little more often, so that a percentile has something to stand on.
-const PUSH_EVERY: Duration = Duration::from_millis(300);
-const PUSHES: u32 = 100;
+/// Pushes of small images, 100 a minute and a little more often, so that a percentile has something to stand on: rounds
+/// without and with backups in turn, so that the machine's moods are shared.
+const PUSH_EVERY: Duration = Duration::from_millis(200);
+const PUSHES: u64 = 50;
+const ROUNDS: u64 = 4;
 
 /// Content of the registry.
-const LARGE_BLOBS: u64 = 8;
+const LARGE_BLOBS: u64 = 4;
 const LARGE_BYTES: u64 = 256 * MIB;
 
 /// Seconds that something took.
@@ -34,22 +36,26 @@ pub async fn measure() -> Figures {
     }
     let desk = Desk::new();
     let url = format!("http://{}", server.address());
-    let calm = pushes(server.client(), 1).await;
     let begun = Instant::now();
     let first: Value = run(&desk, &["backup", &text(&desk.path("first")), "--json", "--server", &url]).await;
     let backup = begun.elapsed();
 
-    // One backup after the other, each of everything, as long as the pushes last.
-    let pushing = tokio::spawn(pushes(server.client(), 2));
-    let mut number = 0;
-    while !pushing.is_finished() {
-        number += 1;
-        let directory = text(&desk.path(&format!("busy-{number}")));
-        run(&desk, &["backup", &directory, "--json", "--server", &url]).await;
-        std::fs::remove_dir_all(directory).unwrap();
+    let (mut calm, mut busy, mut backups) = (Vec::new(), Vec::new(), 0);
+    for round in 0..ROUNDS {
+        calm.extend(pushes(server.client(), 2 * round).await);
+        // One backup after the other, each of everything, as long as the pushes last.
+        let pushing = tokio::spawn(pushes(server.client(), 2 * round + 1));
+        while !pushing.is_finished() {
+            backups += 1;
+            let directory = text(&desk.path("busy"));
+            run(&desk, &["backup", &directory, "--json", "--server", &url]).await;
+            std::fs::remove_dir_all(directory).unwrap();
+        }
+        busy.extend(pushing.await.unwrap());
     }
-    println!("{number} backups while {PUSHES} images were pushed");
-    let busy = pushing.await.unwrap();
+    calm.sort();
+    busy.sort();
+    println!("{backups} backups while {} images were pushed", busy.len());
     let begun = Instant::now();
     run(&desk, &["backup", &text(&desk.path("first")), "--json", "--server", &url]).await;
     let again = begun.elapsed();
@@ -70,14 +76,13 @@ async fn run(desk: &Desk, words: &[&str]) -> Value {
 async fn pushes(mut client: Client, seed: u64) -> Vec<Duration> {
     let mut took = Vec::new();
     let mut tick = tokio::time::interval(PUSH_EVERY);
-    for number in 0..u64::from(PUSHES) {
+    for number in 0..PUSHES {
         tick.tick().await;
         let image = Image::of(vec![layer("data", &content(seed << 32 | number, 100_000))], "amd64");
         let begun = Instant::now();
         image.push(&mut client, "load/small", &format!("v{number}")).await;
         took.push(begun.elapsed());
     }
-    took.sort();
     took
 }
 

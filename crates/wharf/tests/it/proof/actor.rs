@@ -83,6 +83,8 @@ pub struct Actor {
     bears_failures: bool,
     /// How many bytes may still go over its connections before it hangs up.
     bytes_left: Option<usize>,
+    /// The longest time that it takes from having its blobs to pushing the manifest.
+    thinks: Duration,
 }
 
 impl Actor {
@@ -105,7 +107,13 @@ impl Actor {
             ledger: Ledger::new(repository(number), grace),
             bears_failures: false,
             bytes_left: None,
+            thinks: Duration::ZERO,
         }
+    }
+
+    /// From now on some of its manifests come late, though within `thinks` after its blobs.
+    pub fn think(&mut self, thinks: Duration) {
+        self.thinks = thinks;
     }
 
     /// Hangs up for good when that many bytes have gone over its connections, there or back.
@@ -307,6 +315,9 @@ impl Actor {
             for blob in image.blobs() {
                 self.have_blob(&Bytes::copy_from_slice(blob)).await?;
             }
+            if !self.thinks.is_zero() && self.draw(2) == 0 {
+                tokio::time::sleep(self.thinks * self.draw(100) as u32 / 100).await;
+            }
             let before = self.ledger.before(&image.digest());
             self.ledger.manifest_attempted(image, tag);
             let target = format!("{}/{}", self.manifests(), tag.unwrap_or(&image.digest()));
@@ -464,7 +475,8 @@ impl Actor {
         bytes.extend_from_slice(&request.framed_body());
         let sent = left.min(bytes.len());
         connection.send(&bytes[..sent]).await.map_err(|_| Cut::Gone)?;
-        let mut unread = left - sent;
+        // Half of those that have said all they wanted do not wait for the answer.
+        let mut unread = (left - sent).saturating_sub(Self::ANSWER_BYTES / 2);
         while unread > 0
             && let Ok(some) = connection.some(unread).await
         {

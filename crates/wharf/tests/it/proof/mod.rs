@@ -1,7 +1,7 @@
 //! The proving ground: a real server, a load with a ledger, and something that goes wrong (`reliability` §10).
 //!
-//! Two judges decide each time: the [`ledger`], which knows what was acknowledged, and the disk, which must hold what the
-//! names need and, but for named strays, nothing else. What ends a round prints its seed; `WHARF_PROOF_SEED` runs that
+//! Three judges decide each time: the [`ledger`], which knows what was acknowledged; the disk, which must hold what the
+//! names need and, but for named strays, nothing else; and `wharf check --deep`, which knows all invariants. What ends a round prints its seed; `WHARF_PROOF_SEED` runs that
 //! round again, and `scripts/prove` runs many.
 
 mod actor;
@@ -52,6 +52,7 @@ async fn verify(server: &Wharf, actors: &mut [Actor], after: After) {
         actor.meet(&client, &Fuse::endless());
         actor.ledger().verify(&mut client, after).await;
     }
+    crate::check::sound(server);
 }
 
 /// Collection comes to an end, and then the disk holds what the actors' images need, and nothing else but strays.
