@@ -212,6 +212,15 @@ pub async fn r023_completion_needs_its_session(metadata: Subject) {
     let other = BlobRecord { upload: Some(id), ..blob_record("a", "other") };
     assert_eq!(metadata.record_blob(&other).await.unwrap(), RecordBlob::UploadGone, "it ended with another blob");
     assert_eq!(metadata.blob(&name("a"), &other.digest).await.unwrap(), None);
+
+    // Its bytes are in place already: they are to go, unless somebody has recorded them since.
+    let mut noted: Vec<_> = metadata.removals(at(1_000), 10).await.unwrap().iter().map(|found| found.digest).collect();
+    noted.sort_unstable();
+    let mut expected = [record.digest, other.digest];
+    expected.sort_unstable();
+    assert_eq!(noted, expected);
+    assert!(!metadata.confirm_removal(&record.digest).await.unwrap());
+    assert!(metadata.confirm_removal(&other.digest).await.unwrap());
 }
 
 /// A completion just in time against an expiry just after.

@@ -482,6 +482,8 @@ impl Actor {
         {
             unread -= some.len();
         }
+        // At whatever step the server is by then.
+        tokio::time::sleep(Duration::from_micros(self.draw(20_000))).await;
         Err(Cut::Gone)
     }
 
