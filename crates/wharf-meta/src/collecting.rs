@@ -74,6 +74,9 @@ pub trait Collecting: Send + Sync + Debug {
         limit: u32,
     ) -> Result<Vec<RemovedBlob>>;
 
+    /// Notes for that list that content which no row named is gone.
+    async fn note_removed_orphan(&self, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()>;
+
     /// Forgets what was removed before `before`, at most `limit` of it; how much.
     async fn forget_removed_blobs(&self, before: Timestamp, limit: u32) -> Result<u32>;
 

@@ -18,7 +18,7 @@ pub struct RemovedBlob {
     pub size_bytes: u64,
     /// The repository that had it last, by its name then.
     pub repository: Option<String>,
-    /// Why: `unreferenced`.
+    /// Why: `unreferenced`, or `orphan` where no row named it.
     pub reason: String,
     /// When nothing needed it any more and nobody could undo that.
     pub condemned_at: Timestamp,
@@ -64,6 +64,9 @@ statements! {
             set size_bytes = excluded.size_bytes, repository = excluded.repository,
                 condemned_at_us = excluded.condemned_at_us";
     END = "update gc_log set removed_at_us = $1 where digest = $2 and removed_at_us is null";
+    ORPHAN =
+        "insert into gc_log (digest, size_bytes, reason, condemned_at_us, removed_at_us)
+         values ($1, $2, 'orphan', $3, $4)";
     PAGE =
         "select id, digest, size_bytes, repository, reason, condemned_at_us, removed_at_us
            from gc_log
@@ -91,6 +94,12 @@ pub(crate) fn begin(tx: &Connection, digest: &Digest, size_bytes: u64, repositor
 /// Its row is gone, and so will its bytes be.
 pub(crate) fn end(tx: &Connection, digest: &Digest, now: Timestamp) -> Result<()> {
     tx.prepare_cached(END)?.execute(params![Micros(now), digest.to_string()])?;
+    Ok(())
+}
+
+/// Content that no row named is gone.
+pub(crate) fn orphan(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(ORPHAN)?.execute(params![digest.to_string(), Count(size_bytes), Micros(now), Micros(now)])?;
     Ok(())
 }
 

@@ -238,6 +238,9 @@ pub async fn what_was_removed_is_listed_for_a_while(metadata: Subject) {
     assert_eq!(metadata.removed_blobs(Some(&second), None, 10).await.unwrap(), all[1..]);
     assert_eq!(metadata.forget_removed_blobs(at(DUE + 2), 10).await.unwrap(), 1);
     assert_eq!(metadata.removed_blobs(None, None, 10).await.unwrap(), all[..1]);
+    metadata.note_removed_orphan(&second, 5, at(DUE + 3)).await.unwrap();
+    let latest = metadata.removed_blobs(None, None, 10).await.unwrap().remove(0);
+    assert_eq!((latest.digest, latest.size_bytes, &*latest.reason, latest.repository), (second, 5, "orphan", None));
 }
 
 async fn retire(metadata: &dyn Metadata, manifest: &Digest) -> Retired {

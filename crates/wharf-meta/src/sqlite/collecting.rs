@@ -101,6 +101,12 @@ impl Collecting for SqliteMetadata {
         self.readers.read("listing removed blobs", |tx| collection_log::page(tx, digest, after, limit)).await
     }
 
+    async fn note_removed_orphan(&self, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
+        let digest = *digest;
+        let doing = "noting the removal of an orphan";
+        self.writer.write(doing, move |tx| collection_log::orphan(tx, &digest, size_bytes, now)).await
+    }
+
     async fn forget_removed_blobs(&self, before: Timestamp, limit: u32) -> Result<u32> {
         self.writer.write("forgetting removed blobs", move |tx| collection_log::prune(tx, before, limit)).await
     }

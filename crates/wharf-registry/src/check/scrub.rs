@@ -71,6 +71,11 @@ impl Registry {
             return;
         }
         while !shutdown.has_started() {
+            if self.guard.writable().is_err() {
+                // What it found could not be recorded.
+                let _ = tokio::time::timeout(self.check.scrub_interval.get(), shutdown.started()).await;
+                continue;
+            }
             let rest = match self.scrub_step(&shutdown).await {
                 Ok(0) => self.check.scrub_interval.get(),
                 Ok(_) => continue,

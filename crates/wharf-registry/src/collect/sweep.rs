@@ -162,7 +162,11 @@ impl Registry {
             Orphan::Content(digest) => {
                 let Some((facts, locked)) = self.confirm_orphan(digest).await? else { return Ok(()) };
                 match self.parts.store.remove(&locked).await {
-                    Ok(_) => facts.size_bytes,
+                    Ok(_) => {
+                        let noted = self.parts.meta.note_removed_orphan(digest, facts.size_bytes, self.now()).await;
+                        noted.map_err(Error::meta("noting the removal of content that nothing names"))?;
+                        facts.size_bytes
+                    }
                     // It is no file; `wharf check` names it.
                     Err(wharf_store::Error::Damaged { .. }) => return Ok(()),
                     Err(error) => return Err(Error::store("removing content that nothing names")(error)),

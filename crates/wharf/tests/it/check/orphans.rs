@@ -65,6 +65,8 @@ async fn r024_files_that_belong_to_nothing_go_when_they_are_old_enough() {
     assert_eq!((&totals["orphans"], &totals["orphan_bytes"]), (&json!(4), &json!(3_011)), "{status:#}");
     assert_eq!((&last["orphans"], &last["stopped"]), (&json!(4), &json!(false)), "{status:#}");
     assert!(!staged.exists() && orphans.iter().all(|digest| !file_of(server.data(), digest).exists()));
+    let log = client.get(&format!("/api/v1/gc/log?digest={}", orphans[0])).await.expect(200).json();
+    assert_eq!(log["items"][0]["reason"], "orphan", "{log:#}");
     online(&server, &["--deep"]).is_clean();
     for blob in image.blobs() {
         client.get(&format!("/v2/a/b/blobs/{}", sha256(blob))).await.expect(200);

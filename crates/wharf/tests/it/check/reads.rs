@@ -90,3 +90,15 @@ async fn the_scrub_finds_what_nobody_reads() {
     client.send(get(&digest)).await.expect(200);
     online(&server, &["--deep"]).is_clean();
 }
+
+/// A client that pushes without looking heals what nobody has noticed yet: the size alone does not say that it is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_replaces_damage_that_nobody_has_noticed() {
+    let server = Wharf::start();
+    let mut client = server.client();
+    let digest = damaged(&server, &mut client).await;
+    client.put_blob("c/d", content(1, BLOB_BYTES)).await;
+    assert!(client.send(get(&digest)).await.expect(200).body == content(1, BLOB_BYTES));
+    online(&server, &["--deep"]).is_clean();
+    assert_eq!(set_aside(server.data()), 0);
+}
