@@ -61,10 +61,7 @@ impl World {
     /// The script through all of its lives, or to the kill; `watch` is added to what each life is started with.
     async fn play(&mut self, watch: impl Fn(Builder, usize) -> Builder) -> Played {
         for life in 0..LIVES {
-            let mut builder = watch(self.builder.clone(), life);
-            if life == 1 {
-                builder = builder.set("registry.upload_idle", "1s");
-            }
+            let builder = watch(self.builder.clone(), life);
             if life == 2 {
                 plant(self.builder.data());
             }
@@ -97,11 +94,12 @@ impl World {
                 collect(one).await
             }
             1 => {
-                // Nothing is owed to a session that idles.
+                // Nothing is owed to a session whose time is over.
                 let location = one.begin_upload(&blob(90, 9_000)).await?;
                 one.ledger().session_ending(&location);
                 one.push_image(&image(20), None).await?;
                 one.delete_manifest(&image(20).digest()).await?;
+                // Nor are the blobs of that image promised any more.
                 after_grace().await;
                 Ok(())
             }
@@ -163,12 +161,13 @@ async fn collect(actor: &mut Actor) -> Done {
     actor.collect_to_the_end().await
 }
 
-/// Two states that only bad luck leaves: content that is condemned while a deletion can still be undone, and content
-/// that had lost its row, but not its bytes, when the process ended.
+/// The time of open sessions is over. And two states that only bad luck leaves: content that is condemned while a deletion
+/// can still be undone, and content that had lost its row, but not its bytes, when the process ended.
 fn plant(data: &Path) {
     let database = rusqlite::Connection::open(data.join("wharf.db")).unwrap();
     let second = 1_000_000;
     let now = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros()).unwrap();
+    database.execute("update uploads set expires_at_us = ?1 where state = 'open'", [now]).unwrap();
     database.execute("update deleted_manifests set restorable_until_us = ?1", [now + 3600 * second]).unwrap();
     for digest in image(20).digests() {
         database.execute("delete from gc_reviews where digest = ?1", [digest]).unwrap();
