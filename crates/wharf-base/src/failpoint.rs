@@ -14,7 +14,7 @@
 //! - `WHARF_FAILPOINT_TRACE=FILE` appends the names to FILE as they are reached, a line each, so that a test learns what
 //!   there is to kill.
 //!
-//! Several of the first four are separated by commas. A test in the same process holds a task with [`held_at`].
+//! Several of the first four are separated by commas. A test in the same process holds a task with `held_at`.
 
 /// The variables of the environment that are read here; none in a product build, where they mean nothing.
 pub const VARIABLES: &[&str] = imp::VARIABLES;
