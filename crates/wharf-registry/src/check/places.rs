@@ -125,17 +125,21 @@ impl Registry {
             watch.found(Finding::error(Class::Uploads, subject(), "its id is none"));
             return Ok(());
         };
+        // First without a claim: reading all that is staged takes long, and meanwhile its client wants to go on.
+        let Some(upload) = self.find_checked(id).await? else { return Ok(()) };
+        if !self.is_overdue(&upload, order) && self.is_continuable(id, &upload, order.depth).await? {
+            return Ok(());
+        }
         // Whoever is writing to it knows better.
         let Some(_claim) = self.sessions.claim(id) else { return Ok(()) };
-        let found = self.parts.meta.check_upload(id).await.map_err(Error::meta("checking an upload session"))?;
-        let Some(upload) = found else { return Ok(()) };
-        if !order.offline && upload.expires_at.plus(OVERDUE) < self.now() {
+        let Some(upload) = self.find_checked(id).await? else { return Ok(()) };
+        if self.is_overdue(&upload, order) {
             let advice = "it should have been ended long ago; see the registry's log";
             watch.found(
                 Finding::warning(Class::Uploads, subject(), "its time is over since more than a day").advise(advice),
             );
         }
-        if upload.is_open && upload.offset_bytes > 0 && !self.is_continuable(id, &upload, order.depth).await? {
+        if !self.is_continuable(id, &upload, order.depth).await? {
             // After a power cut this is nothing strange: what is staged is not synced before the upload is complete.
             let problem = "the bytes that it is recorded with are not there any more";
             let advice = "its client is told to begin anew; the session ends by itself";
@@ -149,7 +153,19 @@ impl Registry {
         Ok(())
     }
 
+    async fn find_checked(&self, id: UploadId) -> Result<Option<CheckedUpload>, Error> {
+        self.parts.meta.check_upload(id).await.map_err(Error::meta("checking an upload session"))
+    }
+
+    fn is_overdue(&self, upload: &CheckedUpload, order: &CheckOrder) -> bool {
+        !order.offline && upload.expires_at.plus(OVERDUE) < self.now()
+    }
+
+    /// Whether its client can go on; a session without bytes, or that has ended, needs none.
     async fn is_continuable(&self, id: UploadId, upload: &CheckedUpload, depth: Depth) -> Result<bool, Error> {
+        if !upload.is_open || upload.offset_bytes == 0 {
+            return Ok(true);
+        }
         let staged = match self.parts.store.open_staged(id, upload.offset_bytes).await {
             Ok(Some(staged)) => staged,
             Ok(None) | Err(wharf_store::Error::StagedLost) => return Ok(false),

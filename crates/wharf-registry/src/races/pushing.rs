@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wharf_base::failpoint::held_at;
+
 use super::world::{DAY, World, bytes, die, digest, race, race_for_a_lock};
 use crate::{Error, Expiry};
 
@@ -151,6 +153,22 @@ async fn gr17_one_writer_a_session() {
     assert_eq!(appended.unwrap(), 400);
     world.clone().finish("r/one", upload, blob.clone(), second).await.unwrap();
     world.serves("r/one", &blob).await;
+}
+
+/// what has begun to commit is not stopped by a client that goes away.
+#[tokio::test]
+async fn r027_a_push_goes_on_without_its_client() {
+    for place in ["registry.blob-received", "store.sealed", "store.locked", "registry.blob-placed"] {
+        let (world, blob) = (World::new(), bytes(1));
+        let (held, push) = held_at(place, world.clone().push("r/one", blob.clone()));
+        let push = tokio::spawn(push);
+        held.arrived().await;
+        push.abort();
+        assert!(push.await.is_err_and(|error| error.is_cancelled()), "{place}");
+        held.release();
+        assert!(world.spawner.drain(super::world::HOUR).await, "{place}: the work goes on");
+        world.serves("r/one", &blob).await;
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub(super) struct World {
     pub(super) meta: Arc<SqliteMetadata>,
     pub(super) store: Arc<DirectoryStore>,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) spawner: Spawner,
     policy: Arc<Engine>,
     _directory: Arc<TempDir>,
 }
@@ -56,19 +57,20 @@ impl World {
         let database = directory.path().join("wharf.db");
         let meta = Arc::new(SqliteMetadata::open(&database, &SqliteConfig::default()).unwrap());
         let policy = Arc::new(Engine::open());
+        let spawner = Spawner::new();
         let parts = Parts {
             meta: Arc::clone(&meta) as _,
             store: Arc::clone(&store) as _,
             policy: Arc::clone(&policy),
             clock: Arc::clone(&clock) as _,
             rng,
-            spawner: Spawner::new(),
+            spawner: spawner.clone(),
         };
         let config = Config { delete_tags: true, ..Config::default() };
         let day = HumanDuration::hours(24);
         let gc = GcConfig { grace: day, trash: day, share_percent: 100, ..GcConfig::default() };
         let registry = Registry::new(parts, Settings { registry: config, gc, ..Settings::default() });
-        Self { registry, meta, store, clock, policy, _directory: Arc::new(directory) }
+        Self { registry, meta, store, clock, spawner, policy, _directory: Arc::new(directory) }
     }
 
     /// That `A` is allowed on `repository`.

@@ -157,7 +157,8 @@ async fn a_sync_that_is_left_out_is_missed() {
         ("meta.sync", "sync log, "),
     ] {
         let strace = Strace::of(CALLS);
-        let mut server = strace.around(eager_with("1s").failpoints(&format!("{failpoint}=skip"))).start();
+        let server = eager_with("1s").set("gc.enabled", "false").failpoints(&format!("{failpoint}=skip"));
+        let mut server = strace.around(server).start();
         let mut client = server.client();
         client.get("/v2/").await.expect(200);
         push_monolithic(&mut client, &content(1, 4_000)).await;
