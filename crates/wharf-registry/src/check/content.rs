@@ -191,6 +191,7 @@ impl Registry {
             return Ok(());
         }
         watch.advance(|progress| progress.blobs += live.len() as u64);
+        wharf_base::failpoint::arrive("check.rows_read").await;
         let digests: Vec<Digest> = live.iter().map(|suspect| suspect.digest).collect();
         let survey = self.parts.store.survey(&digests).await.map_err(Error::store("inspecting blobs"))?;
         let mut readable = Vec::new();
@@ -268,6 +269,7 @@ impl Registry {
                 }
             };
             let Some(damage) = damage else { return Ok(None) };
+            wharf_base::failpoint::arrive("check.doubted").await;
             if tries < READS {
                 continue;
             }
