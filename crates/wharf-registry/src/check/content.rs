@@ -269,10 +269,10 @@ impl Registry {
                 }
             };
             let Some(damage) = damage else { return Ok(None) };
-            wharf_base::failpoint::arrive("check.doubted").await;
             if tries < READS {
                 continue;
             }
+            wharf_base::failpoint::arrive("check.doubted").await;
             let locked = self.parts.store.begin_removal(digest).await;
             let now = self.look(digest).await?;
             let Some((_, found)) = now else { return Ok(None) };
