@@ -23,6 +23,7 @@ mod audit_chain;
 mod blobs;
 mod changes;
 mod check;
+mod checked;
 mod checking;
 mod collecting;
 mod collection;
@@ -55,9 +56,10 @@ pub use audit::{AuditEntry, AuditFilter, AuditRecord, Outcome, Seal};
 pub use audit_chain::{BrokenChain, ChainVerifier, Hash, IntactChain};
 pub use blobs::{BlobMount, BlobRecord, RecordBlob};
 pub use changes::Versions;
-pub use check::{
-    Affected, CheckCursor, CheckedBlob, CheckedChange, CheckedChild, CheckedDeleted, CheckedLink, CheckedManifest,
-    CheckedTag, CheckedUpload, Page,
+pub use check::{CheckCursor, Page};
+pub use checked::{
+    Affected, CheckedBlob, CheckedChange, CheckedChild, CheckedDeleted, CheckedLink, CheckedManifest, CheckedTag,
+    CheckedUpload,
 };
 pub use checking::Checking;
 pub use collecting::Collecting;
