@@ -228,7 +228,9 @@ mod tests {
             async move { gate.enter(source(1)).await.is_some() }
         });
         tokio::task::yield_now().await;
+        let asked = tokio::time::Instant::now();
         assert!(gate.enter(source(1)).await.is_none(), "the queue is full");
+        assert_eq!(asked.elapsed(), Duration::ZERO, "and nobody waits for a place in it");
         drop(first);
         assert!(waiting.await.expect("a task"), "a place became free");
 

@@ -24,6 +24,7 @@ mod backing_up;
 mod blobs;
 mod changes;
 mod check;
+mod checked;
 mod checking;
 mod collecting;
 mod collection;
@@ -60,9 +61,10 @@ pub use audit_chain::{BrokenChain, ChainVerifier, Hash, IntactChain};
 pub use backing_up::BackingUp;
 pub use blobs::{BlobMount, BlobRecord, RecordBlob};
 pub use changes::Versions;
-pub use check::{
-    Affected, CheckCursor, CheckedBlob, CheckedChange, CheckedChild, CheckedDeleted, CheckedLink, CheckedManifest,
-    CheckedTag, CheckedUpload, Page,
+pub use check::{CheckCursor, Page};
+pub use checked::{
+    Affected, CheckedBlob, CheckedChange, CheckedChild, CheckedDeleted, CheckedLink, CheckedManifest, CheckedTag,
+    CheckedUpload,
 };
 pub use checking::Checking;
 pub use collecting::Collecting;

@@ -1,4 +1,4 @@
-//! Content by digest, in a directory of this machine.
+//! Content by digest, in a directory of this machine; and, in [`Archive`], in one that no registry serves.
 //!
 //! A store knows digests, upload ids and bytes; it knows no repositories, tags or people, and it never says whether
 //! content *may* be served: the metadata database does. Its three promises, which everything else here serves:

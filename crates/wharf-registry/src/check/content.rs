@@ -191,6 +191,7 @@ impl Registry {
             return Ok(());
         }
         watch.advance(|progress| progress.blobs += live.len() as u64);
+        wharf_base::failpoint::arrive("check.rows_read").await;
         let digests: Vec<Digest> = live.iter().map(|suspect| suspect.digest).collect();
         let survey = self.parts.store.survey(&digests).await.map_err(Error::store("inspecting blobs"))?;
         let mut readable = Vec::new();
@@ -271,6 +272,7 @@ impl Registry {
             if tries < READS {
                 continue;
             }
+            wharf_base::failpoint::arrive("check.doubted").await;
             let locked = self.parts.store.begin_removal(digest).await;
             let now = self.look(digest).await?;
             let Some((_, found)) = now else { return Ok(None) };

@@ -22,9 +22,9 @@ use wharf_oci::{Algorithm, Digest};
 
 use crate::hash::Running;
 
-/// How much of one content waits for the disk. Without a bound a large one would fill the memory of a machine whose disk is
-/// slow, and then everybody on it would wait.
-const WRITE_BACK_BYTES: u64 = 64 << 20;
+/// How much of one content waits for the disk. Whoever syncs anything on the same file system may have to wait for all of
+/// it, so that pushes to a registry on the same disk would take longer with every byte more.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 512 << 10;

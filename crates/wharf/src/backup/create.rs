@@ -26,9 +26,10 @@ const COPIES: usize = 4;
 /// How often one is tried.
 const TRIES: usize = 3;
 
-/// How much shares a sync: this many files, or this many bytes.
+/// How much shares a sync: this many files, or this many bytes. Larger batches would let those who push to the same disk wait
+/// longer.
 const BATCH_FILES: usize = 256;
-const BATCH_BYTES: u64 = 64 << 20;
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// How a backup shall be made.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 
 mod load;
 mod orphans;
+mod races;
 mod reads;
 mod rot;
 mod rows;

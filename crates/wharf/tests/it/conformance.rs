@@ -164,12 +164,11 @@ const REPOSITORY: &str = "conformance/repo1";
 
 /// An artifact whose subject is `image`.
 fn referrer_of(image: &Image) -> Image {
-    let mut referrer = Image::small(2, "amd64", 512);
+    let referrer = Image::small(2, "amd64", 512);
     let mut manifest: serde_json::Value = serde_json::from_slice(&referrer.manifest).unwrap();
     manifest["subject"] =
         serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": image.digest(), "size": image.manifest.len() });
-    referrer.manifest = manifest.to_string().into_bytes();
-    referrer
+    referrer.with_manifest(manifest.to_string().into_bytes())
 }
 
 /// One run of the suite.

@@ -163,11 +163,6 @@ const BLOBS: &str = "select r.name, b.digest from manifest_blobs x
                       group by 1, 2";
 const TAGS: &str = "select r.name, t.name from tags t join repositories r on r.id = t.repository_id";
 
-/// Some manifest of the repository.
-pub fn first_manifest(server: &Wharf, repository: &str) -> String {
-    rows(server, MANIFESTS).into_iter().find(|(name, _)| name == repository).unwrap().1
-}
-
 /// Everything that can be asked of the server about names and digests.
 pub fn questions(server: &Wharf) -> Vec<String> {
     let mut questions = vec!["/v2/_catalog".to_owned()];

@@ -50,6 +50,11 @@ impl Image {
         Self { layers, config, manifest, architecture: architecture.to_owned(), digest, blobs }
     }
 
+    /// The same blobs under another manifest.
+    pub fn with_manifest(self, manifest: Vec<u8>) -> Self {
+        Self { digest: sha256(&manifest), manifest, ..self }
+    }
+
     /// The manifest's digest.
     pub fn digest(&self) -> String {
         self.digest.clone()

@@ -1,0 +1,105 @@
+//! A check and what changes under it, held at the moment that matters (GR-34, GR-35).
+
+use std::fs;
+use std::sync::Arc;
+
+use wharf::app::{self, Offline};
+use wharf::config::{Config, Storage};
+use wharf_base::failpoint::held_at;
+use wharf_base::{Spawner, SystemClock, SystemRng, Timestamp};
+use wharf_oci::Digest;
+use wharf_policy::Engine;
+use wharf_registry::{CheckOrder, Depth, Parts, Registry, Watch};
+
+use super::file_of;
+use crate::harness::{Wharf, content};
+
+/// A registry in this process, on the data directory of a server that was stopped after it took one blob.
+struct World {
+    _server: Wharf,
+    opened: Offline,
+    registry: Arc<Registry>,
+    digest: Digest,
+    file: std::path::PathBuf,
+}
+
+impl World {
+    async fn new() -> Self {
+        let mut server = Wharf::start();
+        let digest = server.client().put_blob("a/b", content(1, 5_000)).await;
+        server.stop();
+        let storage = Storage { data: server.data().to_owned(), ..Storage::default() };
+        let config = Config { storage, ..Config::default() };
+        let clock = Arc::new(SystemClock::new());
+        let opened = app::open_offline(&config, clock.clone()).await.unwrap();
+        let parts = Parts {
+            meta: Arc::clone(&opened.meta),
+            store: Arc::clone(&opened.store),
+            policy: Arc::new(Engine::open()),
+            clock,
+            rng: Arc::new(SystemRng),
+            spawner: Spawner::new(),
+        };
+        let file = file_of(server.data(), &digest);
+        let registry = Registry::new(parts, config.use_cases());
+        Self { _server: server, opened, registry, digest: digest.parse().unwrap(), file }
+    }
+
+    /// Runs a check up to `place`, lets `change` happen, and says what the check found then.
+    async fn found_after(&self, depth: Depth, place: &'static str, change: impl AsyncFnOnce()) -> Vec<String> {
+        let watch = Arc::new(Watch::default());
+        let (registry, told) = (Arc::clone(&self.registry), Arc::clone(&watch));
+        let (held, work) = held_at(place, async move { registry.check(&CheckOrder::of(depth), &told).await });
+        let checking = tokio::spawn(work);
+        held.arrived().await;
+        change().await;
+        held.release();
+        checking.await.unwrap().unwrap();
+        watch.report().findings.into_iter().map(|finding| finding.problem).collect()
+    }
+}
+
+/// What the collector removes between the look at its row and the look at its file was not damaged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gr34_what_is_collected_meanwhile_is_not_missing() {
+    for depth in [Depth::Fast, Depth::Deep] {
+        let world = World::new().await;
+        let found = world.found_after(depth, "check.rows_read", async || {
+            let (meta, store) = (&world.opened.meta, &world.opened.store);
+            let far = Timestamp::from_micros(i64::MAX / 2);
+            meta.review_blobs(far, far, 10).await.unwrap();
+            let locked = store.begin_removal(&world.digest).await;
+            assert!(meta.forget_blob(&world.digest, far, far).await.unwrap().is_some());
+            assert!(store.remove(&locked).await.unwrap());
+            meta.strike_removal(&world.digest).await.unwrap();
+        });
+        assert_eq!(found.await, Vec::<String>::new(), "{depth:?}");
+    }
+}
+
+/// What is pushed again between the look that found damage and the last one is healed, and neither reported nor set aside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gr35_what_is_healed_meanwhile_is_not_damaged() {
+    for (depth, damage) in [(Depth::Fast, None), (Depth::Deep, Some(vec![9; 5_000]))] {
+        let world = World::new().await;
+        let plant = |bytes: &[u8]| {
+            // As a push does: another file under the same name.
+            fs::write(world.file.with_extension("new"), bytes).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(world.file.with_extension("new"), mode).unwrap();
+            fs::rename(world.file.with_extension("new"), &world.file).unwrap();
+        };
+        match &damage {
+            Some(bytes) => plant(bytes),
+            None => fs::remove_file(&world.file).unwrap(),
+        }
+        let found = world.found_after(depth, "check.doubted", async || plant(&content(1, 5_000)));
+        assert_eq!(found.await, Vec::<String>::new(), "{depth:?}");
+        // And what stays damaged is damaged.
+        match &damage {
+            Some(bytes) => plant(bytes),
+            None => fs::remove_file(&world.file).unwrap(),
+        }
+        assert_eq!(world.found_after(depth, "check.doubted", async || {}).await.len(), 1, "{depth:?}");
+    }
+}
