@@ -157,9 +157,11 @@ fn rows(server: &Wharf, sql: &str) -> Vec<(String, String)> {
 
 const MANIFESTS: &str =
     "select r.name, m.digest from manifests m join repositories r on r.id = m.repository_id order by 1, 2";
+/// Those that somebody deleted by hand are held by their manifest, and not served (P-135).
 const BLOBS: &str = "select r.name, b.digest from manifest_blobs x
                        join repositories r on r.id = x.repository_id
                        join blobs b on b.id = x.blob_id
+                       join repository_blobs a on a.repository_id = x.repository_id and a.blob_id = x.blob_id
                       group by 1, 2";
 const TAGS: &str = "select r.name, t.name from tags t join repositories r on r.id = t.repository_id";
 
