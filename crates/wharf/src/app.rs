@@ -68,6 +68,13 @@ pub enum AppError {
         /// Why not.
         source: wharf_meta::Error,
     },
+    /// There is content, and no database that says whose it is. An empty one in its place would be a registry that has lost
+    /// everything, and whose collector finds nothing but orphans.
+    #[error("the data directory has content, but its metadata database {} is missing", .path.display())]
+    NoDatabase {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// Database and content do not belong together; nothing may be written or removed (B-138).
     #[error("the metadata database belongs to store {database}, the content to store {content}")]
     ForeignStore {
@@ -128,7 +135,7 @@ impl App {
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let store = open_store(config, &clock, &rng).await?;
         let store_id = store.store_id();
-        let (meta, was_clean) = open_meta(config, store_id).await?;
+        let (meta, was_clean) = open_meta(config, &*store).await?;
         let spawner = Spawner::new();
         let (policy, identity, first_password) = match access {
             Access::Open => (Engine::open(), None, None),
@@ -277,7 +284,7 @@ impl Offline {
 pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let store = open_store(config, &clock, &rng).await?;
-    let (meta, was_clean) = open_meta(config, store.store_id()).await?;
+    let (meta, was_clean) = open_meta(config, &*store).await?;
     Ok(Offline { store, meta, was_clean })
 }
 
@@ -294,9 +301,13 @@ async fn open_store(
 }
 
 /// The database, and whether it had been closed in order.
-async fn open_meta(config: &Config, store_id: StoreId) -> Result<(Arc<dyn Metadata>, bool), AppError> {
+async fn open_meta(config: &Config, store: &dyn BlobStore) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
     let failed = |source| AppError::Meta { path: path.clone(), source };
+    if !path.exists() && has_content(store).await.map_err(|source| AppError::Probe { path: path.clone(), source })? {
+        return Err(AppError::NoDatabase { path });
+    }
+    let store_id = store.store_id();
     let meta = SqliteMetadata::open(&path, &config.metadata).map_err(failed)?;
     match meta.store_id().await.map_err(failed)? {
         None => meta.set_store_id(store_id).await.map_err(failed)?,
@@ -305,6 +316,21 @@ async fn open_meta(config: &Config, store_id: StoreId) -> Result<(Arc<dyn Metada
     }
     let was_clean = meta.was_clean_shutdown();
     Ok((Arc::new(meta), was_clean))
+}
+
+/// Whether anything was ever pushed. Asked only where there is no database, so it may take its time.
+async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_store::Error> {
+    let mut after = None;
+    loop {
+        let page = store.list(after.as_ref(), 1).await?;
+        if page.entries.iter().any(|entry| matches!(entry, wharf_store::Entry::Content(_))) {
+            return Ok(true);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(false);
+        }
+    }
 }
 
 /// Brings what other replicas have changed into force. When the database does not answer, what was in force stays.

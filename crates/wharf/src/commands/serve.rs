@@ -198,6 +198,13 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                 "nothing was changed; restore the file from a backup, or use the version of Wharf that wrote it".into(),
             ),
         ),
+        AppError::NoDatabase { .. } => (
+            Exit::WrongStore,
+            Some(
+                "put the database back, or restore a backup with `wharf restore --from`; to begin anew, name another directory"
+                    .to_owned(),
+            ),
+        ),
         AppError::ForeignStore { .. } => (
             Exit::WrongStore,
             Some(

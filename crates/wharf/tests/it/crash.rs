@@ -16,6 +16,24 @@ async fn b136_a_second_server_on_the_same_directory_is_refused() {
     server.client().get(&format!("/v2/t/a/blobs/{digest}")).await.expect(200);
 }
 
+/// An empty database in the place of a lost one would be a registry that has lost everything.
+#[tokio::test]
+async fn content_without_its_database_is_refused() {
+    let mut server = Wharf::start();
+    let digest = server.client().put_blob("t/a", Fixture::H.bytes()).await;
+    server.stop();
+    let (database, elsewhere) = (server.data().join("wharf.db"), server.data().join("wharf.lost"));
+    std::fs::rename(&database, &elsewhere).unwrap();
+    let output = serve_expecting_failure(server.data());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains(database.to_str().unwrap()) && said.contains("backup"), "{said}");
+    assert!(!database.exists(), "nothing was put in its place");
+    std::fs::rename(&elsewhere, &database).unwrap();
+    server.restart();
+    server.client().get(&format!("/v2/t/a/blobs/{digest}")).await.expect(200);
+}
+
 #[tokio::test]
 async fn a_request_in_flight_is_finished_before_the_server_ends() {
     let mut server = Wharf::start();
