@@ -14,7 +14,10 @@ const CLIENTS: u64 = 8;
 const ROUNDS: u64 = 5;
 
 /// How long one round is.
-const ROUND: Duration = Duration::from_secs(4);
+const ROUND: Duration = Duration::from_secs(3);
+
+/// How long collection is watched alone in the end.
+const ALONE: Duration = Duration::from_secs(20);
 
 /// How many blobs of either kind there are: `WHARF_LOAD_ROWS`.
 pub fn rows() -> u64 {
@@ -34,7 +37,7 @@ pub struct Figures {
     pub reviews_per_second: f64,
 }
 
-/// Seeds the database, then pushes with and without collection, then lets collection finish alone.
+/// Seeds the database, then pushes with and without collection, then lets collection go on alone for a while.
 pub async fn collect(rows: u64) -> Figures {
     let mut server = Wharf::start();
     server.stop();
@@ -86,9 +89,8 @@ async fn totals(client: &mut Client, member: &str) -> u64 {
 /// Alone, with the share of the disk that it has by default.
 async fn finish(client: &mut Client, rows: u64) {
     let (begun, before) = (Instant::now(), totals(client, "reviewed").await);
-    let limit = Duration::from_secs(120);
     let mut done = before;
-    while begun.elapsed() < limit && done < rows {
+    while begun.elapsed() < ALONE && done < rows {
         tokio::time::sleep(Duration::from_secs(1)).await;
         done = totals(client, "reviewed").await;
     }

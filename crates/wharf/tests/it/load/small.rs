@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use crate::harness::{Client, Image, Request, Wharf, content, sha256};
 
 /// How long one round is.
-const ROUND: Duration = Duration::from_secs(2);
+const ROUND: Duration = Duration::from_secs(1);
 
 /// Rounds of each number of connections; the middle one counts.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 3;
 
 /// What is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
