@@ -133,9 +133,9 @@ impl App {
     pub async fn start(config: &Config, access: Access, shutdown: Shutdown) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
-        let store = open_store(config, &clock, &rng).await?;
+        let (store, is_new) = open_store(config, &clock, &rng).await?;
         let store_id = store.store_id();
-        let (meta, was_clean) = open_meta(config, &*store).await?;
+        let (meta, was_clean) = open_meta(config, &*store, is_new).await?;
         let spawner = Spawner::new();
         let (policy, identity, first_password) = match access {
             Access::Open => (Engine::open(), None, None),
@@ -283,28 +283,35 @@ impl Offline {
 /// [`AppError`], that it runs after all among them.
 pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
-    let store = open_store(config, &clock, &rng).await?;
-    let (meta, was_clean) = open_meta(config, &*store).await?;
+    let (store, is_new) = open_store(config, &clock, &rng).await?;
+    let (meta, was_clean) = open_meta(config, &*store, is_new).await?;
     Ok(Offline { store, meta, was_clean })
 }
 
+/// The store, and whether it has just been made.
 async fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,
     rng: &Arc<dyn Rng>,
-) -> Result<Arc<dyn BlobStore>, AppError> {
+) -> Result<(Arc<dyn BlobStore>, bool), AppError> {
     let path = config.storage.data.clone();
     let store = DirectoryStore::open(&path, &**clock, &**rng);
     let store = store.map_err(|source| AppError::Store { path: path.clone(), source })?;
     store.probe().await.map_err(|source| AppError::Probe { path, source })?;
-    Ok(Arc::new(store))
+    let is_new = store.is_new();
+    Ok((Arc::new(store), is_new))
 }
 
 /// The database, and whether it had been closed in order.
-async fn open_meta(config: &Config, store: &dyn BlobStore) -> Result<(Arc<dyn Metadata>, bool), AppError> {
+async fn open_meta(
+    config: &Config,
+    store: &dyn BlobStore,
+    is_new: bool,
+) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
     let failed = |source| AppError::Meta { path: path.clone(), source };
-    if !path.exists() && has_content(store).await.map_err(|source| AppError::Probe { path: path.clone(), source })? {
+    let is_missing = !is_new && !path.exists();
+    if is_missing && has_content(store).await.map_err(|source| AppError::Probe { path: path.clone(), source })? {
         return Err(AppError::NoDatabase { path });
     }
     let store_id = store.store_id();

@@ -58,6 +58,11 @@ impl DirectoryStore {
         Self::open_with(Arc::new(SystemFiles), path, clock, rng)
     }
 
+    /// Whether there was no store before it was opened.
+    pub fn is_new(&self) -> bool {
+        self.root.is_new
+    }
+
     fn open_with(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &dyn Rng) -> Result<Self, OpenError> {
         let root = open::open(files, path, clock, rng)?;
         Ok(Self { root: Arc::new(root) })

@@ -40,9 +40,9 @@ pub(super) fn open(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &
     let directory = opening.directory()?;
     let stat = opening.check_place(&directory)?;
     let lock = opening.lock(&directory)?;
-    let store_id = match opening.read_id(&directory)? {
-        Some(id) => id,
-        None => opening.make_store(&directory, StoreId::generate(clock, rng))?,
+    let (store_id, is_new) = match opening.read_id(&directory)? {
+        Some(id) => (id, false),
+        None => (opening.make_store(&directory, StoreId::generate(clock, rng))?, true),
     };
     let uploads = opening.part(&directory, &layout::uploads(), "uploads", &stat)?;
     let layers = opening.part(&directory, &layout::layers(), "layers", &stat)?;
@@ -56,6 +56,7 @@ pub(super) fn open(files: Arc<dyn Files>, path: &Path, clock: &dyn Clock, rng: &
         layers,
         _lock: lock,
         store_id,
+        is_new,
         digests: DigestLocks::new(),
         sessions: Arc::default(),
         prefixes: Prefixes::new(),

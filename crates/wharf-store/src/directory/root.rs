@@ -31,6 +31,8 @@ pub(super) struct Root {
     /// Open as long as the directory is ours (B-136).
     pub(super) _lock: OwnedFd,
     pub(super) store_id: StoreId,
+    /// Whether it was made when it was opened.
+    pub(super) is_new: bool,
     pub(super) digests: DigestLocks,
     pub(super) sessions: Arc<Sessions>,
     pub(super) prefixes: Prefixes,
