@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::actor::{Actor, Cut, Done, Fuse, Style};
 use super::ledger::After;
 use super::{GRACE, after_grace, eager, settle, verify};
-use crate::harness::{Builder, Image, Strace, Wharf, content};
+use crate::harness::{Builder, Image, PATIENCE, Strace, Wharf, content};
 
 /// How many scripts run at the same time.
 const AT_ONCE: usize = 6;
@@ -166,9 +166,20 @@ async fn live(server: &mut Wharf, actor: &mut Actor, fault: &Fault) -> &'static 
     // A process that cannot trust its log any more says so, or ends by itself; any other goes on.
     let last = blob(99, 100);
     let mut goes_on = false;
-    for _ in 0..TRIES {
-        // Another thread may come to its n-th call only now.
-        goes_on = goes_on || actor.push_blob(&last, Style::Single).await.is_ok();
+    let begun = Instant::now();
+    for tried in 0.. {
+        // Another thread may come to its n-th call only now; and after a probe that failed nothing is taken until the next
+        // one.
+        match actor.push_blob(&last, Style::Single).await {
+            Ok(()) => goes_on = true,
+            Err(Cut::Gone) if tried >= TRIES => break,
+            Err(Cut::Gone) => {}
+            Err(Cut::Failed) if begun.elapsed() > PATIENCE => break,
+            Err(Cut::Failed) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        if goes_on && tried >= TRIES {
+            break;
+        }
     }
     actor.bear_failures(false);
     server.signal(rustix::process::Signal::TERM);
