@@ -104,24 +104,23 @@ impl Registry {
     pub async fn blob_head(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<BlobHead, Error> {
         let failed = || Error::meta("looking up a blob");
         let meta = &*self.parts.meta;
+        let now = self.now();
+        let not_before = now.plus(self.gc.grace.get());
+        let mut is_nearly_due = false;
         if self.parts.policy.authorize::<Push>(ok.asker(), ok.repository().clone()).is_ok() {
-            let now = self.now();
-            let not_before = now.plus(self.gc.grace.get());
             let due = meta.review_due(ok.repository(), digest).await.map_err(failed())?;
             failpoint::arrive("registry.head-looked").await;
-            if due.is_some_and(|due| due < not_before) {
-                failpoint::arrive("registry.head-due").await;
-                let review_at = self.review_at(now);
-                let kept = meta.keep_blob(ok.repository(), digest, not_before, review_at).await.map_err(failed())?;
-                return match kept {
-                    Some(size_bytes) => Ok(BlobHead { size_bytes }),
-                    None => Err(self.why_not_served(ok, digest).await?),
-                };
-            }
+            is_nearly_due = due.is_some_and(|due| due < not_before);
         }
-        // Only now: had it been looked up before its review, a review in between could have ended both, and nothing
-        // would tell (GR-10).
-        match meta.blob(ok.repository(), digest).await.map_err(failed())? {
+        let found = if is_nearly_due {
+            failpoint::arrive("registry.head-due").await;
+            meta.keep_blob(ok.repository(), digest, not_before, self.review_at(now)).await
+        } else {
+            // Only now: had it been looked up before its review, a review in between could have ended both, and nothing
+            // would tell (GR-10).
+            meta.blob(ok.repository(), digest).await
+        };
+        match found.map_err(failed())? {
             Some(size_bytes) => Ok(BlobHead { size_bytes }),
             None => Err(self.why_not_served(ok, digest).await?),
         }

@@ -86,7 +86,7 @@ impl Registry {
     pub async fn keep_collecting(self: Arc<Self>, shutdown: Shutdown) {
         while !shutdown.has_started() {
             let is_wanted = self.collector.update(|progress| progress.wanted > progress.completed);
-            if (self.gc.enabled || is_wanted) && self.guard.writable().is_ok() && !self.is_held().await {
+            if (self.gc.enabled || is_wanted) && self.may_collect(&shutdown).await {
                 self.run_collection(&shutdown).await;
             } else if is_wanted {
                 self.collector.update(|progress| progress.completed = progress.wanted);
@@ -113,11 +113,6 @@ impl Registry {
         let error = loop {
             if !self.may_collect(shutdown).await {
                 break None;
-            }
-            match self.clock_has_jumped().await {
-                Ok(false) => {}
-                Ok(true) => break None,
-                Err(error) => break Some(error),
             }
             let begun = Instant::now();
             match self.collect_step().await {
