@@ -181,18 +181,26 @@ struct Dates {
     remove_at: Timestamp,
 }
 
+/// Whether a manifest of this repository holds the blob.
+pub(crate) fn is_held_here(tx: &Connection, blob: Key, repository: Key) -> Result<bool> {
+    tx.prepare_cached(HELD_HERE)?.exists([blob, repository])
+}
+
+/// Whether any repository may serve the blob, or any manifest holds it.
+pub(crate) fn is_needed(tx: &Connection, blob: Key) -> Result<bool> {
+    Ok(tx.prepare_cached(ASSOCIATED_ANYWHERE)?.exists([blob])? || tx.prepare_cached(HELD_ANYWHERE)?.exists([blob])?)
+}
+
 /// Each look is a statement of its own, after what it may find has been locked or is the only writer's.
 fn review_blob(tx: &Connection, repository: Key, digest: &Digest, dates: Dates, reviewed: &mut Reviewed) -> Result<()> {
     let Some((blob, state, size_bytes)) = blobs::row(tx, digest)? else { return Ok(()) };
-    if tx.prepare_cached(HELD_HERE)?.exists([blob, repository])? {
+    if is_held_here(tx, blob, repository)? {
         return Ok(());
     }
     if blobs::dissociate(tx, repository, blob)? {
         reviewed.released += 1;
     }
-    let is_needed =
-        tx.prepare_cached(ASSOCIATED_ANYWHERE)?.exists([blob])? || tx.prepare_cached(HELD_ANYWHERE)?.exists([blob])?;
-    if is_needed || state == "deleting" {
+    if is_needed(tx, blob)? || state == "deleting" {
         return Ok(());
     }
     tx.prepare_cached(CONDEMN)?.execute(params![Micros(dates.remove_at), blob])?;

@@ -8,7 +8,7 @@ use wharf_policy::Attribution;
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
 use crate::sql::{Count, Key, Micros, parsed, statements};
-use crate::{ManifestRecord, blobs, manifests, push, repositories};
+use crate::{ManifestRecord, blobs, collection, manifests, push, repositories};
 
 /// An association that no manifest needs and that no review leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +43,10 @@ statements! {
            join repository_blobs a on a.repository_id = r.id and a.blob_id = b.id
           where r.name = $2 and b.state = 'quarantined'";
     COUNT_SET_ASIDE = "select count(*) from (select 1 from blobs where state = 'quarantined' and id > 0 limit $1)";
-    IS_NEEDED =
-        "select exists (select 1 from repository_blobs where blob_id = $1)
-             or exists (select 1 from manifest_blobs where blob_id = $1)";
     RESCUE =
         "update blobs set state = 'live', delete_after_us = null, verified_at_us = $1
           where id = $2 and state = 'deleting'";
     IS_ASSOCIATED = "select 1 from repository_blobs where repository_id = $1 and blob_id = $2";
-    HELD_HERE = "select 1 from manifest_blobs where blob_id = $1 and repository_id = $2 limit 1";
     SWEEP_DUE = "select due_at_us from jobs where id = 'sweep'";
     PLAN_SWEEP =
         "insert into jobs (id, kind, state, payload, due_at_us, created_at_us, updated_at_us)
@@ -113,7 +109,7 @@ pub(crate) fn count_set_aside(tx: &Connection) -> Result<u64> {
 
 pub(crate) fn rescue(tx: &Connection, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
     let Some((blob, ..)) = blobs::row(tx, digest)? else { return Ok(false) };
-    if !tx.prepare_cached(IS_NEEDED)?.query_row([blob], |row| row.get::<_, bool>(0))? {
+    if !collection::is_needed(tx, blob)? {
         return Ok(false);
     }
     if tx.prepare_cached(RESCUE)?.execute(params![Micros(now), blob])? == 0 {
@@ -149,7 +145,7 @@ fn unreviewed(tx: &Connection, link: &Unreviewed) -> Result<Option<Key>> {
     let Some(repository) = repositories::find(tx, &link.repository)? else { return Ok(None) };
     let Some((blob, ..)) = blobs::row(tx, &link.digest)? else { return Ok(None) };
     let is_one = tx.prepare_cached(IS_ASSOCIATED)?.exists([repository, blob])?
-        && !tx.prepare_cached(HELD_HERE)?.exists([blob, repository])?
+        && !collection::is_held_here(tx, blob, repository)?
         && reviews::due_at(tx, repository, Kind::Blob, &link.digest)?.is_none();
     Ok(is_one.then_some(repository))
 }
