@@ -8,6 +8,7 @@
 //!
 //! One process owns the file; the store's lock sees to that (B-136).
 
+mod browsing;
 mod checking;
 mod checkpoint;
 mod collecting;
