@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::disk::{ForgetfulDisk, Unsynced};
 use super::CALLS;
+use super::disk::{ForgetfulDisk, Unsynced};
 use crate::backup::{Desk, finish, text};
 use crate::harness::{Call, Client, Image, Strace, Wharf};
 
