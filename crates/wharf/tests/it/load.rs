@@ -205,9 +205,11 @@ async fn what_a_backup_costs_those_who_push() {
     release_only();
     let figures = backup::measure().await;
     let percentile = |sorted: &[Duration], percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
-    for (name, sorted) in [("without", &figures.calm), ("with", &figures.busy)] {
+    let paced = format!("with a backup at {} a second", backup::RATE);
+    let kinds = [("without a backup", &figures.calm), ("with a backup", &figures.busy), (&paced, &figures.paced)];
+    for (name, sorted) in kinds {
         let [middle, high] = [50, 99].map(|percent| percentile(sorted, percent));
-        println!("a push {name} a backup: p50 {middle:?}, p99 {high:?}, most {:?}", sorted.last().unwrap());
+        println!("a push {name}: p50 {middle:?}, p99 {high:?}, most {:?}", sorted.last().unwrap());
     }
     let rate = |took: Duration| (figures.bytes / MIB) as f64 / took.as_secs_f64();
     println!(
