@@ -5,12 +5,11 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
 
 use crate::repositories;
-use crate::sql::{Count, Key, Micros, parsed, statements};
+use crate::sql::{Count, Key, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements};
 
 /// Tags of one repository are counted up to this.
 pub const TAGS_COUNTED_MAX: u32 = 1_000;
@@ -178,7 +177,8 @@ statements! {
                            from manifest_blobs o
                           where o.blob_id = b.id and o.repository_id = $1 and o.manifest_id <> $2
                           limit $3) as counted),
-                not exists (select 1 from manifest_blobs o where o.blob_id = b.id and o.manifest_id <> $2)
+                case when exists (select 1 from manifest_blobs o where o.blob_id = b.id and o.manifest_id <> $2)
+                     then 0 else 1 end
            from manifest_blobs h
            join blobs b on b.id = h.blob_id
           where h.manifest_id = $2";
@@ -211,7 +211,7 @@ fn containing(text: &str) -> String {
 }
 
 pub(crate) fn repositories_like(
-    tx: &Connection,
+    tx: &Tx<'_>,
     text: &str,
     after: Option<&str>,
     limit: u32,
@@ -220,13 +220,13 @@ pub(crate) fn repositories_like(
     tx.prepare_cached(LIKE)?.query_map(params![after, containing(text), limit], |row| parsed(row, 0))?.collect()
 }
 
-pub(crate) fn summaries(tx: &Connection, names: &[RepositoryName]) -> Result<Vec<RepositorySummary>> {
+pub(crate) fn summaries(tx: &Tx<'_>, names: &[RepositoryName]) -> Result<Vec<RepositorySummary>> {
     let mut found = Vec::with_capacity(names.len());
     for name in names {
         let Some(key) = repositories::find(tx, name)? else { continue };
         let tags: Count =
             tx.prepare_cached(TAGS_COUNT)?.query_row(params![key, TAGS_COUNTED_MAX + 1], |row| row.get(0))?;
-        let changed_at = tx.prepare_cached(CHANGED)?.query_row([name.as_str()], |row| row.get::<_, Micros>(0));
+        let changed_at = tx.prepare_cached(CHANGED)?.query_row([name.as_str()], |row| row.get::<Micros>(0));
         let changed_at = changed_at.optional()?.map(|at| at.0);
         found.push(RepositorySummary { name: name.clone(), tags: tags.0, changed_at });
     }
@@ -234,7 +234,7 @@ pub(crate) fn summaries(tx: &Connection, names: &[RepositoryName]) -> Result<Vec
 }
 
 pub(crate) fn tags(
-    tx: &Connection,
+    tx: &Tx<'_>,
     repository: &RepositoryName,
     text: &str,
     after: Option<&str>,
@@ -258,16 +258,16 @@ fn tag_row(row: &Row<'_>) -> Result<(TagSummary, Key)> {
         tag: parsed(row, 0)?,
         digest: parsed(row, 1)?,
         media_type: row.get(2)?,
-        body: row.get::<_, Option<Vec<u8>>>(3)?.map(Bytes::from),
+        body: row.get::<Option<Vec<u8>>>(3)?.map(Bytes::from),
         size_bytes: 0,
-        updated_at: row.get::<_, Micros>(4)?.0,
+        updated_at: row.get::<Micros>(4)?.0,
         updated_by: row.get(5)?,
     };
     Ok((summary, row.get(6)?))
 }
 
 /// What a manifest and its children hold, each blob once.
-fn size(tx: &Connection, manifest: Key) -> Result<u64> {
+fn size(tx: &Tx<'_>, manifest: Key) -> Result<u64> {
     let children: Vec<Key> = tx
         .prepare_cached(CHILDREN)?
         .query_map(params![manifest, CHILDREN_SIZED_MAX], |row| row.get(0))?
@@ -275,7 +275,7 @@ fn size(tx: &Connection, manifest: Key) -> Result<u64> {
     let mut sizes = std::collections::HashMap::new();
     for holder in std::iter::once(manifest).chain(children) {
         let mut statement = tx.prepare_cached(OWN_BLOBS)?;
-        let held = statement.query_map([holder], |row| Ok((row.get::<_, Key>(0)?, row.get::<_, Count>(1)?.0)))?;
+        let held = statement.query_map([holder], |row| Ok((row.get::<Key>(0)?, row.get::<Count>(1)?.0)))?;
         for blob in held {
             let (key, size_bytes) = blob?;
             sizes.insert(key, size_bytes);
@@ -284,16 +284,12 @@ fn size(tx: &Connection, manifest: Key) -> Result<u64> {
     Ok(sizes.into_values().fold(0, u64::saturating_add))
 }
 
-pub(crate) fn details(
-    tx: &Connection,
-    repository: &RepositoryName,
-    digest: &Digest,
-) -> Result<Option<ManifestDetails>> {
+pub(crate) fn details(tx: &Tx<'_>, repository: &RepositoryName, digest: &Digest) -> Result<Option<ManifestDetails>> {
     let Some(repository) = repositories::find(tx, repository)? else { return Ok(None) };
     let found = tx
         .prepare_cached(MANIFEST)?
         .query_row(params![repository, digest.to_string()], |row| {
-            Ok((row.get::<_, Key>(0)?, row.get::<_, Micros>(1)?.0, row.get::<_, String>(2)?))
+            Ok((row.get::<Key>(0)?, row.get::<Micros>(1)?.0, row.get::<String>(2)?))
         })
         .optional()?;
     let Some((key, pushed_at, pushed_by)) = found else { return Ok(None) };
@@ -308,8 +304,8 @@ pub(crate) fn details(
         .query_map(params![repository, key, HOLDERS_COUNTED_MAX], |row| {
             Ok(HeldBlob {
                 digest: parsed(row, 0)?,
-                size_bytes: row.get::<_, Count>(1)?.0,
-                others: row.get::<_, Count>(2)?.0,
+                size_bytes: row.get::<Count>(1)?.0,
+                others: row.get::<Count>(2)?.0,
                 is_last: row.get(3)?,
             })
         })?
@@ -321,12 +317,12 @@ pub(crate) fn details(
     Ok(Some(details))
 }
 
-pub(crate) fn portion(tx: &Connection, after: Option<i64>, limit: u32) -> Result<ContentPortion> {
+pub(crate) fn portion(tx: &Tx<'_>, after: Option<i64>, limit: u32) -> Result<ContentPortion> {
     let mut portion = ContentPortion { blobs: 0, bytes: 0, unshared_bytes: 0, next: None };
     let mut statement = tx.prepare_cached(PORTION)?;
     let mut rows = statement.query(params![after.unwrap_or(0), limit])?;
     while let Some(row) = rows.next()? {
-        let (size_bytes, repositories) = (row.get::<_, Count>(1)?.0, row.get::<_, Count>(2)?.0);
+        let (size_bytes, repositories) = (row.get::<Count>(1)?.0, row.get::<Count>(2)?.0);
         portion.blobs += 1;
         portion.bytes = portion.bytes.saturating_add(size_bytes);
         portion.unshared_bytes = portion.unshared_bytes.saturating_add(size_bytes.saturating_mul(repositories));

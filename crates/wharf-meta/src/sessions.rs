@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::Timestamp;
 use wharf_policy::AccountType;
 
-use crate::sql::{Contradiction, Micros, parsed, statements, text_list, texts};
+use crate::sql::{
+    Contradiction, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
+};
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ statements! {
 /// How many sessions of one principal are looked at when one more is begun; there are never more than the limit and one.
 const LOOKED_AT_MAX: u32 = 1_000;
 
-pub(crate) fn create(tx: &Connection, new: &Session, max: u32) -> Result<()> {
+pub(crate) fn create(tx: &Tx<'_>, new: &Session, max: u32) -> Result<()> {
     let known = of_principal(tx, &new.principal, LOOKED_AT_MAX)?;
     for unused in known.iter().skip(max.saturating_sub(1) as usize) {
         end(tx, &unused.id_sha256)?;
@@ -109,28 +110,28 @@ pub(crate) fn create(tx: &Connection, new: &Session, max: u32) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn find(tx: &Connection, id_sha256: &[u8; 32]) -> Result<Option<Session>> {
+pub(crate) fn find(tx: &Tx<'_>, id_sha256: &[u8; 32]) -> Result<Option<Session>> {
     tx.prepare_cached(FIND)?.query_row([id_sha256], session).optional()
 }
 
-pub(crate) fn of_principal(tx: &Connection, principal: &str, limit: u32) -> Result<Vec<Session>> {
+pub(crate) fn of_principal(tx: &Tx<'_>, principal: &str, limit: u32) -> Result<Vec<Session>> {
     tx.prepare_cached(OF_PRINCIPAL)?.query_map(params![principal, limit], session)?.collect()
 }
 
-pub(crate) fn touch(tx: &Connection, id_sha256: &[u8; 32], now: Timestamp) -> Result<()> {
+pub(crate) fn touch(tx: &Tx<'_>, id_sha256: &[u8; 32], now: Timestamp) -> Result<()> {
     tx.prepare_cached(TOUCH)?.execute(params![Micros(now), id_sha256])?;
     Ok(())
 }
 
-pub(crate) fn end(tx: &Connection, id_sha256: &[u8; 32]) -> Result<bool> {
+pub(crate) fn end(tx: &Tx<'_>, id_sha256: &[u8; 32]) -> Result<bool> {
     Ok(tx.prepare_cached(END)?.execute([id_sha256])? > 0)
 }
 
-pub(crate) fn end_all(tx: &Connection, principal: &str) -> Result<u64> {
+pub(crate) fn end_all(tx: &Tx<'_>, principal: &str) -> Result<u64> {
     Ok(tx.prepare_cached(END_ALL)?.execute([principal])? as u64)
 }
 
-pub(crate) fn remove_ended(tx: &Connection, seen_before: Timestamp, now: Timestamp) -> Result<u64> {
+pub(crate) fn remove_ended(tx: &Tx<'_>, seen_before: Timestamp, now: Timestamp) -> Result<u64> {
     let unused = tx.prepare_cached(FORGET_UNUSED)?.execute([Micros(seen_before)])?;
     let ended = tx.prepare_cached(FORGET_ENDED)?.execute([Micros(now)])?;
     Ok((unused + ended) as u64)
@@ -148,8 +149,8 @@ fn session(row: &Row<'_>) -> Result<Session> {
         roles: text_list(row, 5)?,
         sealed_token: row.get(6)?,
         source: row.get(7)?,
-        created_at: row.get::<_, Micros>(8)?.0,
-        seen_at: row.get::<_, Micros>(9)?.0,
-        ends_at: row.get::<_, Micros>(10)?.0,
+        created_at: row.get::<Micros>(8)?.0,
+        seen_at: row.get::<Micros>(9)?.0,
+        ends_at: row.get::<Micros>(10)?.0,
     })
 }
