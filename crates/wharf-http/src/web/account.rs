@@ -46,7 +46,6 @@ pub(super) struct Created {
 
 pub(super) struct TokenLine {
     pub(super) id: String,
-    pub(super) account: String,
     pub(super) description: String,
     pub(super) scopes: String,
     pub(super) expires: Time,
@@ -107,7 +106,6 @@ async fn render(
 pub(super) fn token_line(visit: &Visit, token: &ApiToken) -> TokenLine {
     TokenLine {
         id: token.id.to_string(),
-        account: token.account.clone(),
         description: if token.description.is_empty() {
             "(no description)".to_owned()
         } else {

@@ -9,7 +9,7 @@ use super::text::{self, Time};
 use super::{Answer, Failure, Visit};
 
 /// How many changes are shown.
-const CHANGES_SHOWN: usize = 15;
+const CHANGES_SHOWN: usize = 20;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -63,7 +63,11 @@ pub(super) async fn show(_ok: Authorized<VersionCheck>, visit: Visit) -> Answer 
     let protection = registry.health().protection;
     let view = HomePage {
         f: Frame::of(&visit, "Overview"),
-        changes: changes.iter().map(|entry| line(&visit, entry)).collect(),
+        changes: changes
+            .iter()
+            .filter(|entry| !is_told_by_tag(entry, &changes))
+            .map(|entry| line(&visit, entry))
+            .collect(),
         storage,
         can_browse: catalog.is_some(),
         host: visit.inbound.host(&visit.app.origins).unwrap_or_default(),
@@ -74,6 +78,16 @@ pub(super) async fn show(_ok: Authorized<VersionCheck>, visit: Visit) -> Answer 
     page::ok(&view)
 }
 
+/// Whether a tag that the same request has made tells of it already.
+fn is_told_by_tag(entry: &AuditEntry, all: &[AuditEntry]) -> bool {
+    let told_by: &[&str] = match entry.action.as_str() {
+        "manifest.push" => &["tag.create", "tag.move"],
+        "tag.delete" => &["manifest.delete"],
+        _ => return false,
+    };
+    all.iter().any(|other| other.request_id == entry.request_id && told_by.contains(&other.action.as_str()))
+}
+
 fn line(visit: &Visit, entry: &AuditEntry) -> ChangeLine {
     let repository = entry.repository.clone().unwrap_or_default();
     let target = entry.target.clone().unwrap_or_default();
@@ -81,7 +95,7 @@ fn line(visit: &Visit, entry: &AuditEntry) -> ChangeLine {
         "manifest.push" => ("pushed an image", true),
         "manifest.delete" => ("deleted an image", false),
         "manifest.restore" => ("restored an image", true),
-        "tag.create" => ("tagged", true),
+        "tag.create" => ("made the tag", true),
         "tag.move" => ("moved the tag", true),
         "tag.delete" => ("deleted the tag", false),
         _ => ("took out a blob", false),

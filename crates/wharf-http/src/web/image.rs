@@ -119,7 +119,18 @@ pub(super) async fn show(ok: Authorized<Pull>, visit: Visit) -> Answer {
         Some(config) => config_blob::read(registry, &ok, config).await,
         None => None,
     };
-    page::ok(&view(&visit, &ok, &reference, &pulled, &manifest, details, referrers, config))
+    page::ok(&Seen { ok: &ok, reference, pulled, manifest, details, referrers, config }.view(&visit))
+}
+
+/// Everything that is known of what an address names.
+struct Seen<'s> {
+    ok: &'s Authorized<Pull>,
+    reference: Reference,
+    pulled: PulledManifest,
+    manifest: Manifest,
+    details: ManifestDetails,
+    referrers: ReferrersPage,
+    config: Option<ImageConfig>,
 }
 
 /// The manifest of what was pulled. It was read once when it was pushed, so it can be read again.
@@ -134,64 +145,68 @@ pub(super) fn reference(text: &str) -> Result<Reference, Problem> {
     })
 }
 
-#[allow(clippy::too_many_arguments)]
-fn view(
-    visit: &Visit,
-    ok: &Authorized<Pull>,
-    reference: &Reference,
-    pulled: &PulledManifest,
-    manifest: &Manifest,
-    details: ManifestDetails,
-    referrers: ReferrersPage,
-    config: Option<ImageConfig>,
-) -> ImagePage {
-    let repository = ok.repository().as_str();
-    let (name, digest) = (reference.to_string(), pulled.digest.to_string());
-    let kind = Kind::of(manifest);
-    let host = visit.inbound.host(&visit.app.origins).unwrap_or_default();
-    let image = |reference: &str| visit.href("/image", &[("repository", repository), ("reference", reference)]);
-    let of_digest = |digest: &wharf_oci::Digest| Link { text: text::short(digest), href: image(&digest.to_string()) };
-    let held: u64 = details.blobs.iter().map(|blob| blob.size_bytes).sum();
-    let children: u64 = manifest.children.iter().map(|child| child.size).sum();
-    ImagePage {
-        f: Frame::of(visit, &format!("{repository} {}", short_name(reference))),
-        repository: repository.to_owned(),
-        repository_href: visit.href("/repository", &[("repository", repository)]),
-        kind: kind.label(),
-        media_type: pulled.media_type.clone(),
-        artifact_type: manifest.artifact_type.as_deref().map(text::shown),
-        size: text::size(held.saturating_add(children).saturating_add(pulled.body.len() as u64)),
-        pushed: visit.time(details.pushed_at),
-        pushed_by: if details.pushed_by.is_empty() { "anonymous".to_owned() } else { text::shown(&details.pushed_by) },
-        tags: details.tags.iter().map(|tag| Link { text: tag.to_string(), href: image(tag.as_str()) }).collect(),
-        parents: details.parents.iter().map(of_digest).collect(),
-        subject: manifest
-            .subject
-            .as_ref()
-            .map(|subject| Link { text: subject.to_string(), href: image(&subject.to_string()) }),
-        commands: kind.commands(&host, repository, &name),
-        platforms: platforms(manifest, &image),
-        layers: layers(manifest, &details),
-        history: config.as_ref().map(|config| history(config, manifest)).unwrap_or_default(),
-        run: config.as_ref().map(run).unwrap_or_default(),
-        labels: config
-            .and_then(|config| config.config?.labels)
-            .map(|labels| labels.iter().take(SHOWN_MAX).map(pair).collect())
-            .unwrap_or_default(),
-        annotations: manifest.annotations.iter().take(SHOWN_MAX).map(pair).collect(),
-        has_more_referrers: referrers.next.is_some() || referrers.referrers.len() > SHOWN_MAX,
-        referrers: referrers.referrers.iter().take(SHOWN_MAX).map(|referrer| referrer_line(referrer, &image)).collect(),
-        history_href: match reference {
-            Reference::Tag(tag) => Some(visit.href("/tag", &[("repository", repository), ("tag", tag.as_str())])),
-            Reference::Digest(_) => None,
-        },
-        compare_href: visit.href("/compare", &[("repository", repository), ("from", &name)]),
-        delete_href: visit
-            .may(Action::Delete, Some(ok.repository()))
-            .then(|| visit.href("/delete", &[("repository", repository), ("reference", &name)])),
-        manifest_json: indented(&pulled.body),
-        reference: name,
-        digest,
+impl Seen<'_> {
+    fn view(self, visit: &Visit) -> ImagePage {
+        let Self { ok, reference, pulled, manifest, details, referrers, config } = self;
+        let manifest = &manifest;
+        let repository = ok.repository().as_str();
+        let (name, digest) = (reference.to_string(), pulled.digest.to_string());
+        let kind = Kind::of(manifest);
+        let host = visit.inbound.host(&visit.app.origins).unwrap_or_default();
+        let image = |reference: &str| visit.href("/image", &[("repository", repository), ("reference", reference)]);
+        let of_digest =
+            |digest: &wharf_oci::Digest| Link { text: text::short(digest), href: image(&digest.to_string()) };
+        let held: u64 = details.blobs.iter().map(|blob| blob.size_bytes).sum();
+        let children: u64 = manifest.children.iter().map(|child| child.size).sum();
+        ImagePage {
+            f: Frame::of(visit, &format!("{repository} {}", short_name(&reference))),
+            repository: repository.to_owned(),
+            repository_href: visit.href("/repository", &[("repository", repository)]),
+            kind: kind.label(),
+            media_type: pulled.media_type.clone(),
+            artifact_type: manifest.artifact_type.as_deref().filter(|_| kind != Kind::Image).map(text::shown),
+            size: text::size(held.saturating_add(children).saturating_add(pulled.body.len() as u64)),
+            pushed: visit.time(details.pushed_at),
+            pushed_by: if details.pushed_by.is_empty() {
+                "anonymous".to_owned()
+            } else {
+                text::shown(&details.pushed_by)
+            },
+            tags: details.tags.iter().map(|tag| Link { text: tag.to_string(), href: image(tag.as_str()) }).collect(),
+            parents: details.parents.iter().map(of_digest).collect(),
+            subject: manifest
+                .subject
+                .as_ref()
+                .map(|subject| Link { text: subject.to_string(), href: image(subject.as_ref()) }),
+            commands: kind.commands(&host, repository, &name),
+            platforms: platforms(manifest, &image),
+            layers: layers(manifest, &details),
+            history: config.as_ref().map(|config| history(config, manifest)).unwrap_or_default(),
+            run: config.as_ref().map(run).unwrap_or_default(),
+            labels: config
+                .and_then(|config| config.config?.labels)
+                .map(|labels| labels.iter().take(SHOWN_MAX).map(pair).collect())
+                .unwrap_or_default(),
+            annotations: manifest.annotations.iter().take(SHOWN_MAX).map(pair).collect(),
+            has_more_referrers: referrers.next.is_some() || referrers.referrers.len() > SHOWN_MAX,
+            referrers: referrers
+                .referrers
+                .iter()
+                .take(SHOWN_MAX)
+                .map(|referrer| referrer_line(referrer, &image))
+                .collect(),
+            history_href: match &reference {
+                Reference::Tag(tag) => Some(visit.href("/tag", &[("repository", repository), ("tag", tag.as_str())])),
+                Reference::Digest(_) => None,
+            },
+            compare_href: visit.href("/compare", &[("repository", repository), ("from", &name)]),
+            delete_href: visit
+                .may(Action::Delete, Some(ok.repository()))
+                .then(|| visit.href("/delete", &[("repository", repository), ("reference", &name)])),
+            manifest_json: indented(&pulled.body),
+            reference: name,
+            digest,
+        }
     }
 }
 

@@ -28,7 +28,6 @@ const PLATFORMS_SHOWN: usize = 6;
 struct RepositoryPage {
     f: Frame,
     name: String,
-    repository_href: String,
     repositories_href: String,
     deleted_href: String,
     compare_path: String,
@@ -74,7 +73,6 @@ pub(super) async fn show(ok: Authorized<Pull>, visit: Visit) -> Answer {
     let view = RepositoryPage {
         f: Frame::of(&visit, name),
         name: name.to_owned(),
-        repository_href: visit.href("/repository", &of_this),
         repositories_href: visit.href("/repositories", &[]),
         deleted_href: visit.href("/deleted", &of_this),
         compare_path: visit.href("/compare", &[]),

@@ -110,11 +110,6 @@ impl Time {
     pub(crate) fn plain(&self) -> &str {
         &self.ago
     }
-
-    /// Date and time of day, to the second, in UTC.
-    pub(crate) fn exact(&self) -> &str {
-        &self.exact
-    }
 }
 
 impl fmt::Display for Time {

@@ -58,7 +58,8 @@ async fn s038_every_sign_in_has_a_secret_of_its_own_and_the_oldest_make_room() {
         secrets.push(world.sign_in("alice", PASSWORD).await.expect("a session"));
     }
     assert!(world.visitor(&secrets[0]).await.is_none());
-    let (second, third) = (world.visitor(&secrets[1]).await.unwrap(), world.visitor(&secrets[2]).await.unwrap());
+    let (second, third) =
+        (world.visitor(&secrets[1]).await.expect("alice"), world.visitor(&secrets[2]).await.expect("alice"));
     assert_ne!(second.form_token, third.form_token);
     world.identity.sign_out(&second).await.expect("done");
     assert!(world.visitor(&secrets[1]).await.is_none());
