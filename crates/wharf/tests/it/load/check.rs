@@ -1,6 +1,7 @@
 //! How long a check of very many rows takes, the files beside them included.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -49,17 +50,24 @@ fn seed(data: &Path, manifests: u64) {
         let body = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers });
         let body = body.to_string();
         tx.prepare_cached(
-            "insert into manifests (repository_id, digest, media_type, pushed_at_us, pushed_by, body)
-             values ($1, $2, $3, 0, 'seed', $4)",
+            "insert into manifests (repository_id, digest, media_type, artifact_type, config_digest, pushed_at_us, pushed_by, body)
+             values ($1, $2, $3, 'application/vnd.oci.image.config.v1+json', $4, 0, 'seed', $5)",
         )
         .unwrap()
-        .execute((repository, format!("sha256:{}", hex_sha256(body.as_bytes())), OCI_MANIFEST, body.as_bytes()))
+        .execute((
+            repository,
+            format!("sha256:{}", hex_sha256(body.as_bytes())),
+            OCI_MANIFEST,
+            &digests[0],
+            body.as_bytes(),
+        ))
         .unwrap();
         let manifest = tx.last_insert_rowid();
         for digest in &digests {
             blob(&tx, repository, manifest, digest);
             let hex = &digest["sha256:".len()..];
-            let file = File::create(data.join("layers/sha256").join(&hex[..2]).join(hex)).unwrap();
+            let path = data.join("layers/sha256").join(&hex[..2]).join(hex);
+            let file = File::options().write(true).create_new(true).mode(0o600).open(path).unwrap();
             file.set_len(BLOB_BYTES.into()).unwrap();
         }
     }
