@@ -143,7 +143,7 @@ mod tests {
         let config = config.expect("a config");
         assert_eq!(config.platform(), "linux");
         assert_eq!(config.config.expect("how it is run").exposed_ports.expect("ports").len(), 1);
-        assert_eq!(ImageConfig::parse(b"[]"), None);
+        assert_eq!(ImageConfig::parse(b"1"), None);
         assert_eq!(ImageConfig::parse(b"{\"os\":1}"), None);
     }
 }
