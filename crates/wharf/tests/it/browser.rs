@@ -38,7 +38,7 @@ impl World {
         let mut root = server.client().authorized(basic("admin", ADMIN_PASSWORD));
 
         let digest = push_with_crane(&server, directory.path()).await;
-        attach(&mut alice, &digest).await;
+        attach(&mut alice).await;
         for number in 0..55 {
             Image::small(9, "amd64", 100).push(&mut alice, &format!("library/image-{number:02}"), "latest").await;
         }
@@ -144,7 +144,7 @@ async fn push_with_crane(server: &Wharf, directory: &Path) -> String {
 }
 
 /// A signature and an SBOM of version 1.1.
-async fn attach(client: &mut Client, _first: &str) {
+async fn attach(client: &mut Client) {
     let subject = built("1.1", "amd64", 3);
     let empty = client.put_blob("team/app", &b"{}"[..]).await;
     for (artifact_type, about) in [
@@ -204,6 +204,11 @@ async fn push_strange(client: &mut Client) -> String {
 #[tokio::test]
 async fn people_use_the_pages() {
     World::new().await.run("pages.mjs").await;
+}
+
+#[tokio::test]
+async fn somebody_looks_after_the_registry() {
+    World::new().await.run("admin.mjs").await;
 }
 
 #[tokio::test]
