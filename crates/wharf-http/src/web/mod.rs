@@ -25,6 +25,7 @@ mod policy;
 mod repository;
 mod routes;
 mod rule;
+mod sbom;
 mod sign_in;
 mod storage;
 mod system;
