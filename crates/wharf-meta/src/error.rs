@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use wharf_base::StoreId;
 
+use crate::postgres::failure;
 use crate::sql;
 
 /// What a method of this crate answers.
@@ -67,6 +68,13 @@ pub enum Error {
         known: u32,
     },
 
+    /// The server cannot be used as it is set up; it is untouched.
+    #[error("the PostgreSQL server cannot keep the metadata: {reason}")]
+    Server {
+        /// What is wrong with it and what to do, as a clause.
+        reason: String,
+    },
+
     /// The file is not a database that can be opened as it is (B-137). It is untouched.
     #[error("{} cannot be opened as the metadata database: {reason}", path.display())]
     Refused {
@@ -107,7 +115,15 @@ impl Error {
         match source {
             sql::Error::Sqlite(source) => Self::sqlite(doing, source),
             source @ sql::Error::Contradiction(_) => Self::Corrupt { doing, source: Arc::new(source) },
-            source @ sql::Error::NoRow => Self::Unavailable { doing, source: Arc::new(source) },
+            source @ sql::Error::Postgres(_) if failure::is_damage(&source) => {
+                Self::Corrupt { doing, source: Arc::new(source) }
+            }
+            source @ sql::Error::Postgres(_) if failure::is_full(&source) => {
+                Self::Full { doing, source: Arc::new(source) }
+            }
+            source @ (sql::Error::NoRow | sql::Error::Postgres(_) | sql::Error::Server(_)) => {
+                Self::Unavailable { doing, source: Arc::new(source) }
+            }
         }
     }
 

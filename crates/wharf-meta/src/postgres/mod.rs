@@ -1,0 +1,78 @@
+//! PostgreSQL: the same functions on a pool of connections, each in a thread of its own.
+//!
+//! ```text
+//! caller ── question or change ──▶ Pool (waits for a connection) ──▶ thread ──▶ server
+//!                                                                    └─ begins anew after a conflict or a lost connection
+//! ```
+//!
+//! A thread runs one transaction from its beginning to its end and waits for each answer of the server in between, so what a
+//! noun's file does is the same plain function that runs on SQLite. Changes exclude each other where they must by locks that they
+//! name ([`Locks`](crate::sql::Locks)), where SQLite has one writer. A commit whose answer was lost is looked up by the
+//! transaction's number, so nobody hears of a failure that was none.
+
+mod config;
+mod connector;
+mod database;
+pub(crate) mod failure;
+mod pool;
+mod schema;
+mod session;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use crate::sql::Tx;
+use crate::{Error, Result, life};
+
+use self::connector::Connector;
+use self::pool::Pool;
+
+pub use self::config::{DatabaseUrl, ParseDatabaseUrlError, PostgresConfig};
+pub(crate) use self::session::Session;
+pub(crate) use self::value::{Column, Value};
+
+/// Metadata in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresMetadata {
+    pool: Pool,
+    was_clean_shutdown: bool,
+}
+
+impl PostgresMetadata {
+    /// Connects to the database that `config` names and runs migrations that are due.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Server`]: the server or its database cannot be used as it is set up.
+    /// - [`Error::NewerSchema`]: a newer version made it; it is untouched (R-070).
+    /// - [`Error::Corrupt`]: it contradicts itself.
+    /// - [`Error::Unavailable`]: the server does not answer.
+    pub async fn open(config: &PostgresConfig) -> Result<Self> {
+        let doing = "opening";
+        let config = config.clone();
+        let connections = config.connections();
+        // Reads files.
+        let connector = tokio::task::spawn_blocking(move || Connector::new(&config));
+        let connector = connector.await.map_err(|lost| Error::unavailable(doing, lost))??;
+        let pool = Pool::new(connector, connections);
+        pool.with_session(doing, |session| {
+            connector::check_server(session)?;
+            schema::migrate(session)
+        })
+        .await?;
+        let was_clean_shutdown = pool.write(doing, begin).await?;
+        Ok(Self { pool, was_clean_shutdown })
+    }
+
+    /// Whether the database was closed in order before it was opened this time; `true` for a new one.
+    pub fn was_clean_shutdown(&self) -> bool {
+        self.was_clean_shutdown
+    }
+}
+
+/// From now on an end that is not announced is an unclean one. Says how the last one was.
+fn begin(tx: &Tx<'_>) -> crate::sql::Result<bool> {
+    let was_clean = life::was_clean(tx)?;
+    life::set_clean(tx, false)?;
+    Ok(was_clean)
+}
