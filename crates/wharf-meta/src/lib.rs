@@ -30,6 +30,7 @@ mod checking;
 mod collecting;
 mod collection;
 mod collection_log;
+mod config;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod database;
@@ -76,6 +77,7 @@ pub use checking::Checking;
 pub use collecting::Collecting;
 pub use collection::{Backlog, Hold, PreviewCursor, Releasable, Removal, Reviewed};
 pub use collection_log::{ParseCursorError, RemovedBlob, RemovedCursor};
+pub use config::Config;
 pub use deletion::DeletedManifest;
 pub use error::{Error, Result};
 pub use identities::{AuditLog, Identities, Rules};

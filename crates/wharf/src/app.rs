@@ -8,7 +8,7 @@ use std::time::Duration;
 use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
 use wharf_http::{Server, StartError};
 use wharf_identity::Identity;
-use wharf_meta::{Metadata, SqliteMetadata};
+use wharf_meta::{Metadata, PostgresMetadata, SqliteMetadata};
 use wharf_policy::Engine;
 use wharf_registry::Registry;
 use wharf_store::{BlobStore, DirectoryStore, OpenError};
@@ -61,19 +61,19 @@ pub enum AppError {
         source: wharf_store::Error,
     },
     /// The metadata database cannot be opened.
-    #[error("opening the metadata database {}", .path.display())]
+    #[error("opening the metadata database {place}")]
     Meta {
-        /// Where.
-        path: PathBuf,
+        /// Where, as people may be told.
+        place: String,
         /// Why not.
         source: wharf_meta::Error,
     },
     /// There is content, and no database that says whose it is. An empty one in its place would be a registry that has lost
     /// everything, and whose collector finds nothing but orphans.
-    #[error("the data directory has content, but its metadata database {} is missing", .path.display())]
+    #[error("the data directory has content, but its metadata database {place} is missing")]
     NoDatabase {
-        /// Where it should be.
-        path: PathBuf,
+        /// Where it should be, as people may be told.
+        place: String,
     },
     /// Database and content do not belong together; nothing may be written or removed (B-138).
     #[error("the metadata database belongs to store {database}, the content to store {content}")]
@@ -309,20 +309,40 @@ async fn open_meta(
     is_new: bool,
 ) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
-    let failed = |source| AppError::Meta { path: path.clone(), source };
-    let is_missing = !is_new && !path.exists();
-    if is_missing && has_content(store).await.map_err(|source| AppError::Probe { path: path.clone(), source })? {
-        return Err(AppError::NoDatabase { path });
-    }
+    let place = match &config.metadata.postgres.url {
+        Some(url) => url.to_string(),
+        None => path.display().to_string(),
+    };
+    let failed = |source| AppError::Meta { place: place.clone(), source };
+    let missing = || async {
+        let has_content = has_content(store).await;
+        let has_content =
+            has_content.map_err(|source| AppError::Probe { path: config.storage.data.clone(), source })?;
+        if has_content { Err(AppError::NoDatabase { place: place.clone() }) } else { Ok(()) }
+    };
+    let (meta, was_clean): (Arc<dyn Metadata>, bool) = if config.metadata.postgres.url.is_some() {
+        let meta = PostgresMetadata::open(&config.metadata.postgres, &path).await.map_err(failed)?;
+        // An empty database was made by somebody before, unlike a file.
+        if !is_new && meta.store_id().await.map_err(failed)?.is_none() {
+            missing().await?;
+        }
+        let was_clean = meta.was_clean_shutdown();
+        (Arc::new(meta), was_clean)
+    } else {
+        if !is_new && !path.exists() {
+            missing().await?;
+        }
+        let meta = SqliteMetadata::open(&path, &config.metadata.embedded).map_err(failed)?;
+        let was_clean = meta.was_clean_shutdown();
+        (Arc::new(meta), was_clean)
+    };
     let store_id = store.store_id();
-    let meta = SqliteMetadata::open(&path, &config.metadata).map_err(failed)?;
     match meta.store_id().await.map_err(failed)? {
         None => meta.set_store_id(store_id).await.map_err(failed)?,
         Some(found) if found == store_id => {}
         Some(database) => return Err(AppError::ForeignStore { database, content: store_id }),
     }
-    let was_clean = meta.was_clean_shutdown();
-    Ok((Arc::new(meta), was_clean))
+    Ok((meta, was_clean))
 }
 
 /// Whether anything was ever pushed. Asked only where there is no database, so it may take its time.

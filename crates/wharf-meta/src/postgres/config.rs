@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use wharf_base::{HumanDuration, Secret};
+use wharf_base::HumanDuration;
 
-/// `[metadata]`: a PostgreSQL server in place of the embedded database.
+/// `[metadata]`, as far as it is about a PostgreSQL server in place of the embedded database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct PostgresConfig {
@@ -106,7 +106,6 @@ pub(super) enum Protection {
 /// The URL of a PostgreSQL database. Its password is shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
-    text: Secret<String>,
     shown: String,
     config: tokio_postgres::Config,
     protection: Protection,
@@ -168,7 +167,7 @@ impl FromStr for DatabaseUrl {
                 ));
             }
         };
-        Ok(Self { text: text.into(), shown: shown(text), config, protection })
+        Ok(Self { shown: shown(text), config, protection })
     }
 }
 
@@ -236,7 +235,7 @@ impl JsonSchema for DatabaseUrl {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^postgres(ql)?://" })
+        schemars::json_schema!({ "type": "string", "pattern": "^postgres(ql)?://", "writeOnly": true })
     }
 }
 

@@ -1,6 +1,9 @@
-use super::PostgresMetadata;
+use std::sync::atomic::Ordering;
+
+use super::{PostgresMetadata, check, copy};
 use crate::database::Database;
 use crate::sql::{self, Tx};
+use crate::sqlite::{Abandoned, Given};
 use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, life};
 
 impl Database for PostgresMetadata {
@@ -37,11 +40,32 @@ impl Database for PostgresMetadata {
         self.pool.close(|tx| life::set_clean(tx, true)).await.map(|_| ())
     }
 
-    async fn check(&self, _thorough: bool) -> Result<Vec<String>> {
-        todo!()
+    async fn check(&self, thorough: bool) -> Result<Vec<String>> {
+        self.pool
+            .with_session_for_long("checking the database", move |session| check::complaints(session, thorough))
+            .await
     }
 
     async fn take_snapshot(&self) -> Result<Snapshot> {
-        Err(Error::unavailable("taking a snapshot", "todo"))
+        let doing = "taking a snapshot";
+        let draft = self.snapshots.begin()?;
+        let abandoned = Abandoned::default();
+        let flag = abandoned.flag();
+        self.pool
+            .with_session_for_long(doing, move |session| {
+                let copied = draft.make().and_then(|target| {
+                    target.execute_batch("begin")?;
+                    copy::export(session, &target, || match flag.load(Ordering::Acquire) {
+                        false => Ok(()),
+                        true => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)).into()),
+                    })?;
+                    target.execute_batch("commit")?;
+                    target.flush_prepared_statement_cache();
+                    target.close().map_err(|(_, error)| error.into())
+                });
+                copied.map_err(|error| Error::sql(doing, error))?;
+                draft.finish()
+            })
+            .await
     }
 }

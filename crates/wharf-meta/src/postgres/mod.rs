@@ -10,8 +10,10 @@
 //! name ([`Locks`](crate::sql::Locks)), where SQLite has one writer. A commit whose answer was lost is looked up by the
 //! transaction's number, so nobody hears of a failure that was none.
 
+mod check;
 mod config;
 mod connector;
+mod copy;
 mod database;
 pub(crate) mod failure;
 mod pool;
@@ -21,8 +23,11 @@ mod session;
 mod tests;
 mod value;
 
+use std::path::Path;
+
 use crate::sql::Tx;
-use crate::{Error, Result, life};
+use crate::sqlite::Snapshots;
+use crate::{Error, Result, SqliteConfig, life};
 
 use self::connector::Connector;
 use self::pool::Pool;
@@ -35,11 +40,13 @@ pub(crate) use self::value::{Column, Value};
 #[derive(Debug)]
 pub struct PostgresMetadata {
     pool: Pool,
+    snapshots: Snapshots,
     was_clean_shutdown: bool,
 }
 
 impl PostgresMetadata {
-    /// Connects to the database that `config` names and runs migrations that are due.
+    /// Connects to the database that `config` names and runs migrations that are due. Snapshots are made beside `beside`, which
+    /// is where an embedded database would be.
     ///
     /// # Errors
     ///
@@ -47,13 +54,14 @@ impl PostgresMetadata {
     /// - [`Error::NewerSchema`]: a newer version made it; it is untouched.
     /// - [`Error::Corrupt`]: it contradicts itself.
     /// - [`Error::Unavailable`]: the server does not answer.
-    pub async fn open(config: &PostgresConfig) -> Result<Self> {
+    pub async fn open(config: &PostgresConfig, beside: &Path) -> Result<Self> {
         let doing = "opening";
         let config = config.clone();
         let connections = config.connections();
         // Reads files.
         let connector = tokio::task::spawn_blocking(move || Connector::new(&config));
         let connector = connector.await.map_err(|lost| Error::unavailable(doing, lost))??;
+        let snapshots = Snapshots::of(beside, &SqliteConfig::default())?;
         let pool = Pool::new(connector, connections);
         pool.with_session(doing, |session| {
             connector::check_server(session)?;
@@ -61,7 +69,7 @@ impl PostgresMetadata {
         })
         .await?;
         let was_clean_shutdown = pool.write(doing, begin).await?;
-        Ok(Self { pool, was_clean_shutdown })
+        Ok(Self { pool, snapshots, was_clean_shutdown })
     }
 
     /// Whether the database was closed in order before it was opened this time; `true` for a new one.

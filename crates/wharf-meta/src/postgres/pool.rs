@@ -118,7 +118,36 @@ impl Pool {
         self.run(doing, permits, move |worker| work(worker.session().map_err(|error| Error::sql(doing, error))?)).await
     }
 
+    /// The same for work that takes as long as it takes.
+    pub(super) async fn with_session_for_long<T, F>(&self, doing: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session) -> Result<T> + Send + 'static,
+    {
+        let permits = vec![permit(doing, &self.shared.permits).await?];
+        let answer =
+            self.start(doing, permits, move |worker| work(worker.session().map_err(|error| Error::sql(doing, error))?));
+        answer?.await.unwrap_or_else(|_| Err(Error::unavailable(doing, "its thread has ended")))
+    }
+
     async fn run<T, F>(&self, doing: &'static str, permits: Vec<OwnedSemaphorePermit>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Worker) -> Result<T> + Send + 'static,
+    {
+        match tokio::time::timeout(ANSWER_MAX, self.start(doing, permits, work)?).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Error::unavailable(doing, "its thread has ended")),
+            Err(_) => Err(Error::unavailable(doing, "the database has not answered for a minute")),
+        }
+    }
+
+    fn start<T, F>(
+        &self,
+        doing: &'static str,
+        permits: Vec<OwnedSemaphorePermit>,
+        work: F,
+    ) -> Result<oneshot::Receiver<Result<T>>>
     where
         T: Send + 'static,
         F: FnOnce(&mut Worker) -> Result<T> + Send + 'static,
@@ -137,11 +166,7 @@ impl Pool {
         let home = self.shared.thread().map_err(|error| Error::unavailable("starting a thread", error))?;
         let task = Task { work, home: home.clone(), permits };
         home.send(task).map_err(|_| Error::unavailable(doing, "its thread has ended"))?;
-        match tokio::time::timeout(ANSWER_MAX, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Error::unavailable(doing, "its thread has ended")),
-            Err(_) => Err(Error::unavailable(doing, "the database has not answered for a minute")),
-        }
+        Ok(answer)
     }
 
     /// How commits went.

@@ -25,7 +25,7 @@ pub(crate) struct Session {
     runtime: Runtime,
     client: Client,
     /// How long any answer may take. The server gives up earlier, if it can still be reached.
-    patience: Duration,
+    patience: Cell<Duration>,
     statements: RefCell<HashMap<&'static str, Statement>>,
     inserts: RefCell<HashMap<&'static str, Statement>>,
     /// Whether something is left that only the end of the connection undoes.
@@ -55,11 +55,22 @@ impl Session {
         Self {
             runtime,
             client,
-            patience,
+            patience: Cell::new(patience),
             statements: RefCell::default(),
             inserts: RefCell::default(),
             spoilt: Cell::new(false),
         }
+    }
+
+    /// Lets each answer take `patience` for as long as `work` runs.
+    pub(super) fn patiently<T>(&self, patience: Duration, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let usual = self.patience.replace(patience);
+        self.batch(&format!("set statement_timeout = {}", patience.as_millis()))?;
+        let done = work();
+        self.patience.set(usual);
+        // The server's own limit is another one now; a new connection has the right one.
+        self.spoilt.set(true);
+        done
     }
 
     /// Whether it may be used again.
@@ -68,7 +79,7 @@ impl Session {
     }
 
     fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
-        let answered = self.runtime.block_on(async { tokio::time::timeout(self.patience, answer).await });
+        let answered = self.runtime.block_on(async { tokio::time::timeout(self.patience.get(), answer).await });
         let Ok(answered) = answered else {
             self.spoilt.set(true);
             return Err(Error::Server("the server did not answer in time"));
@@ -108,6 +119,27 @@ impl Session {
     pub(crate) fn query(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>> {
         let statement = self.statement(sql)?;
         self.rows(&statement, values)
+    }
+
+    /// Shows `each` the rows that `sql` finds, of which `rows` are here at once. Within a transaction. `go_on` is asked in
+    /// between.
+    pub(super) fn walk(
+        &self,
+        sql: &str,
+        rows: u32,
+        mut each: impl FnMut(&Row) -> Result<()>,
+        go_on: &impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        self.batch(&format!("declare walk no scroll cursor for {sql}"))?;
+        let fetch = self.wait(self.client.prepare(&format!("fetch forward {rows} from walk")))?;
+        loop {
+            go_on()?;
+            let found = self.rows(&fetch, Vec::new())?;
+            found.iter().try_for_each(&mut each)?;
+            if found.len() < rows as usize {
+                return self.batch("close walk");
+            }
+        }
     }
 
     fn rows(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>> {

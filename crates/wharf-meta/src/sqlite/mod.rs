@@ -29,13 +29,13 @@ use self::checkpoint::Checkpointer;
 use self::connection::Role;
 use self::file::Found;
 use self::readers::Readers;
-use self::snapshot::Snapshots;
 use self::writer::Writer;
 use crate::sql::{self, Tx};
 use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;
 pub use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::{Abandoned, Given, Snapshots};
 
 /// Metadata in one SQLite file.
 #[derive(Debug)]

@@ -91,7 +91,7 @@ fn of_database(error: wharf_meta::Error) -> CommandError {
         Error::Unavailable { .. } | Error::Closed | Error::StorageFailed { .. } => {
             CommandError::from_source(Exit::Unexpected, error)
         }
-        Error::Corrupt { .. } | Error::Refused { .. } | Error::OtherStore { .. } => {
+        Error::Corrupt { .. } | Error::Refused { .. } | Error::Server { .. } | Error::OtherStore { .. } => {
             CommandError::from_source(Exit::Broken, error)
         }
     }

@@ -96,7 +96,7 @@ fn refuse_other_places(config: &Config) -> Result<(), CommandError> {
         let problem = format!("{} is not the data directory of a registry", data.display());
         return Err(CommandError::new(Exit::Usage, problem).with_hint("name it with --data"));
     }
-    if !data.join(app::DATABASE).exists() {
+    if config.metadata.postgres.url.is_none() && !data.join(app::DATABASE).exists() {
         let problem = format!("{} holds content and no database that says whose it is", data.display());
         return Err(CommandError::new(Exit::WrongStore, problem).with_hint("restore wharf.db from a backup"));
     }

@@ -192,6 +192,11 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
         AppError::Store { .. } | AppError::Probe { .. } => {
             (Exit::Usage, Some("name a directory of your own on a local disk with --data".into()))
         }
+        AppError::Meta { source: wharf_meta::Error::Unavailable { .. }, place } if place.starts_with("postgres") => (
+            Exit::Unreachable,
+            Some("see that the server runs and that metadata.url, the password and the certificate are right".into()),
+        ),
+        AppError::Meta { source: wharf_meta::Error::Server { .. }, .. } => (Exit::Usage, None),
         AppError::Meta { .. } => (
             Exit::WrongStore,
             Some(

@@ -5,6 +5,7 @@ mod statements;
 
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use wharf_testkit::{PostgresDatabase, PostgresServer};
 
 use super::{PostgresConfig, PostgresMetadata};
@@ -14,12 +15,28 @@ fn config(database: &PostgresDatabase) -> PostgresConfig {
     PostgresConfig { url: Some(database.url.parse().unwrap()), ..PostgresConfig::default() }
 }
 
-async fn open(database: &PostgresDatabase) -> PostgresMetadata {
-    PostgresMetadata::open(&config(database)).await.unwrap()
+/// A database, and a directory that stands for the registry's.
+struct Place {
+    database: PostgresDatabase,
+    directory: TempDir,
 }
 
-async fn fresh() -> (PostgresDatabase, Arc<dyn Metadata>) {
-    let database = PostgresServer::shared().database();
-    let metadata = Arc::new(open(&database).await);
-    (database, metadata)
+impl Place {
+    fn new() -> Self {
+        Self { database: PostgresServer::shared().database(), directory: TempDir::new().unwrap() }
+    }
+
+    async fn open(&self) -> PostgresMetadata {
+        self.try_open(&config(&self.database)).await.unwrap()
+    }
+
+    async fn try_open(&self, config: &PostgresConfig) -> crate::Result<PostgresMetadata> {
+        PostgresMetadata::open(config, &self.directory.path().join("wharf.db")).await
+    }
+}
+
+async fn fresh() -> (Place, Arc<dyn Metadata>) {
+    let place = Place::new();
+    let metadata = Arc::new(place.open().await);
+    (place, metadata)
 }

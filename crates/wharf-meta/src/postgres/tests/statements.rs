@@ -1,16 +1,14 @@
 //! Every statement prepares, on PostgreSQL too.
 
-use wharf_testkit::PostgresServer;
-
-use super::{config, open};
+use super::{Place, config};
 use crate::postgres::connector::Connector;
 use crate::statements::all;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_statement_prepares() {
-    let database = PostgresServer::shared().database();
-    let metadata = open(&database).await;
-    let config = config(&database);
+    let place = Place::new();
+    let metadata = place.open().await;
+    let config = config(&place.database);
     let complaints = tokio::task::spawn_blocking(move || {
         let session = Connector::new(&config).unwrap().connect().unwrap();
         let mut complaints = Vec::new();

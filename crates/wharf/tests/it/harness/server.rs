@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use wharf_testkit::PostgresServer;
 
 use super::{Client, Memory};
 
@@ -129,7 +130,7 @@ impl Wharf {
         Builder {
             args: Vec::new(),
             accounts: false,
-            environment: Vec::new(),
+            environment: metadata_elsewhere(),
             under: Vec::new(),
             data: data.path().to_owned(),
             _owned: Some(Arc::new(data)),
@@ -369,6 +370,15 @@ impl Builder {
         }
         command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
         command
+    }
+}
+
+/// `WHARF_TEST_METADATA=postgres` has every server keep its metadata in a fresh PostgreSQL database.
+fn metadata_elsewhere() -> Vec<(&'static str, OsString)> {
+    match std::env::var("WHARF_TEST_METADATA").as_deref() {
+        Err(_) | Ok("embedded") => Vec::new(),
+        Ok("postgres") => vec![("WHARF_METADATA__URL", PostgresServer::shared().database().url.into())],
+        Ok(other) => panic!("WHARF_TEST_METADATA is {other}; it may be embedded or postgres"),
     }
 }
 
