@@ -47,7 +47,7 @@ pub enum Error {
 
     /// A commit could not be brought to stable storage. Whether it lasts is unknown until the database is opened again,
     /// so nothing more is written; the process should end, and recovery will decide.
-    #[error("the metadata database could not sync a commit; restart to recover")]
+    #[error("the metadata database does not keep what is committed any more; restart to recover")]
     StorageFailed {
         /// What the operating system said.
         #[source]
@@ -73,6 +73,13 @@ pub enum Error {
     Server {
         /// What is wrong with it and what to do, as a clause.
         reason: String,
+    },
+
+    /// Another process uses the database; it is untouched.
+    #[error("the metadata database is in use by {by}")]
+    InUse {
+        /// Who that is, as far as the server knows.
+        by: String,
     },
 
     /// The file is not a database that can be opened as it is (B-137). It is untouched.

@@ -68,6 +68,14 @@ pub enum AppError {
         /// Why not.
         source: wharf_meta::Error,
     },
+    /// The embedded database, of which another one has everything by now, cannot be put by.
+    #[error("renaming {}, whose rows are in PostgreSQL by now", .path.display())]
+    PutBy {
+        /// The embedded database.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is content, and no database that says whose it is. An empty one in its place would be a registry that has lost
     /// everything, and whose collector finds nothing but orphans.
     #[error("the data directory has content, but its metadata database {place} is missing")]
@@ -218,7 +226,8 @@ impl App {
             ended = serving.as_mut() => ended,
             () = self.meta.storage_failed() => {
                 tracing::error!(
-                    "the metadata database could not sync a commit; the process ends, and the next start tells what lasted"
+                    "the metadata database does not keep what is committed any more; the process ends, and the next start \
+                     tells what lasted"
                 );
                 self.shutdown.start();
                 let _ = tokio::time::timeout(READ_GRACE, serving).await;
@@ -321,9 +330,12 @@ async fn open_meta(
         if has_content { Err(AppError::NoDatabase { place: place.clone() }) } else { Ok(()) }
     };
     let (meta, was_clean): (Arc<dyn Metadata>, bool) = if config.metadata.postgres.url.is_some() {
-        let meta = PostgresMetadata::open(&config.metadata.postgres, &path).await.map_err(failed)?;
-        // An empty database was made by somebody before, unlike a file.
-        if !is_new && meta.store_id().await.map_err(failed)?.is_none() {
+        let mut meta = PostgresMetadata::open(&config.metadata.postgres, &path).await.map_err(failed)?;
+        let is_empty = meta.store_id().await.map_err(failed)?.is_none();
+        if is_empty && path.exists() {
+            tracing::info!("{place} is empty and takes over what {} has", path.display());
+            meta.adopt(&path, &config.metadata.embedded).await.map_err(failed)?;
+        } else if is_empty && !is_new {
             missing().await?;
         }
         let was_clean = meta.was_clean_shutdown();
@@ -342,7 +354,19 @@ async fn open_meta(
         Some(found) if found == store_id => {}
         Some(database) => return Err(AppError::ForeignStore { database, content: store_id }),
     }
+    // Taken over just now, or before the process was killed here.
+    if config.metadata.postgres.url.is_some() && path.exists() {
+        put_by(&path).map_err(|source| AppError::PutBy { path: path.clone(), source })?;
+    }
     Ok((meta, was_clean))
+}
+
+/// What the embedded database was is in the other one. It stays for whoever wants to look at it, under a name by which nobody
+/// takes it for what is in force.
+fn put_by(path: &Path) -> std::io::Result<()> {
+    let mut by = path.as_os_str().to_owned();
+    by.push(".moved");
+    std::fs::rename(path, by)
 }
 
 /// Whether anything was ever pushed. Asked only where there is no database, so it may take its time.

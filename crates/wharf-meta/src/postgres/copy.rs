@@ -4,9 +4,9 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 use tokio_postgres::Row;
 
-use super::Column;
 use super::session::Session;
-use crate::sql::{Error, Result};
+use super::{Column, Value};
+use crate::sql::{Contradiction, Error, Result, ValueRef};
 
 /// A table, and which of its rows go.
 pub(super) struct Table {
@@ -17,8 +17,8 @@ pub(super) struct Table {
     key: &'static str,
     /// How many rows are on their way at once.
     rows: u32,
-    /// Whether its key is made by the database, which has to go on behind the greatest.
-    counts: Option<&'static str>,
+    /// The sequence that makes the values of a column, and has to go on behind the greatest.
+    counts: Option<(&'static str, &'static str)>,
 }
 
 const fn table(name: &'static str, key: &'static str) -> Table {
@@ -27,7 +27,7 @@ const fn table(name: &'static str, key: &'static str) -> Table {
 
 impl Table {
     const fn counting(self, sequence: &'static str) -> Self {
-        Self { counts: Some(sequence), ..self }
+        Self { counts: Some((sequence, self.key)), ..self }
     }
 
     /// Its rows may have 4 MiB each.
@@ -110,4 +110,73 @@ pub(super) fn export(session: &Session, sqlite: &Connection, go_on: impl Fn() ->
 
 fn values(row: &Row) -> Result<Vec<ToSqlOutput<'_>>> {
     (0..row.len()).map(|column| Ok(ToSqlOutput::Borrowed(row.try_get::<_, Column<'_>>(column)?.0))).collect()
+}
+
+/// How much is sent at once, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Copies everything from an SQLite database into an empty one, in the transaction that is open.
+pub(super) fn import(session: &Session, sqlite: &Connection) -> Result<()> {
+    for table in TABLES {
+        let list = columns(sqlite, table.name)?.join(", ");
+        let mut select = sqlite.prepare(&format!("select {list} from {}", table.name))?;
+        let width = select.column_count();
+        let mut rows = select.query([])?;
+        session.fill(&format!("copy {} ({list}) from stdin", table.name), |piece| {
+            while piece.len() < PIECE_BYTES {
+                let Some(row) = rows.next()? else { return Ok(false) };
+                for column in 0..width {
+                    write(piece, row.get_ref(column)?)?;
+                    piece.extend_from_slice(if column + 1 < width { b"\t" } else { b"\n" });
+                }
+            }
+            Ok(true)
+        })?;
+        if let Some((sequence, column)) = table.counts {
+            let last = format!("select coalesce(max({column}), 0) from {}", table.name);
+            session.batch(&format!("select setval('{sequence}', greatest(({last}), 1), ({last}) > 0)"))?;
+        }
+    }
+    let meta = "select store_id, clock_high_us, clean_shutdown from meta where id = 1";
+    let (store_id, clock_high, clean): (Option<String>, i64, i64) =
+        sqlite.query_row(meta, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let store_id = store_id.map_or(Value::Null, Value::Text);
+    session.execute(
+        "update meta set store_id = $1, clock_high_us = $2, clean_shutdown = $3 where id = 1",
+        vec![store_id, Value::Integer(clock_high), Value::Integer(clean)],
+    )?;
+    let mut versions = sqlite.prepare("select version, kind from changes")?;
+    let mut versions = versions.query([])?;
+    while let Some(row) = versions.next()? {
+        let version = vec![Value::Integer(row.get(0)?), Value::Text(row.get(1)?)];
+        session.execute("update changes set version = $1 where kind = $2", version)?;
+    }
+    Ok(())
+}
+
+/// A value as `copy` reads it.
+fn write(out: &mut Vec<u8>, value: ValueRef<'_>) -> Result<()> {
+    match value {
+        ValueRef::Null => out.extend_from_slice(b"\\N"),
+        ValueRef::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        ValueRef::Real(_) => return Err(Contradiction("a column has a real number".to_owned()).into()),
+        ValueRef::Blob(bytes) => {
+            out.extend_from_slice(b"\\\\x");
+            out.extend_from_slice(hex::encode(bytes).as_bytes());
+        }
+        ValueRef::Text(text) => {
+            for byte in text {
+                match byte {
+                    b'\\' => out.extend_from_slice(b"\\\\"),
+                    b'\t' => out.extend_from_slice(b"\\t"),
+                    b'\n' => out.extend_from_slice(b"\\n"),
+                    b'\r' => out.extend_from_slice(b"\\r"),
+                    // PostgreSQL's texts have none.
+                    0 => out.extend_from_slice("\u{fffd}".as_bytes()),
+                    byte => out.push(*byte),
+                }
+            }
+        }
+    }
+    Ok(())
 }

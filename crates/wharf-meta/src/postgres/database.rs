@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{PostgresMetadata, check, copy};
@@ -20,12 +21,18 @@ impl Database for PostgresMetadata {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
     {
+        if self.owner.is_displaced() {
+            let source = "another process has taken it".to_owned();
+            return Err(Error::StorageFailed {
+                source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(source)),
+            });
+        }
         self.pool.write(doing, work).await
     }
 
-    /// The server looks after its disk, and a commit that it cannot sync ends it, not us.
+    /// A commit that the server cannot sync ends the server, not us. What ends us is another process in our place.
     async fn storage_failed(&self) {
-        std::future::pending::<()>().await;
+        self.owner.displaced().await;
     }
 
     async fn disk_refused(&self) -> DiskRefusal {
@@ -37,7 +44,10 @@ impl Database for PostgresMetadata {
     }
 
     async fn close(&self) -> Result<()> {
-        self.pool.close(|tx| life::set_clean(tx, true)).await.map(|_| ())
+        self.pool.close(|tx| life::set_clean(tx, true)).await?;
+        let owner = Arc::clone(&self.owner);
+        let given_up = tokio::task::spawn_blocking(move || owner.give_up());
+        given_up.await.map_err(|lost| Error::unavailable("closing", lost))
     }
 
     async fn check(&self, thorough: bool) -> Result<Vec<String>> {

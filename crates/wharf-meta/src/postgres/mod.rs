@@ -16,6 +16,7 @@ mod connector;
 mod copy;
 mod database;
 pub(crate) mod failure;
+mod owner;
 mod pool;
 mod schema;
 mod session;
@@ -24,12 +25,14 @@ mod tests;
 mod value;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::sql::Tx;
 use crate::sqlite::Snapshots;
-use crate::{Error, Result, SqliteConfig, life};
+use crate::{Error, Result, SqliteConfig, SqliteMetadata, life};
 
 use self::connector::Connector;
+use self::owner::Owner;
 use self::pool::Pool;
 
 pub use self::config::{DatabaseUrl, ParseDatabaseUrlError, PostgresConfig};
@@ -41,6 +44,7 @@ pub(crate) use self::value::{Column, Value};
 pub struct PostgresMetadata {
     pool: Pool,
     snapshots: Snapshots,
+    owner: Arc<Owner>,
     was_clean_shutdown: bool,
 }
 
@@ -51,6 +55,7 @@ impl PostgresMetadata {
     /// # Errors
     ///
     /// - [`Error::Server`]: the server or its database cannot be used as it is set up.
+    /// - [`Error::InUse`]: another process uses the database.
     /// - [`Error::NewerSchema`]: a newer version made it; it is untouched.
     /// - [`Error::Corrupt`]: it contradicts itself.
     /// - [`Error::Unavailable`]: the server does not answer.
@@ -61,6 +66,11 @@ impl PostgresMetadata {
         // Reads files.
         let connector = tokio::task::spawn_blocking(move || Connector::new(&config));
         let connector = connector.await.map_err(|lost| Error::unavailable(doing, lost))??;
+        let connector = Arc::new(connector);
+        let taking = Arc::clone(&connector);
+        let owner = tokio::task::spawn_blocking(move || Owner::take(taking));
+        let owner = Arc::new(owner.await.map_err(|lost| Error::unavailable(doing, lost))??);
+        // Only the owner may remove what an earlier one left.
         let snapshots = Snapshots::of(beside, &SqliteConfig::default())?;
         let pool = Pool::new(connector, connections);
         pool.with_session(doing, |session| {
@@ -69,7 +79,37 @@ impl PostgresMetadata {
         })
         .await?;
         let was_clean_shutdown = pool.write(doing, begin).await?;
-        Ok(Self { pool, snapshots, was_clean_shutdown })
+        Ok(Self { pool, snapshots, owner, was_clean_shutdown })
+    }
+
+    /// Makes this empty database what the embedded one at `path` is, all of it or nothing. That one is not changed but for what
+    /// recovery and migrations do to it; nobody may use it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SqliteMetadata::open`], and [`Error::Unavailable`].
+    pub async fn adopt(&mut self, path: &Path, config: &SqliteConfig) -> Result<()> {
+        let doing = "taking over the embedded database";
+        let embedded = SqliteMetadata::open(path, config)?;
+        let was_clean = embedded.was_clean_shutdown();
+        crate::Metadata::close(&embedded).await?;
+        let path = path.to_owned();
+        self.pool
+            .with_session_for_long(doing, move |session| {
+                let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let embedded =
+                    rusqlite::Connection::open_with_flags(path, flags).map_err(|error| Error::sqlite(doing, error))?;
+                session.begin().map_err(|error| Error::sql(doing, error))?;
+                let copied = copy::import(session, &embedded).and_then(|()| session.commit());
+                if copied.is_err() {
+                    session.roll_back();
+                }
+                copied.map_err(|error| Error::sql(doing, error))
+            })
+            .await?;
+        self.pool.write(doing, |tx| life::set_clean(tx, false)).await?;
+        self.was_clean_shutdown = was_clean;
+        Ok(())
     }
 
     /// Whether the database was closed in order before it was opened this time; `true` for a new one.

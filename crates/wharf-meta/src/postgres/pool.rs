@@ -44,7 +44,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    connector: Connector,
+    connector: Arc<Connector>,
     permits: Arc<Semaphore>,
     /// Fewer than `permits`.
     changes: Arc<Semaphore>,
@@ -71,7 +71,7 @@ struct Task {
 
 impl Pool {
     /// A pool that opens connections when they are needed, the first one being there already.
-    pub(super) fn new(connector: Connector, connections: usize) -> Self {
+    pub(super) fn new(connector: Arc<Connector>, connections: usize) -> Self {
         let for_questions = (connections / FOR_QUESTIONS).max(1);
         let shared = Shared {
             connector,

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -138,6 +139,21 @@ impl Session {
             found.iter().try_for_each(&mut each)?;
             if found.len() < rows as usize {
                 return self.batch("close walk");
+            }
+        }
+    }
+
+    /// Sends what `write` puts into each piece to the `copy … from stdin` that `sql` is, until it says that this was the last.
+    pub(super) fn fill(&self, sql: &str, mut write: impl FnMut(&mut Vec<u8>) -> Result<bool>) -> Result<()> {
+        let mut sink = Box::pin(self.wait(self.client.copy_in::<_, Bytes>(sql))?);
+        loop {
+            let mut piece = Vec::new();
+            let more = write(&mut piece)?;
+            if !piece.is_empty() {
+                self.wait(sink.send(Bytes::from(piece)))?;
+            }
+            if !more {
+                return self.wait(sink.as_mut().finish()).map(drop);
             }
         }
     }

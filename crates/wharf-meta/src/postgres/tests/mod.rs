@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod races;
+mod server;
 mod statements;
 
 use std::sync::Arc;
@@ -23,7 +25,11 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { database: PostgresServer::shared().database(), directory: TempDir::new().unwrap() }
+        Self::on(PostgresServer::shared())
+    }
+
+    fn on(server: &PostgresServer) -> Self {
+        Self { database: server.database(), directory: TempDir::new().unwrap() }
     }
 
     async fn open(&self) -> PostgresMetadata {

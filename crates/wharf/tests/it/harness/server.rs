@@ -31,6 +31,8 @@ pub struct Builder {
     args: Vec<OsString>,
     accounts: bool,
     environment: Vec<(&'static str, OsString)>,
+    /// The variables that say where its metadata is.
+    metadata: Vec<(&'static str, OsString)>,
     /// The command line that the server's own is put behind.
     under: Vec<OsString>,
     data: PathBuf,
@@ -130,7 +132,8 @@ impl Wharf {
         Builder {
             args: Vec::new(),
             accounts: false,
-            environment: metadata_elsewhere(),
+            environment: Vec::new(),
+            metadata: metadata_elsewhere(),
             under: Vec::new(),
             data: data.path().to_owned(),
             _owned: Some(Arc::new(data)),
@@ -365,7 +368,7 @@ impl Builder {
         }
         // No load balancer has to take notice here.
         command.env("WHARF_SERVER__DRAIN_DELAY", "0s");
-        for (name, value) in &self.environment {
+        for (name, value) in self.metadata.iter().chain(&self.environment) {
             command.env(name, value);
         }
         command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
