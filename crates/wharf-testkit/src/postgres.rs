@@ -81,6 +81,16 @@ impl PostgresServer {
         database(&name)
     }
 
+    /// How `psql` reaches it.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("PGHOST", self.socket.display().to_string()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", "wharf".to_owned()),
+            ("PGDATABASE", "postgres".to_owned()),
+        ]
+    }
+
     /// Ends it as a crash would.
     pub fn crash(&self) {
         assert_eq!(self.script.lock().unwrap().order("stop"), "stopped");

@@ -98,13 +98,15 @@ impl PostgresMetadata {
             .with_session_for_long(doing, move |session| {
                 let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let embedded =
-                    rusqlite::Connection::open_with_flags(path, flags).map_err(|error| Error::sqlite(doing, error))?;
+                    rusqlite::Connection::open_with_flags(&path, flags).map_err(|error| Error::sqlite(doing, error))?;
                 session.begin().map_err(|error| Error::sql(doing, error))?;
                 let copied = copy::import(session, &embedded).and_then(|()| session.commit());
                 if copied.is_err() {
                     session.roll_back();
                 }
-                copied.map_err(|error| Error::sql(doing, error))
+                copied.map_err(|error| Error::sql(doing, error))?;
+                drop(embedded);
+                forget_log(&path).map_err(|error| Error::unavailable(doing, error))
             })
             .await?;
         self.pool.write(doing, |tx| life::set_clean(tx, false)).await?;
@@ -116,6 +118,21 @@ impl PostgresMetadata {
     pub fn was_clean_shutdown(&self) -> bool {
         self.was_clean_shutdown
     }
+}
+
+/// Removes what a reader leaves of a log that the orderly end has emptied.
+fn forget_log(database: &Path) -> std::io::Result<()> {
+    let beside = |suffix| {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        std::path::PathBuf::from(path)
+    };
+    let log = beside("-wal");
+    if std::fs::metadata(&log).is_ok_and(|found| found.len() == 0) {
+        std::fs::remove_file(log)?;
+        std::fs::remove_file(beside("-shm"))?;
+    }
+    Ok(())
 }
 
 /// From now on an end that is not announced is an unclean one. Says how the last one was.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod copying;
 mod races;
 mod server;
 mod statements;
