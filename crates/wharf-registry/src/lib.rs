@@ -38,7 +38,7 @@ use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
 pub use backup::{Backup, BackupSnapshot, SnapshotFile};
-pub use blobs::{BlobHead, OpenBlob};
+pub use blobs::{BlobFile, BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use check::{
     CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +25,27 @@ const REHASH_BYTES: u64 = 1 << 20;
 pub(crate) trait Content: Send + Sync + fmt::Debug {
     /// Exactly `len_bytes` bytes from `offset_bytes` on; fewer are [`io::ErrorKind::UnexpectedEof`].
     fn read_exact(&self, offset_bytes: u64, len_bytes: usize) -> io::Result<Bytes>;
+
+    /// The same, if it can be had without waiting for a disk; may be called on any thread.
+    fn read_now(&self, offset_bytes: u64, len_bytes: usize) -> Option<Bytes> {
+        let _ = (offset_bytes, len_bytes);
+        None
+    }
+
+    /// The file that the content is, from its first byte on, if it is one.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Content that is an open file: for whoever lets the kernel send it, without reading it.
+#[derive(Clone, Debug)]
+pub struct ContentFile(Arc<dyn Content>);
+
+impl AsFd for ContentFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file().expect("made only from content that is a file")
+    }
 }
 
 /// Opened content of a checked size. It stays readable when it is deleted meanwhile.
@@ -41,6 +63,12 @@ impl BlobReader {
     /// The size of the whole content in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// The file with the content at its beginning, if the content is a file. What becomes of its length must be seen by
+    /// whoever uses it: it was right when the content was opened.
+    pub fn file(&self) -> Option<ContentFile> {
+        self.content.file().is_some().then(|| ContentFile(Arc::clone(&self.content)))
     }
 
     /// All bytes as [`stream`](Self::stream) gives them, and hashed on their way: the last 64 KiB at least are held back
@@ -77,8 +105,9 @@ impl BlobReader {
         Rehash { content: Arc::clone(&self.content), rest: 0..self.size_bytes, running }
     }
 
-    /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB, one read ahead. Reading begins
-    /// when the stream is first polled and never blocks the polling thread.
+    /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB. Reading begins when the stream is
+    /// first polled. What the operating system has in memory is read at once; the polling thread never waits for a disk:
+    /// other threads do, one chunk ahead.
     ///
     /// # Errors
     ///
@@ -104,6 +133,10 @@ impl Content for InMemory {
         let from = usize::try_from(offset_bytes).map_err(io::Error::other)?;
         let end = from.checked_add(len_bytes).filter(|end| *end <= self.0.len());
         end.map(|end| self.0.slice(from..end)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn read_now(&self, offset_bytes: u64, len_bytes: usize) -> Option<Bytes> {
+        self.read_exact(offset_bytes, len_bytes).ok()
     }
 }
 
@@ -171,7 +204,12 @@ impl Reading {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
         let current = match self.ahead.take() {
             Some(current) => current,
-            None => self.ask(self.digest.map(|digest| Running::new(digest.algorithm())))?,
+            None => {
+                if let Some(chunk) = self.take_now() {
+                    return Some((Ok(chunk), self));
+                }
+                self.ask(self.digest.map(|digest| Running::new(digest.algorithm())))?
+            }
         };
         let piece = current.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
         let chunk = piece.and_then(|(chunk, running)| {
@@ -190,6 +228,17 @@ impl Reading {
             self.rest = 0..0;
         }
         Some((chunk, self))
+    }
+
+    /// The next chunk, if nobody has to wait for it and it need not be hashed.
+    fn take_now(&mut self) -> Option<Bytes> {
+        let len = self.rest.end.saturating_sub(self.rest.start).min(CHUNK_BYTES);
+        if len == 0 || self.digest.is_some() {
+            return None;
+        }
+        let chunk = self.content.read_now(self.rest.start, usize::try_from(len).ok()?)?;
+        self.rest.start += len;
+        Some(chunk)
     }
 
     /// Starts reading the next chunk; `None` when all have been asked for.

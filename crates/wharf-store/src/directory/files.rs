@@ -5,13 +5,13 @@
 //! (S-068); only the data directory itself is opened by its configured path.
 
 use std::fmt::Debug;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
-use rustix::io::{Errno, Result};
+use rustix::io::{Errno, ReadWriteFlags, Result};
 use wharf_base::failpoint;
 
 use wharf_base::Timestamp;
@@ -75,6 +75,8 @@ pub(super) trait Files: Debug + Send + Sync + 'static {
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize>;
     /// Appends to `buffer` at most its spare capacity; 0 is the end of the file.
     fn read(&self, file: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset_bytes: u64) -> Result<usize>;
+    /// As `read`, but `AGAIN` instead of waiting for the disk, and `OPNOTSUPP` where that cannot be told.
+    fn read_now(&self, file: BorrowedFd<'_>, buffer: &mut [u8], offset_bytes: u64) -> Result<usize>;
     fn truncate(&self, file: BorrowedFd<'_>, size_bytes: u64) -> Result<()>;
     /// Reserves blocks without changing the size.
     fn reserve(&self, file: BorrowedFd<'_>, offset_bytes: u64, len_bytes: u64) -> Result<()>;
@@ -181,6 +183,10 @@ impl Files for SystemFiles {
 
     fn read(&self, file: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset_bytes: u64) -> Result<usize> {
         rustix::io::pread(file, spare_capacity(buffer), offset_bytes)
+    }
+
+    fn read_now(&self, file: BorrowedFd<'_>, buffer: &mut [u8], offset_bytes: u64) -> Result<usize> {
+        rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset_bytes, ReadWriteFlags::NOWAIT)
     }
 
     fn truncate(&self, file: BorrowedFd<'_>, size_bytes: u64) -> Result<()> {
