@@ -153,7 +153,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, 
         let address = ceiling::serve(directory.clone()).map_err(Error::Listen)?;
         let kind = Kind::Files(directory.clone());
         let target = Target::new("client's limit", &format!("http://{address}"), kind, None, options)?;
-        targets.push(target.as_ceiling());
+        targets.push(target.ceiling());
     }
     let idle: Vec<_> = targets.iter().map(|target| target.pid.and_then(process::resident_memory)).collect();
     let fixture = Fixture::new(&options.run, &options.sizes, &options.works);

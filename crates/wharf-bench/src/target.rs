@@ -110,7 +110,7 @@ impl Target {
         })
     }
 
-    pub(crate) fn as_ceiling(self) -> Self {
+    pub(crate) fn ceiling(self) -> Self {
         Self { is_ceiling: true, ..self }
     }
 

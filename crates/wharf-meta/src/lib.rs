@@ -39,6 +39,7 @@ mod identities;
 mod keys;
 mod life;
 mod manifests;
+mod memory;
 mod mend;
 mod mending;
 mod metadata;

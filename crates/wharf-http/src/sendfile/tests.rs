@@ -50,7 +50,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let content: Bytes = (0..FILE_BYTES).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect::<Vec<_>>().into();
+        let content: Bytes =
+            (0..FILE_BYTES).map(|at| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]).collect::<Vec<_>>().into();
         let mut file = anonymous_file();
         file.write_all(&content).expect("the file is written");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");

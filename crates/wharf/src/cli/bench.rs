@@ -60,7 +60,7 @@ pub struct BenchArgs {
 
 /// A time such as `2s` or `300ms`, of at least a millisecond and at most an hour.
 pub(super) fn time(text: &str) -> Result<std::time::Duration, String> {
-    let time: wharf_base::HumanDuration = text.parse().map_err(|error| format!("{error}"))?;
+    let time: wharf_base::HumanDuration = text.parse()?;
     match time.get() {
         time if time.as_millis() == 0 || time.as_secs() > 3_600 => Err("it is not from 1ms to 1h".to_owned()),
         time => Ok(time),
