@@ -6,6 +6,7 @@
 //! `cargo test --release -p wharf --test it load:: -- --ignored --test-threads=1 --nocapture`
 
 mod backup;
+mod check;
 mod images;
 mod million;
 mod policy;
@@ -182,6 +183,16 @@ async fn collection_of_very_many_blobs_is_light() {
     let figures = million::collect(million::rows()).await;
     million::report(&figures);
     assert!(figures.memory_bytes < 100 * MIB);
+}
+
+/// Printed, not asserted: a minute for a million blobs is what is wanted.
+#[test]
+#[ignore = "release build only"]
+fn how_long_a_fast_check_takes() {
+    release_only();
+    let rows = million::rows();
+    let took = check::fast(rows);
+    println!("a fast check of {rows} blobs: {took:?}");
 }
 
 /// Printed, not asserted: what group commit is worth depends on the disk.
