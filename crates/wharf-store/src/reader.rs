@@ -18,6 +18,10 @@ const CHUNK_BYTES: u64 = 512 << 10;
 /// How much of verified content is held back at least until its hash is known.
 const HELD_BACK_BYTES: u64 = 64 << 10;
 
+/// Content up to this is hashed by the thread that asks for it, if it is in memory: that takes less than the way to another
+/// thread and back.
+const HASHED_AT_ONCE_BYTES: u64 = 64 << 10;
+
 /// How much is read and hashed at once when content is verified.
 const REHASH_BYTES: u64 = 1 << 20;
 
@@ -90,13 +94,21 @@ impl BlobReader {
     /// As [`stream`](Self::stream).
     pub async fn verified(&self, digest: &Digest) -> io::Result<Option<Self>> {
         let (content, digest, size_bytes) = (Arc::clone(&self.content), *digest, self.size_bytes);
+        let is_right = move |bytes: &Bytes| Digest::of(digest.algorithm(), bytes) == digest;
+        let in_memory = |bytes| Self { content: Arc::new(InMemory(bytes)), size_bytes };
+        if size_bytes <= HASHED_AT_ONCE_BYTES
+            && let Ok(len) = usize::try_from(size_bytes)
+            && let Some(bytes) = content.read_now(0, len)
+        {
+            return Ok(Some(bytes).filter(is_right).map(in_memory));
+        }
         let read = tokio::task::spawn_blocking(move || {
             let len = usize::try_from(size_bytes).map_err(io::Error::other)?;
             let bytes = content.read_exact(0, len)?;
-            Ok::<_, io::Error>(Some(bytes).filter(|bytes| Digest::of(digest.algorithm(), bytes) == digest))
+            Ok::<_, io::Error>(Some(bytes).filter(is_right))
         });
         let bytes = read.await.map_err(io::Error::other)??;
-        Ok(bytes.map(|bytes| Self { content: Arc::new(InMemory(bytes)), size_bytes }))
+        Ok(bytes.map(in_memory))
     }
 
     /// Hashes the whole content again.

@@ -26,6 +26,8 @@ pub(super) enum Access {
     Directory,
     /// A file, to read it.
     Read,
+    /// The same, if it can be opened without waiting for a disk; otherwise `AGAIN`.
+    ReadNow,
     /// Whatever it is, only to ask what it is.
     Inspect,
     /// A file that exists, to read and write it.
@@ -106,7 +108,7 @@ impl Access {
         let file = OFlags::NONBLOCK | OFlags::NOCTTY;
         let access = match self {
             Self::Directory => OFlags::RDONLY | OFlags::DIRECTORY,
-            Self::Read => OFlags::RDONLY | file,
+            Self::Read | Self::ReadNow => OFlags::RDONLY | file,
             Self::Inspect => OFlags::PATH,
             Self::Modify => OFlags::RDWR | file,
             Self::Create => OFlags::RDWR | file | OFlags::CREATE | OFlags::EXCL,
@@ -118,7 +120,7 @@ impl Access {
     fn mode(self) -> Mode {
         match self {
             Self::Create | Self::CreateOrModify => FILE_MODE,
-            Self::Directory | Self::Read | Self::Inspect | Self::Modify => Mode::empty(),
+            Self::Directory | Self::Read | Self::ReadNow | Self::Inspect | Self::Modify => Mode::empty(),
         }
     }
 }
@@ -142,7 +144,8 @@ impl Files for SystemFiles {
     }
 
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
-        rustix::fs::openat2(directory, path.as_str(), access.flags(), access.mode(), ONLY_BENEATH)
+        let resolve = if access == Access::ReadNow { ONLY_BENEATH | ResolveFlags::CACHED } else { ONLY_BENEATH };
+        rustix::fs::openat2(directory, path.as_str(), access.flags(), access.mode(), resolve)
     }
 
     fn make_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()> {
