@@ -30,7 +30,7 @@ use crate::origin::{Asked, Origins};
 use crate::reply::{Payload, Reply, header_value};
 use crate::sendfile::{FilePiece, Lane};
 use crate::v2::Failure;
-use crate::{App, api, health, v2};
+use crate::{App, api, health, v2, web};
 
 /// The longest request target, in bytes (P-022).
 const TARGET_MAX_BYTES: usize = 32 << 10;
@@ -66,15 +66,31 @@ impl Inbound {
     /// The absolute URL of `path` under the address that the client used, for what may not be relative: the realm of a
     /// challenge (P-027, P-068). Without any valid host it is the path alone.
     pub(crate) fn absolute(&self, origins: &Origins, path: &str) -> String {
-        origins.absolute(
-            Asked {
-                peer: self.peer.address,
-                tls: self.peer.tls,
-                headers: &self.headers,
-                authority: self.authority.as_ref().map(Authority::as_str),
-            },
-            path,
-        )
+        origins.absolute(self.addressed(), path)
+    }
+
+    /// Scheme and host that the client used, if they are valid.
+    pub(crate) fn origin(&self, origins: &Origins) -> Option<String> {
+        origins.own(self.addressed()).map(|origin| origin.to_string())
+    }
+
+    /// Host and port that the client used, if they are valid.
+    pub(crate) fn host(&self, origins: &Origins) -> Option<String> {
+        origins.own(self.addressed()).map(|origin| origin.host().to_owned())
+    }
+
+    /// Whether nobody on the way could read along.
+    pub(crate) fn is_https(&self, origins: &Origins) -> bool {
+        origins.is_https(self.addressed())
+    }
+
+    fn addressed(&self) -> Asked<'_> {
+        Asked {
+            peer: self.peer.address,
+            tls: self.peer.tls,
+            headers: &self.headers,
+            authority: self.authority.as_ref().map(Authority::as_str),
+        }
     }
 }
 
@@ -168,6 +184,8 @@ async fn answer(
     };
     let reply = if api::is_below(&inbound.path) {
         api::answer(app, inbound, body).await
+    } else if web::is_ours(&inbound) {
+        web::answer(app, inbound, body).await
     } else {
         v2::answer(app, inbound, body).await
     };
@@ -237,10 +255,10 @@ fn log_cause(reply: &Reply) {
 fn finish_headers(headers: &mut HeaderMap, id: &str, in_v2: bool) {
     headers.insert(REQUEST_ID, header_value(id));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
-    );
+    // Pages say themselves what they may load; everything else is no page.
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"));
     if in_v2 {
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     }

@@ -23,6 +23,7 @@ mod audit;
 mod audit_chain;
 mod backing_up;
 mod blobs;
+mod browsing;
 mod changes;
 mod check;
 mod checked;
@@ -49,6 +50,7 @@ mod repositories;
 mod retention;
 mod reviews;
 mod rules;
+mod sessions;
 mod snapshot;
 mod sql;
 mod sqlite;
@@ -65,6 +67,10 @@ pub use audit::{AuditEntry, AuditFilter, AuditRecord, Outcome, Seal};
 pub use audit_chain::{BrokenChain, ChainVerifier, Hash, IntactChain};
 pub use backing_up::BackingUp;
 pub use blobs::{BlobMount, BlobRecord, RecordBlob};
+pub use browsing::{
+    Browsing, ContentPortion, HOLDERS_COUNTED_MAX, HeldBlob, ManifestDetails, NAMED_MAX, RepositorySummary,
+    TAGS_COUNTED_MAX, TagSummary,
+};
 pub use changes::Versions;
 pub use check::{CheckCursor, Page};
 pub use checked::{
@@ -87,6 +93,7 @@ pub use push::{Condition, ManifestRecord, Missing, RecordManifest};
 pub use referrers::{Referrer, ReferrerCursor};
 pub use retention::{DueManifest, ManifestCursor, Retired, Untagged};
 pub use rules::{PolicyRule, RuleText, WriteRule};
+pub use sessions::{Session, Sessions};
 pub use snapshot::{Content, Restored};
 pub use sqlite::{Snapshot, SqliteConfig, SqliteMetadata};
 pub use tokens::{ApiToken, CreateToken, NewApiToken, TokenKind};

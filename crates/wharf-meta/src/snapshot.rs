@@ -46,6 +46,7 @@ statements! {
           where digest = $2";
     WITHOUT_KEYS = "delete from signing_keys where id > ''";
     WITHOUT_LOGINS = "delete from api_tokens where id > '' and kind = 'refresh'";
+    WITHOUT_SESSIONS = "delete from sessions where principal >= ''";
     WITHOUT_UPLOADS = "delete from uploads where id > ''";
     WITHOUT_REMOVALS = "delete from gc_removals where key > ''";
     WITHOUT_HOLDS = "delete from gc_holds where id > ''";
@@ -85,7 +86,7 @@ pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, size_bytes: u64) -> Result<
 /// What could be used to pass for somebody does not leave the registry: the keys that sign tokens, and what logged-in
 /// clients keep. Whoever restores makes new ones.
 pub(crate) fn remove_secrets(tx: &Tx<'_>) -> Result<()> {
-    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS] {
+    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_SESSIONS] {
         tx.prepare_cached(statement)?.execute(())?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! noun, and here is which of them each method runs.
 
 mod backing_up;
+mod browsing;
 mod checking;
 mod collecting;
 mod identities;
