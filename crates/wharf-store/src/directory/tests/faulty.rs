@@ -117,6 +117,10 @@ impl Files for Faulty {
     }
 
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
+        // As with `read_now`.
+        if access == Access::ReadNow {
+            return Err(Errno::AGAIN);
+        }
         *self.last_opened.lock().unwrap() = path.as_str().to_owned();
         self.call("open", path.as_str(), || SystemFiles.open(directory, path, access))
     }
