@@ -41,6 +41,7 @@ mod identities;
 mod keys;
 mod life;
 mod manifests;
+mod memory;
 mod mend;
 mod mending;
 mod metadata;

@@ -20,6 +20,10 @@ pub struct SqliteConfig {
     /// At most how much memory each reading connection uses for pages. Default 4 MiB.
     pub reader_cache: ByteSize,
 
+    /// At most how much memory is used for manifests, and for which repository serves which blob, so that they are not read
+    /// from the database again. Default 8 MiB; 0 for none.
+    pub remembered: ByteSize,
+
     /// How large the write-ahead log may grow before writes wait for a checkpoint. Default 64 MiB.
     pub wal_max: ByteSize,
 }
@@ -40,6 +44,7 @@ impl Default for SqliteConfig {
             readers: NonZeroUsize::MIN.saturating_add(3),
             writer_cache: ByteSize::mib(16),
             reader_cache: ByteSize::mib(4),
+            remembered: ByteSize::mib(8),
             wal_max: ByteSize::mib(64),
         }
     }
