@@ -289,6 +289,26 @@ create table api_tokens (
 create index api_tokens_by_account on api_tokens (account_id, kind, id);
 create index api_tokens_by_end on api_tokens (expires_at_us);
 
+-- Sessions of the web pages, by the hash of what the browser holds. `sealed_token` is the token of another provider, under a
+-- key that is made from what the browser holds and kept nowhere.
+create table sessions (
+    id_sha256      bytea primary key check (length(id_sha256) = 32),
+    principal      text collate "C" not null,
+    provider       text collate "C" not null,
+    subject        text collate "C" not null,
+    account_type   text collate "C" not null check (account_type in ('human', 'system')),
+    roles          text collate "C" not null,
+    sealed_token   bytea,
+    source         text collate "C" not null,
+    created_at_us  bigint not null,
+    seen_at_us     bigint not null,
+    ends_at_us     bigint not null
+);
+
+create index sessions_by_principal on sessions (principal, seen_at_us);
+create index sessions_by_use on sessions (seen_at_us);
+create index sessions_by_end on sessions (ends_at_us);
+
 create table signing_keys (
     id             text collate "C" primary key,
     algorithm      text collate "C" not null,

@@ -61,6 +61,7 @@ pub(super) const TABLES: &[Table] = &[
     table("repository_settings", "pattern"),
     table("accounts", "id"),
     table("api_tokens", "id").without("kind <> 'refresh'"),
+    table("sessions", "id_sha256").without("false"),
     table("signing_keys", "id").without("false"),
     table("audit_log", "sequence").counting("audit_sequence"),
     table("audit_seals", "last_sequence"),
