@@ -20,6 +20,7 @@ mod origin;
 mod plaintext;
 mod reply;
 mod routes;
+mod sendfile;
 mod service;
 mod tls;
 mod v2;

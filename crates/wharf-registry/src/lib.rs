@@ -39,7 +39,7 @@ use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
 pub use backup::{Backup, BackupSnapshot, SnapshotFile};
-pub use blobs::{BlobHead, OpenBlob};
+pub use blobs::{BlobFile, BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use browse::{ContentSum, Listing};
 pub use check::{

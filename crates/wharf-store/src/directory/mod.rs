@@ -15,7 +15,7 @@ mod space;
 mod staged;
 mod writer;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,10 +97,14 @@ impl BlobStore for DirectoryStore {
     }
 
     async fn open(&self, digest: &Digest, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        // What is wrong is looked at again, and said, where waiting is no harm.
+        if let Some(fd) = self.root.open_now(digest, size_bytes) {
+            return Ok(Some(reader(&self.root, fd, size_bytes)));
+        }
         let digest = *digest;
         self.on_root("opening stored content", move |root| {
             let file = root.open_for_reading(&digest, size_bytes)?;
-            Ok(file.map(|fd| BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)))
+            Ok(file.map(|fd| reader(root, fd, size_bytes)))
         })
         .await
     }
@@ -131,7 +135,7 @@ impl BlobStore for DirectoryStore {
     async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
         self.on_root("opening staged content", move |root| {
             let file = root.open_staged(upload, size_bytes)?;
-            Ok(file.map(|fd| BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)))
+            Ok(file.map(|fd| reader(root, fd, size_bytes)))
         })
         .await
     }
@@ -179,6 +183,10 @@ impl BlobStore for DirectoryStore {
     fn store_id(&self) -> StoreId {
         self.root.store_id
     }
+}
+
+fn reader(root: &Root, fd: OwnedFd, size_bytes: u64) -> BlobReader {
+    BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)
 }
 
 /// The caller holds the digest's lock.
