@@ -176,8 +176,15 @@ impl App {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
         registry.reload_rules().await.map_err(AppError::Rules)?;
-        let parts =
-            wharf_http::Parts { registry: Arc::clone(&registry), policy, identity: identity.clone(), clock, rng };
+        let about = wharf_http::About { version: env!("CARGO_PKG_VERSION"), configuration: config.show().into() };
+        let parts = wharf_http::Parts {
+            registry: Arc::clone(&registry),
+            policy,
+            identity: identity.clone(),
+            about,
+            clock,
+            rng,
+        };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
         Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
     }

@@ -31,6 +31,7 @@ mod load;
 mod matrix;
 mod metrics;
 mod overload;
+mod pages;
 mod proof;
 mod sign_on;
 mod tls;
