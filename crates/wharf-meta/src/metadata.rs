@@ -183,7 +183,8 @@ pub trait Metadata:
     /// Notes that it runs at `now`.
     async fn set_clock_mark(&self, now: Timestamp) -> Result<()>;
 
-    /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
+    /// Resolves when a commit could not be brought to stable storage, or another process has taken the database meanwhile,
+    /// and never otherwise. Every later change answers
     /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the
     /// process should end.
     async fn storage_failed(&self);

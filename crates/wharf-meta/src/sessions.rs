@@ -7,7 +7,7 @@ use wharf_base::Timestamp;
 use wharf_policy::AccountType;
 
 use crate::sql::{
-    Contradiction, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
+    Contradiction, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
 };
 
 /// A session.
@@ -90,6 +90,7 @@ statements! {
 const LOOKED_AT_MAX: u32 = 1_000;
 
 pub(crate) fn create(tx: &Tx<'_>, new: &Session, max: u32) -> Result<()> {
+    tx.lock(Locks::identities)?;
     let known = of_principal(tx, &new.principal, LOOKED_AT_MAX)?;
     for unused in known.iter().skip(max.saturating_sub(1) as usize) {
         end(tx, &unused.id_sha256)?;

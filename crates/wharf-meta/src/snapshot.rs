@@ -80,6 +80,7 @@ pub(crate) fn size_in_any_state(tx: &Tx<'_>, digest: &Digest) -> Result<Option<u
 
 /// Content is there again. What was condemned stays so.
 pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, size_bytes: u64) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     Ok(tx.prepare_cached(RETURNED)?.execute(params![Count(size_bytes), digest.to_string()])? == 1)
 }
 

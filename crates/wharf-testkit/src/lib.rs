@@ -6,8 +6,10 @@ mod fault;
 mod https;
 mod mcias;
 mod oidc;
+mod postgres;
 
 pub use fault::Fault;
 pub use https::{Authority, Tls};
 pub use mcias::FakeMcias;
 pub use oidc::{FakeOidc, SigningKind, forge};
+pub use postgres::{PostgresDatabase, PostgresServer};

@@ -148,6 +148,7 @@ impl<D: Database> Metadata for D {
     ) -> Result<bool> {
         let (name, tag, by) = (repository.clone(), tag.clone(), by.clone());
         self.write("deleting a tag", move |tx| {
+            tx.lock(|locks| locks.repository(&name))?;
             let Some(repository) = repositories::find(tx, &name)? else { return Ok(false) };
             tags::delete(tx, &Change { repository, name: &name, by: &by, now, review_at }, &tag)
         })

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharf_base::ByteSize;
 
-/// `[metadata]`: the embedded database.
+/// `[metadata]`, as far as it is about the embedded database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct SqliteConfig {
     /// How many reads run at the same time, each on a connection of its own that is opened when first needed.
     /// Default 4; 1 to 64.

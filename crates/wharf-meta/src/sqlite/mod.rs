@@ -32,7 +32,6 @@ use self::connection::Role;
 use self::file::Found;
 use self::forgetting::Forgetting;
 use self::readers::Readers;
-use self::snapshot::Snapshots;
 use self::writer::Writer;
 use crate::memory::Memory;
 use crate::sql::{self, Tx};
@@ -40,6 +39,7 @@ use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;
 pub use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::{Abandoned, Given, Snapshots};
 
 /// Metadata in one SQLite file.
 #[derive(Debug)]

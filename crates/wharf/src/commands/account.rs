@@ -12,7 +12,8 @@ use super::remote::{list, new_password, pages, show};
 use crate::app::{self, AppError};
 use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
 use crate::client::{Api, escape};
-use crate::error::CommandError;
+use crate::config::{Flag, Sources};
+use crate::error::{CommandError, Exit};
 use crate::table::Column;
 
 const COLUMNS: [Column; 6] = [
@@ -71,14 +72,19 @@ fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandEr
 
 /// On the data directory itself, which nobody else may use meanwhile.
 fn reset_admin(data: &Path) -> Result<(), CommandError> {
-    app::check_data(data)?;
+    // Where the metadata is says the environment, or the file that it names.
+    let data =
+        data.to_str().ok_or_else(|| CommandError::new(Exit::Usage, "the path of the data directory is not UTF-8"))?;
+    let sources = Sources {
+        file: None,
+        environment: std::env::vars_os().collect(),
+        flags: vec![Flag::short("data", data.to_owned())],
+    };
+    let config = sources.load()?.config;
+    app::check_data(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let password = runtime.block_on(async {
-        let config = crate::config::Config {
-            storage: crate::config::Storage { data: data.to_owned(), ..Default::default() },
-            ..crate::config::Config::default()
-        };
         let clock = Arc::new(SystemClock::new());
         let rng = SystemRng;
         // The store is what keeps a second process out.
