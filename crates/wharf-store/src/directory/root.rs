@@ -12,7 +12,7 @@ use wharf_oci::{Algorithm, Digest};
 use super::files::{Access, Files, Stat};
 use super::io::{failed, not_synced, sync};
 use super::layout::{self, Name};
-use super::sessions::Sessions;
+use crate::sessions::Sessions;
 use crate::Error;
 use crate::lock::DigestLocks;
 

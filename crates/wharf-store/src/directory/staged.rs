@@ -14,7 +14,7 @@ use super::files::Access;
 use super::io::{failed, fill, not_synced, sync, uninterrupted, write_all};
 use super::layout;
 use super::root::Root;
-use super::sessions::Lease;
+use crate::sessions::Lease;
 use crate::hash::Running;
 use crate::{Checkpoint, Error};
 
