@@ -1,12 +1,11 @@
 //! Local accounts: people and robots.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::{AccountId, Secret, Timestamp};
 use wharf_policy::{AccountType, Attribution};
 
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Micros, parsed, statements, texts};
+use crate::sql::{Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, texts};
 
 /// The role that may do everything. There is always an enabled account that has it.
 const ADMIN: &str = "admin";
@@ -89,15 +88,15 @@ statements! {
         "select 1 from accounts where enabled = 1 and instr(roles, '\"admin\"') > 0 and name > '' and name <> $1 limit 1";
 }
 
-pub(crate) fn find(tx: &Connection, name: &str) -> Result<Option<Account>> {
+pub(crate) fn find(tx: &Tx<'_>, name: &str) -> Result<Option<Account>> {
     tx.prepare_cached(FIND)?.query_row([name], |row| account(row, 0)).optional()
 }
 
-pub(crate) fn page(tx: &Connection, after: Option<&str>, limit: u32) -> Result<Vec<Account>> {
+pub(crate) fn page(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Account>> {
     tx.prepare_cached(PAGE)?.query_map(params![after.unwrap_or(""), limit], |row| account(row, 0))?.collect()
 }
 
-pub(crate) fn create(tx: &Connection, new: &Account, by: &Attribution) -> Result<CreateAccount> {
+pub(crate) fn create(tx: &Tx<'_>, new: &Account, by: &Attribution) -> Result<CreateAccount> {
     let inserted = tx.prepare_cached(INSERT)?.execute(params![
         new.id.to_string(),
         new.name,
@@ -118,7 +117,7 @@ pub(crate) fn create(tx: &Connection, new: &Account, by: &Attribution) -> Result
 }
 
 pub(crate) fn change(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &str,
     change: &AccountChange,
     by: &Attribution,
@@ -160,12 +159,12 @@ pub(crate) fn change(
 }
 
 /// Stores a stronger hash of the same password, if the old one is still in force. Nothing anybody would notice.
-pub(crate) fn rehash(tx: &Connection, name: &str, old: &Secret<String>, new: &Secret<String>) -> Result<bool> {
+pub(crate) fn rehash(tx: &Tx<'_>, name: &str, old: &Secret<String>, new: &Secret<String>) -> Result<bool> {
     Ok(tx.prepare_cached(REHASH)?.execute(params![new.expose(), name, old.expose()])? > 0)
 }
 
 /// Its tokens go with it, by cascade.
-pub(crate) fn delete(tx: &Connection, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount> {
+pub(crate) fn delete(tx: &Tx<'_>, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount> {
     let Some(account) = find(tx, name)? else { return Ok(ChangeAccount::Unknown) };
     if is_admin(&account) && !has_other_admin(tx, name)? {
         return Ok(ChangeAccount::LastAdmin);
@@ -180,7 +179,7 @@ fn is_admin(account: &Account) -> bool {
     account.enabled && account.roles.iter().any(|role| role == ADMIN)
 }
 
-fn has_other_admin(tx: &Connection, name: &str) -> Result<bool> {
+fn has_other_admin(tx: &Tx<'_>, name: &str) -> Result<bool> {
     Ok(tx.prepare_cached(OTHER_ADMIN)?.query_row([name], |_| Ok(())).optional()?.is_some())
 }
 
@@ -191,10 +190,10 @@ pub(crate) fn account(row: &Row<'_>, first: usize) -> Result<Account> {
         name: row.get(first + 1)?,
         account_type: parsed(row, first + 2)?,
         roles: crate::sql::text_list(row, first + 3)?,
-        password_hash: row.get::<_, Option<String>>(first + 4)?.map(Secret::from),
+        password_hash: row.get::<Option<String>>(first + 4)?.map(Secret::from),
         enabled: row.get(first + 5)?,
-        created_at: row.get::<_, Micros>(first + 6)?.0,
+        created_at: row.get::<Micros>(first + 6)?.0,
         created_by: row.get(first + 7)?,
-        updated_at: row.get::<_, Micros>(first + 8)?.0,
+        updated_at: row.get::<Micros>(first + 8)?.0,
     })
 }

@@ -6,13 +6,12 @@
 
 use std::net::IpAddr;
 
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, named_params, params};
 use wharf_base::Timestamp;
 use wharf_oci::RepositoryName;
 use wharf_policy::{AccountType, Attribution};
 
 use crate::audit_chain::{Hash, record_hash};
-use crate::sql::{Count, Micros, statements};
+use crate::sql::{Count, Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
 
 /// The most records that one transaction seals.
 const SEAL_MAX: u32 = 10_000;
@@ -236,7 +235,7 @@ statements! {
 }
 
 /// Writes one record.
-pub(crate) fn append(tx: &Connection, record: &AuditRecord) -> Result<()> {
+pub(crate) fn append(tx: &Tx<'_>, record: &AuditRecord) -> Result<()> {
     tx.prepare_cached(INSERT)?.execute(params![
         record.request_id,
         Micros(record.at),
@@ -254,7 +253,7 @@ pub(crate) fn append(tx: &Connection, record: &AuditRecord) -> Result<()> {
 }
 
 /// Records that pass `filter`, the newest first, strictly before `before`.
-pub(crate) fn page(tx: &Connection, filter: &AuditFilter, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {
+pub(crate) fn page(tx: &Tx<'_>, filter: &AuditFilter, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {
     let (statement, key) = match (&filter.repository, &filter.principal) {
         (Some(repository), _) => (PAGE_OF_REPOSITORY, Some(repository)),
         (None, Some(principal)) => (PAGE_OF_PRINCIPAL, Some(principal)),
@@ -262,39 +261,39 @@ pub(crate) fn page(tx: &Connection, filter: &AuditFilter, before: Option<i64>, l
     };
     tx.prepare_cached(statement)?
         .query_map(
-            named_params! {
-                "$1": key,
-                "$2": before.unwrap_or(i64::MAX),
-                "$3": filter.principal,
-                "$4": filter.repository,
-                "$5": filter.action,
-                "$6": filter.outcome,
-                "$7": filter.request_id,
-                "$8": filter.since.map_or(i64::MIN, Timestamp::as_micros),
-                "$9": filter.until.map_or(i64::MAX, Timestamp::as_micros),
-                "$10": limit,
-            },
+            params![
+                key,
+                before.unwrap_or(i64::MAX),
+                filter.principal,
+                filter.repository,
+                filter.action,
+                filter.outcome,
+                filter.request_id,
+                filter.since.map_or(i64::MIN, Timestamp::as_micros),
+                filter.until.map_or(i64::MAX, Timestamp::as_micros),
+                limit,
+            ],
             entry,
         )?
         .collect()
 }
 
 /// Records in their order, strictly after `after`.
-pub(crate) fn in_order(tx: &Connection, after: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+pub(crate) fn in_order(tx: &Tx<'_>, after: i64, limit: u32) -> Result<Vec<AuditEntry>> {
     tx.prepare_cached(IN_ORDER)?.query_map(params![after, limit], entry)?.collect()
 }
 
 /// Seals in their order, strictly after the one of `after`.
-pub(crate) fn seals(tx: &Connection, after: i64, limit: u32) -> Result<Vec<Seal>> {
+pub(crate) fn seals(tx: &Tx<'_>, after: i64, limit: u32) -> Result<Vec<Seal>> {
     tx.prepare_cached(SEALS)?.query_map(params![after, limit], seal_of)?.collect()
 }
 
-pub(crate) fn last_seal(tx: &Connection) -> Result<Option<Seal>> {
+pub(crate) fn last_seal(tx: &Tx<'_>) -> Result<Option<Seal>> {
     tx.prepare_cached(LAST_SEAL)?.query_row([i64::MIN], seal_of).optional()
 }
 
 /// Gives the records since the last seal their hashes; `None` if there are none.
-pub(crate) fn seal(tx: &Connection, now: Timestamp) -> Result<Option<Seal>> {
+pub(crate) fn seal(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Seal>> {
     let (after, previous) = last_seal(tx)?.map_or((0, Hash::BEGINNING), |seal| (seal.last_sequence, seal.sha256));
     let entries = in_order(tx, after, SEAL_MAX)?;
     let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(None) };
@@ -322,7 +321,7 @@ pub(crate) fn seal(tx: &Connection, now: Timestamp) -> Result<Option<Seal>> {
 
 /// Forgets whole segments that ended before `before`; the seal of the last of them stays, and a record says so, so that
 /// the chain still has a beginning that nobody can choose. How many records went.
-pub(crate) fn trim(tx: &Connection, before: Timestamp, now: Timestamp) -> Result<u64> {
+pub(crate) fn trim(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<u64> {
     let last: Option<i64> =
         tx.prepare_cached(TRIMMABLE)?.query_row(params![i64::MIN, Micros(before)], |row| row.get(0)).optional()?;
     let Some(last) = last else { return Ok(0) };
@@ -354,7 +353,7 @@ pub(crate) const TRIM_ACTION: &str = "audit.trim";
 fn entry(row: &Row<'_>) -> Result<AuditEntry> {
     Ok(AuditEntry {
         sequence: row.get(0)?,
-        at: row.get::<_, Micros>(1)?.0,
+        at: row.get::<Micros>(1)?.0,
         request_id: row.get(2)?,
         principal: row.get(3)?,
         account_type: row.get(4)?,
@@ -365,16 +364,16 @@ fn entry(row: &Row<'_>) -> Result<AuditEntry> {
         outcome: row.get(9)?,
         rule_id: row.get(10)?,
         detail: row.get(11)?,
-        sha256: row.get::<_, Option<[u8; 32]>>(12)?.map(Hash::new),
+        sha256: row.get::<Option<[u8; 32]>>(12)?.map(Hash::new),
     })
 }
 
 fn seal_of(row: &Row<'_>) -> Result<Seal> {
     Ok(Seal {
         last_sequence: row.get(0)?,
-        records: row.get::<_, Count>(1)?.0,
+        records: row.get::<Count>(1)?.0,
         sha256: Hash::new(row.get(2)?),
         previous_sha256: Hash::new(row.get(3)?),
-        sealed_at: row.get::<_, Micros>(4)?.0,
+        sealed_at: row.get::<Micros>(4)?.0,
     })
 }

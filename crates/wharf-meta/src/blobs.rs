@@ -2,7 +2,6 @@
 //!
 //! Knowing a digest is never enough (S-011): every question here is about a repository *and* a digest.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::{Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
@@ -11,7 +10,7 @@ use crate::audit::{self, AuditRecord};
 use crate::collection;
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{Contradiction, Count, Key, Micros, parsed, statements};
+use crate::sql::{Contradiction, Count, Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
 use crate::uploads::{self, Completion};
 
 /// A blob whose bytes are on stable storage and shall be known in a repository from now on.
@@ -101,19 +100,19 @@ statements! {
           limit $2";
 }
 
-pub(crate) fn size(tx: &Connection, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+pub(crate) fn size(tx: &Tx<'_>, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
     tx.prepare_cached(SIZE)?
-        .query_row(params![digest.to_string(), repository.as_str()], |row| row.get::<_, Count>(0).map(|size| size.0))
+        .query_row(params![digest.to_string(), repository.as_str()], |row| row.get::<Count>(0).map(|size| size.0))
         .optional()
 }
 
 /// The blob's key if this repository may serve it.
-pub(crate) fn live_in(tx: &Connection, repository: Key, digest: &Digest) -> Result<Option<Key>> {
+pub(crate) fn live_in(tx: &Tx<'_>, repository: Key, digest: &Digest) -> Result<Option<Key>> {
     tx.prepare_cached(LIVE_IN)?.query_row(params![repository, digest.to_string()], |row| row.get(0)).optional()
 }
 
 /// Records content that is already in place: review, blob, association, session, in the order of R-014.
-pub(crate) fn record(tx: &Connection, record: &BlobRecord) -> Result<RecordBlob> {
+pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
     if let Some(upload) = record.upload {
         match uploads::completion(tx, upload, &record.repository, &record.digest, record.now)? {
             Completion::Open => {}
@@ -142,7 +141,7 @@ pub(crate) fn record(tx: &Connection, record: &BlobRecord) -> Result<RecordBlob>
 }
 
 /// Makes the content's row `live`, whatever it was: its bytes are there now.
-fn place(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<Key> {
+fn place(tx: &Tx<'_>, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<Key> {
     let Some((key, state, known_bytes)) = row(tx, digest)? else {
         return insert(tx, digest, Some(size_bytes), "live", now);
     };
@@ -160,7 +159,7 @@ fn place(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> R
 ///
 /// Content on its way out becomes `missing` as well: a reference keeps the collector from finishing, and only bytes
 /// placed anew make it servable.
-pub(crate) fn expect(tx: &Connection, digest: &Digest, now: Timestamp) -> Result<Key> {
+pub(crate) fn expect(tx: &Tx<'_>, digest: &Digest, now: Timestamp) -> Result<Key> {
     let Some((key, state, _)) = row(tx, digest)? else {
         return insert(tx, digest, None, "missing", now);
     };
@@ -171,15 +170,15 @@ pub(crate) fn expect(tx: &Connection, digest: &Digest, now: Timestamp) -> Result
 }
 
 /// The content's key, state and size, wherever it is.
-pub(crate) fn row(tx: &Connection, digest: &Digest) -> Result<Option<(Key, String, Option<u64>)>> {
+pub(crate) fn row(tx: &Tx<'_>, digest: &Digest) -> Result<Option<(Key, String, Option<u64>)>> {
     tx.prepare_cached(FIND)?
         .query_row([digest.to_string()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Count>>(2)?.map(|size| size.0)))
+            Ok((row.get(0)?, row.get(1)?, row.get::<Option<Count>>(2)?.map(|size| size.0)))
         })
         .optional()
 }
 
-fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str, now: Timestamp) -> Result<Key> {
+fn insert(tx: &Tx<'_>, digest: &Digest, size_bytes: Option<u64>, state: &str, now: Timestamp) -> Result<Key> {
     // Its bytes have just been hashed, if there are any.
     let verified_at = size_bytes.is_some().then_some(Micros(now));
     tx.prepare_cached(INSERT)?.insert(params![
@@ -191,18 +190,18 @@ fn insert(tx: &Connection, digest: &Digest, size_bytes: Option<u64>, state: &str
     ])
 }
 
-pub(crate) fn associate(tx: &Connection, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {
+pub(crate) fn associate(tx: &Tx<'_>, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {
     tx.prepare_cached(ASSOCIATE)?.execute(params![repository, blob, Micros(now), by.principal.name()])?;
     Ok(())
 }
 
 /// Ends an association; `false` if there was none.
-pub(crate) fn dissociate(tx: &Connection, repository: Key, blob: Key) -> Result<bool> {
+pub(crate) fn dissociate(tx: &Tx<'_>, repository: Key, blob: Key) -> Result<bool> {
     Ok(tx.prepare_cached(DISSOCIATE)?.execute([repository, blob])? == 1)
 }
 
 /// Whether the source has the blob is decided in the transaction that gives it to the target (S-012).
-pub(crate) fn mount(tx: &Connection, mount: &BlobMount) -> Result<bool> {
+pub(crate) fn mount(tx: &Tx<'_>, mount: &BlobMount) -> Result<bool> {
     let Some(from) = repositories::find(tx, &mount.from)? else { return Ok(false) };
     let Some(blob) = live_in(tx, from, &mount.digest)? else { return Ok(false) };
     let to = repositories::find_or_create(tx, &mount.to, mount.now)?;
@@ -214,13 +213,13 @@ pub(crate) fn mount(tx: &Connection, mount: &BlobMount) -> Result<bool> {
     Ok(true)
 }
 
-pub(crate) fn repositories_with(tx: &Connection, digest: &Digest, limit: u32) -> Result<Vec<RepositoryName>> {
+pub(crate) fn repositories_with(tx: &Tx<'_>, digest: &Digest, limit: u32) -> Result<Vec<RepositoryName>> {
     tx.prepare_cached(REPOSITORIES)?.query_map(params![digest.to_string(), limit], |row| parsed(row, 0))?.collect()
 }
 
 /// Ends this repository's association only (F-03); a manifest that references the blob goes on holding its content.
 pub(crate) fn delete(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     digest: &Digest,
     by: &Attribution,

@@ -1,8 +1,6 @@
 //! How often things have changed that replicas keep in memory.
 
-use rusqlite::{Connection, Result};
-
-use crate::sql::statements;
+use crate::sql::{Result, Tx, statements};
 
 /// How often each kind of thing has changed; a replica that has read at these numbers is up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +30,7 @@ statements! {
 }
 
 /// Counts one more change, in the transaction that makes it.
-pub(crate) fn note(tx: &Connection, kind: Kind) -> Result<()> {
+pub(crate) fn note(tx: &Tx<'_>, kind: Kind) -> Result<()> {
     let kind = match kind {
         Kind::Rules => "rules",
         Kind::Identities => "identities",
@@ -42,7 +40,7 @@ pub(crate) fn note(tx: &Connection, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn read(tx: &Connection) -> Result<Versions> {
+pub(crate) fn read(tx: &Tx<'_>) -> Result<Versions> {
     tx.prepare_cached(READ)?
-        .query_row([], |row| Ok(Versions { rules: row.get(0)?, identities: row.get(1)?, keys: row.get(2)? }))
+        .query_row((), |row| Ok(Versions { rules: row.get(0)?, identities: row.get(1)?, keys: row.get(2)? }))
 }

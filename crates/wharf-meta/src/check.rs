@@ -4,11 +4,10 @@
 //! later moment. Texts are not parsed here: a row that cannot be read would otherwise keep all others from being checked.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::{Timestamp, UploadId};
 use wharf_oci::Digest;
 
-use crate::sql::{Key, Micros, statements};
+use crate::sql::{Key, Micros, OptionalExtension as _, Result, Row, Sql, Tx, params, statements};
 use crate::{
     Affected, CheckedBlob, CheckedChange, CheckedChild, CheckedDeleted, CheckedLink, CheckedManifest, CheckedTag,
     CheckedUpload,
@@ -167,14 +166,6 @@ statements! {
           limit $2";
 }
 
-/// Runs `read` in one read transaction, so that its statements see one moment.
-pub(crate) fn at_one_moment<T>(tx: &Connection, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-    let snapshot = tx.unchecked_transaction()?;
-    let found = read(&snapshot)?;
-    snapshot.finish()?;
-    Ok(found)
-}
-
 /// A page has come to its end when it is not full.
 fn page<T>(rows: Vec<(CheckCursor, T)>, limit: u32) -> Page<T> {
     let is_full = rows.len() >= limit as usize;
@@ -188,7 +179,7 @@ fn start(after: Option<&CheckCursor>) -> CheckCursor {
 
 /// A size that cannot be one is no size.
 fn size(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
-    Ok(row.get::<_, Option<i64>>(column)?.and_then(|size| u64::try_from(size).ok()))
+    Ok(row.get::<Option<i64>>(column)?.and_then(|size| u64::try_from(size).ok()))
 }
 
 fn blob(row: &Row<'_>) -> Result<(CheckCursor, CheckedBlob)> {
@@ -203,17 +194,17 @@ fn blob(row: &Row<'_>) -> Result<(CheckCursor, CheckedBlob)> {
     Ok((cursor, blob))
 }
 
-pub(crate) fn blobs(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedBlob>> {
+pub(crate) fn blobs(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedBlob>> {
     let rows: Result<Vec<_>> = tx.prepare_cached(BLOBS)?.query_map(params![start(after).key, limit], blob)?.collect();
     Ok(page(rows?, limit))
 }
 
-pub(crate) fn one_blob(tx: &Connection, digest: &Digest) -> Result<Option<CheckedBlob>> {
+pub(crate) fn one_blob(tx: &Tx<'_>, digest: &Digest) -> Result<Option<CheckedBlob>> {
     let found = tx.prepare_cached(BLOB)?.query_row([digest.to_string()], blob).optional()?;
     Ok(found.map(|(_, blob)| blob))
 }
 
-pub(crate) fn links(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedLink>> {
+pub(crate) fn links(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedLink>> {
     let after = start(after);
     let rows: Result<Vec<_>> = tx
         .prepare_cached(LINKS)?
@@ -233,13 +224,13 @@ pub(crate) fn links(tx: &Connection, after: Option<&CheckCursor>, limit: u32) ->
     Ok(page(rows?, limit))
 }
 
-pub(crate) fn manifests(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedManifest>> {
+pub(crate) fn manifests(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedManifest>> {
     let mut statement = tx.prepare_cached(MANIFESTS)?;
     let mut rows = statement.query(params![start(after).key, limit])?;
     let (mut found, mut next, mut bytes) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         let key: Key = row.get(0)?;
-        let manifest = manifest(tx, key, row)?;
+        let manifest = manifest(tx, key, &row)?;
         bytes += manifest.body.len();
         found.push(manifest);
         if found.len() >= limit as usize || bytes >= BODIES_MAX_BYTES {
@@ -250,7 +241,7 @@ pub(crate) fn manifests(tx: &Connection, after: Option<&CheckCursor>, limit: u32
     Ok(Page { rows: found, next })
 }
 
-fn manifest(tx: &Connection, key: Key, row: &Row<'_>) -> Result<CheckedManifest> {
+fn manifest(tx: &Tx<'_>, key: Key, row: &Row<'_>) -> Result<CheckedManifest> {
     let repository: Key = row.get(1)?;
     let mut is_of_one_repository = true;
     let mut holds = Vec::new();
@@ -258,14 +249,14 @@ fn manifest(tx: &Connection, key: Key, row: &Row<'_>) -> Result<CheckedManifest>
     let mut held = statement.query([key])?;
     while let Some(row) = held.next()? {
         holds.push(row.get(0)?);
-        is_of_one_repository &= row.get::<_, Key>(1)? == repository;
+        is_of_one_repository &= row.get::<Key>(1)? == repository;
     }
     let mut children = Vec::new();
     let mut statement = tx.prepare_cached(CHILDREN)?;
     let mut listed = statement.query([key])?;
     while let Some(row) = listed.next()? {
         children.push(CheckedChild { digest: row.get(0)?, exists: row.get(2)? });
-        is_of_one_repository &= row.get::<_, Key>(1)? == repository;
+        is_of_one_repository &= row.get::<Key>(1)? == repository;
     }
     let tags: Result<Vec<String>> =
         tx.prepare_cached(TAGS_OF)?.query_map(params![key, TAGS_MAX], |row| row.get(0))?.collect();
@@ -277,7 +268,7 @@ fn manifest(tx: &Connection, key: Key, row: &Row<'_>) -> Result<CheckedManifest>
         subject: row.get(6)?,
         config: row.get(7)?,
         annotations: row.get(8)?,
-        body: Bytes::from(row.get::<_, Vec<u8>>(9)?),
+        body: Bytes::from(row.get::<Vec<u8>>(9)?),
         holds,
         children,
         is_of_one_repository,
@@ -285,7 +276,7 @@ fn manifest(tx: &Connection, key: Key, row: &Row<'_>) -> Result<CheckedManifest>
     })
 }
 
-pub(crate) fn tags(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedTag>> {
+pub(crate) fn tags(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedTag>> {
     let after = start(after);
     let rows: Result<Vec<_>> = tx
         .prepare_cached(TAGS)?
@@ -304,12 +295,12 @@ pub(crate) fn tags(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> 
     Ok(page(rows?, limit))
 }
 
-pub(crate) fn changes(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedChange>> {
+pub(crate) fn changes(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedChange>> {
     let after = start(after);
     let rows: Result<Vec<_>> = tx
         .prepare_cached(CHANGES)?
         .query_map(params![after.key, after.text, after.second, limit], |row| {
-            let has_earlier = row.get::<_, Option<i64>>(6)?.is_some();
+            let has_earlier = row.get::<Option<i64>>(6)?.is_some();
             let change = CheckedChange {
                 repository: row.get(3)?,
                 name: row.get(1)?,
@@ -326,7 +317,7 @@ pub(crate) fn changes(tx: &Connection, after: Option<&CheckCursor>, limit: u32) 
 }
 
 pub(crate) fn deleted(
-    tx: &Connection,
+    tx: &Tx<'_>,
     after: Option<&CheckCursor>,
     now: Timestamp,
     limit: u32,
@@ -339,8 +330,8 @@ pub(crate) fn deleted(
         let digest: String = row.get(1)?;
         let cursor = CheckCursor { key: row.get(0)?, second: 0, text: digest.clone() };
         seen += 1;
-        if row.get::<_, Micros>(4)?.0 > now {
-            let body = Bytes::from(row.get::<_, Vec<u8>>(5)?);
+        if row.get::<Micros>(4)?.0 > now {
+            let body = Bytes::from(row.get::<Vec<u8>>(5)?);
             bytes += body.len();
             found.push(CheckedDeleted { repository: row.get(2)?, digest, media_type: row.get(3)?, body });
         }
@@ -357,26 +348,26 @@ fn upload(row: &Row<'_>) -> Result<(CheckCursor, CheckedUpload)> {
         id: row.get(0)?,
         repository: row.get(1)?,
         algorithm: row.get(2)?,
-        is_open: row.get_ref(3)?.as_str()? == "open",
+        is_open: row.get_str(3)? == "open",
         offset_bytes: size(row, 4)?.unwrap_or(0),
         hash_state: row.get(5)?,
-        expires_at: row.get::<_, Micros>(6)?.0,
+        expires_at: row.get::<Micros>(6)?.0,
     };
     Ok((CheckCursor { text: upload.id.clone(), ..CheckCursor::default() }, upload))
 }
 
-pub(crate) fn uploads(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedUpload>> {
+pub(crate) fn uploads(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedUpload>> {
     let rows: Result<Vec<_>> =
         tx.prepare_cached(UPLOADS)?.query_map(params![start(after).text, limit], upload)?.collect();
     Ok(page(rows?, limit))
 }
 
-pub(crate) fn one_upload(tx: &Connection, id: UploadId) -> Result<Option<CheckedUpload>> {
+pub(crate) fn one_upload(tx: &Tx<'_>, id: UploadId) -> Result<Option<CheckedUpload>> {
     let found = tx.prepare_cached(UPLOAD)?.query_row([id.to_string()], upload).optional()?;
     Ok(found.map(|(_, upload)| upload))
 }
 
-pub(crate) fn removals(tx: &Connection, after: Option<&CheckCursor>, limit: u32) -> Result<Page<String>> {
+pub(crate) fn removals(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<String>> {
     let rows: Result<Vec<_>> = tx
         .prepare_cached(REMOVALS)?
         .query_map(params![start(after).text, limit], |row| {
@@ -387,15 +378,15 @@ pub(crate) fn removals(tx: &Connection, after: Option<&CheckCursor>, limit: u32)
     Ok(page(rows?, limit))
 }
 
-pub(crate) fn unnamed(tx: &Connection, digests: &[Digest]) -> Result<Vec<Digest>> {
+pub(crate) fn unnamed(tx: &Tx<'_>, digests: &[Digest]) -> Result<Vec<Digest>> {
     absent(tx, NAMED, digests)
 }
 
-pub(crate) fn sessionless(tx: &Connection, ids: &[UploadId]) -> Result<Vec<UploadId>> {
+pub(crate) fn sessionless(tx: &Tx<'_>, ids: &[UploadId]) -> Result<Vec<UploadId>> {
     absent(tx, HAS_SESSION, ids)
 }
 
-fn absent<T: ToString + Copy>(tx: &Connection, statement: &str, wanted: &[T]) -> Result<Vec<T>> {
+fn absent<T: ToString + Copy>(tx: &Tx<'_>, statement: Sql, wanted: &[T]) -> Result<Vec<T>> {
     let mut statement = tx.prepare_cached(statement)?;
     let mut absent = Vec::new();
     for item in wanted {
@@ -406,7 +397,7 @@ fn absent<T: ToString + Copy>(tx: &Connection, statement: &str, wanted: &[T]) ->
     Ok(absent)
 }
 
-pub(crate) fn affected(tx: &Connection, digest: &Digest, limit: u32) -> Result<Vec<Affected>> {
+pub(crate) fn affected(tx: &Tx<'_>, digest: &Digest, limit: u32) -> Result<Vec<Affected>> {
     let mut found = Vec::new();
     for statement in [AFFECTED, AFFECTED_BY_INDEX] {
         let mut statement = tx.prepare_cached(statement)?;
@@ -420,24 +411,4 @@ pub(crate) fn affected(tx: &Connection, digest: &Digest, limit: u32) -> Result<V
     found.sort_unstable();
     found.dedup();
     Ok(found)
-}
-
-/// The most lines that the database's check of itself may fill.
-const COMPLAINTS_MAX: usize = 100;
-
-/// What SQLite finds wrong with its own file, and rows that name others which are not there.
-pub(crate) fn database(tx: &Connection, thorough: bool) -> Result<Vec<String>> {
-    let pragma = if thorough { "pragma integrity_check(100)" } else { "pragma quick_check(100)" };
-    let mut complaints: Vec<String> = tx
-        .prepare(pragma)?
-        .query_map([], |row| row.get(0))?
-        .filter(|line| line.as_deref() != Ok("ok"))
-        .collect::<Result<_>>()?;
-    let mut statement = tx.prepare("pragma foreign_key_check")?;
-    let mut rows = statement.query([])?;
-    while let (Some(row), true) = (rows.next()?, complaints.len() < COMPLAINTS_MAX) {
-        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        complaints.push(format!("a row of {table} names one of {parent} that does not exist"));
-    }
-    Ok(complaints)
 }

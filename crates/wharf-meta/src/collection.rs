@@ -6,7 +6,6 @@
 //! is struck when the bytes are gone. So whatever is killed in between is found again, and nothing that is named is
 //! ever removed.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName};
 
@@ -14,7 +13,7 @@ use crate::blobs;
 use crate::collection_log;
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{Count, Key, Micros, parsed, statements};
+use crate::sql::{Count, Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
 
 /// What some reviews came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,7 +159,7 @@ statements! {
 }
 
 /// Looks at associations whose time has come, at most `limit`; condemned content goes at `remove_at`.
-pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed> {
+pub(crate) fn review_blobs(tx: &Tx<'_>, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed> {
     let mut reviewed = Reviewed::default();
     for (repository, digest) in due(tx, now, limit)? {
         reviewed.looked_at += 1;
@@ -170,7 +169,7 @@ pub(crate) fn review_blobs(tx: &Connection, now: Timestamp, remove_at: Timestamp
     Ok(reviewed)
 }
 
-fn due(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>> {
+fn due(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<(Key, Digest)>> {
     tx.prepare_cached(DUE)?.query_map(params![Micros(now), limit], |row| Ok((row.get(0)?, parsed(row, 1)?)))?.collect()
 }
 
@@ -182,17 +181,17 @@ struct Dates {
 }
 
 /// Whether a manifest of this repository holds the blob.
-pub(crate) fn is_held_here(tx: &Connection, blob: Key, repository: Key) -> Result<bool> {
+pub(crate) fn is_held_here(tx: &Tx<'_>, blob: Key, repository: Key) -> Result<bool> {
     tx.prepare_cached(HELD_HERE)?.exists([blob, repository])
 }
 
 /// Whether any repository may serve the blob, or any manifest holds it.
-pub(crate) fn is_needed(tx: &Connection, blob: Key) -> Result<bool> {
+pub(crate) fn is_needed(tx: &Tx<'_>, blob: Key) -> Result<bool> {
     Ok(tx.prepare_cached(ASSOCIATED_ANYWHERE)?.exists([blob])? || tx.prepare_cached(HELD_ANYWHERE)?.exists([blob])?)
 }
 
 /// Each look is a statement of its own, after what it may find has been locked or is the only writer's.
-fn review_blob(tx: &Connection, repository: Key, digest: &Digest, dates: Dates, reviewed: &mut Reviewed) -> Result<()> {
+fn review_blob(tx: &Tx<'_>, repository: Key, digest: &Digest, dates: Dates, reviewed: &mut Reviewed) -> Result<()> {
     let Some((blob, state, size_bytes)) = blobs::row(tx, digest)? else { return Ok(()) };
     if is_held_here(tx, blob, repository)? {
         return Ok(());
@@ -211,13 +210,13 @@ fn review_blob(tx: &Connection, repository: Key, digest: &Digest, dates: Dates, 
 }
 
 /// Puts off the entry that is due first, longer with every failure: 5 minutes, 10, … a day.
-pub(crate) fn put_off_review(tx: &Connection, now: Timestamp) -> Result<()> {
+pub(crate) fn put_off_review(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     let Some((repository, digest)) = due(tx, now, 1)?.pop() else { return Ok(()) };
     reviews::put_off(tx, repository, Kind::Blob, &digest, now)
 }
 
 /// Content whose time has come, at most `limit`.
-pub(crate) fn condemned(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Digest>> {
+pub(crate) fn condemned(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Digest>> {
     tx.prepare_cached(CONDEMNED)?.query_map(params![Micros(now), limit], |row| parsed(row, 0))?.collect()
 }
 
@@ -225,7 +224,7 @@ pub(crate) fn condemned(tx: &Connection, now: Timestamp, limit: u32) -> Result<V
 ///
 /// The hold is looked for in this very transaction: whoever has set one knows that nothing goes from then on, whatever
 /// step a collector stood at (GR-36).
-pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
+pub(crate) fn forget(tx: &Tx<'_>, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
     if tx.prepare_cached(IS_HELD)?.exists([Micros(now)])? {
         return Ok(None);
     }
@@ -243,23 +242,23 @@ pub(crate) fn forget(tx: &Connection, digest: &Digest, due_by: Timestamp, now: T
 }
 
 /// Content that no row names is to go.
-pub(crate) fn note_removal(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
+pub(crate) fn note_removal(tx: &Tx<'_>, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
     let text = digest.to_string();
     tx.prepare_cached(NOTE_REMOVAL)?.execute(params![text, text, Count(size_bytes), Micros(now)])?;
     Ok(())
 }
 
 /// Removals that were noted and not struck: some process was killed in between.
-pub(crate) fn removals(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Removal>> {
+pub(crate) fn removals(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Removal>> {
     tx.prepare_cached(REMOVALS)?
         .query_map(params![Micros(now), limit], |row| {
-            Ok(Removal { digest: parsed(row, 0)?, size_bytes: row.get::<_, Count>(1)?.0 })
+            Ok(Removal { digest: parsed(row, 0)?, size_bytes: row.get::<Count>(1)?.0 })
         })?
         .collect()
 }
 
 /// Whether the bytes may go: nothing names them by now. If something does, the note is struck instead (GR-6).
-pub(crate) fn confirm_removal(tx: &Connection, digest: &Digest) -> Result<bool> {
+pub(crate) fn confirm_removal(tx: &Tx<'_>, digest: &Digest) -> Result<bool> {
     if !tx.prepare_cached(IS_NAMED)?.exists([digest.to_string()])? {
         return Ok(true);
     }
@@ -268,18 +267,18 @@ pub(crate) fn confirm_removal(tx: &Connection, digest: &Digest) -> Result<bool> 
 }
 
 /// The bytes are gone.
-pub(crate) fn strike_removal(tx: &Connection, digest: &Digest) -> Result<()> {
+pub(crate) fn strike_removal(tx: &Tx<'_>, digest: &Digest) -> Result<()> {
     tx.prepare_cached(STRIKE_REMOVAL)?.execute([digest.to_string()])?;
     Ok(())
 }
 
-pub(crate) fn backlog(tx: &Connection, now: Timestamp) -> Result<Backlog> {
+pub(crate) fn backlog(tx: &Tx<'_>, now: Timestamp) -> Result<Backlog> {
     let reviews = |until: Timestamp| -> Result<u64> {
         let count: Count =
             tx.prepare_cached(COUNT_REVIEWS)?.query_row(params![Micros(until), COUNT_MAX], |row| row.get(0))?;
         Ok(count.0)
     };
-    let oldest: Option<Micros> = tx.prepare_cached(OLDEST_REVIEW)?.query_row([], |row| row.get(0)).optional()?;
+    let oldest: Option<Micros> = tx.prepare_cached(OLDEST_REVIEW)?.query_row((), |row| row.get(0)).optional()?;
     let (condemned, condemned_bytes): (Count, Count) =
         tx.prepare_cached(COUNT_CONDEMNED)?.query_row([COUNT_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let removals: Count = tx.prepare_cached(COUNT_REMOVALS)?.query_row([COUNT_MAX], |row| row.get(0))?;
@@ -295,7 +294,7 @@ pub(crate) fn backlog(tx: &Connection, now: Timestamp) -> Result<Backlog> {
 
 /// What is due behind `after`, at most `limit` entries of it, and where the next page begins.
 pub(crate) fn preview(
-    tx: &Connection,
+    tx: &Tx<'_>,
     now: Timestamp,
     after: Option<&PreviewCursor>,
     limit: u32,
@@ -308,19 +307,19 @@ pub(crate) fn preview(
     let (mut found, mut next, mut seen) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         seen += 1;
-        let due_at = row.get::<_, Micros>(3)?.0;
+        let due_at = row.get::<Micros>(3)?.0;
         next = Some(PreviewCursor { due_at, repository: row.get(0)?, digest: row.get(1)? });
         let (blob, is_held_here, is_held): (Key, bool, bool) = (row.get(4)?, row.get(6)?, row.get(7)?);
         if is_held_here {
             continue;
         }
-        let digest: Digest = parsed(row, 1)?;
+        let digest: Digest = parsed(&row, 1)?;
         let kept =
             is_held || tx.prepare_cached(KEPT_ELSEWHERE)?.exists(params![digest.to_string(), blob, Micros(now)])?;
         found.push(Releasable {
-            repository: parsed(row, 2)?,
+            repository: parsed(&row, 2)?,
             digest,
-            size_bytes: row.get::<_, Option<Count>>(5)?.map_or(0, |size| size.0),
+            size_bytes: row.get::<Option<Count>>(5)?.map_or(0, |size| size.0),
             frees: !kept,
             due_at,
         });
@@ -329,40 +328,40 @@ pub(crate) fn preview(
 }
 
 /// Those that stand now.
-pub(crate) fn holds(tx: &Connection, now: Timestamp) -> Result<Vec<Hold>> {
+pub(crate) fn holds(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Hold>> {
     tx.prepare_cached(HOLDS)?
         .query_map([Micros(now)], |row| {
-            Ok(Hold { id: row.get(0)?, reason: row.get(1)?, until: row.get::<_, Micros>(2)?.0 })
+            Ok(Hold { id: row.get(0)?, reason: row.get(1)?, until: row.get::<Micros>(2)?.0 })
         })?
         .collect()
 }
 
 /// Adds a hold, or changes the one of that id.
-pub(crate) fn hold(tx: &Connection, hold: &Hold) -> Result<()> {
+pub(crate) fn hold(tx: &Tx<'_>, hold: &Hold) -> Result<()> {
     tx.prepare_cached(HOLD)?.execute(params![hold.id, hold.reason, Micros(hold.until)])?;
     Ok(())
 }
 
 /// Forgets holds that nobody released.
-pub(crate) fn forget_ended_holds(tx: &Connection, now: Timestamp) -> Result<()> {
+pub(crate) fn forget_ended_holds(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     tx.prepare_cached(FORGET_ENDED_HOLDS)?.execute([Micros(now)])?;
     Ok(())
 }
 
 /// Lets a hold that stands end at `until`; `false` if there is none of that id any more.
-pub(crate) fn renew(tx: &Connection, id: &str, until: Timestamp, now: Timestamp) -> Result<bool> {
+pub(crate) fn renew(tx: &Tx<'_>, id: &str, until: Timestamp, now: Timestamp) -> Result<bool> {
     Ok(tx.prepare_cached(RENEW)?.execute(params![Micros(until), id, Micros(now)])? == 1)
 }
 
 /// Ends a hold; `false` if there is none of that id.
-pub(crate) fn release(tx: &Connection, id: &str) -> Result<bool> {
+pub(crate) fn release(tx: &Tx<'_>, id: &str) -> Result<bool> {
     Ok(tx.prepare_cached(RELEASE)?.execute([id])? == 1)
 }
 
 /// Whether the repository serves the blob, and how long it is. An association that the collector would look at before
 /// `not_before` is kept until `review_at`: whoever may push and is told "it is there" will not upload it (L6).
 pub(crate) fn keep_blob(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     digest: &Digest,
     not_before: Timestamp,
@@ -377,7 +376,7 @@ pub(crate) fn keep_blob(
 }
 
 /// When the collector will look at the association, if it will.
-pub(crate) fn review_due(tx: &Connection, name: &RepositoryName, digest: &Digest) -> Result<Option<Timestamp>> {
+pub(crate) fn review_due(tx: &Tx<'_>, name: &RepositoryName, digest: &Digest) -> Result<Option<Timestamp>> {
     match repositories::find(tx, name)? {
         Some(repository) => reviews::due_at(tx, repository, Kind::Blob, digest),
         None => Ok(None),

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::{Connection, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::Digest;
 
-use crate::sql::{Count, Key, Micros, parsed, statements};
+use crate::sql::{Count, Key, Micros, Result, Row, Tx, params, parsed, statements};
 
 /// Content that was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,26 +85,26 @@ statements! {
 }
 
 /// Content was condemned when `repository` let go of it.
-pub(crate) fn begin(tx: &Connection, digest: &Digest, size_bytes: u64, repository: Key, now: Timestamp) -> Result<()> {
+pub(crate) fn begin(tx: &Tx<'_>, digest: &Digest, size_bytes: u64, repository: Key, now: Timestamp) -> Result<()> {
     tx.prepare_cached(BEGIN)?.execute(params![digest.to_string(), Count(size_bytes), repository, Micros(now)])?;
     Ok(())
 }
 
 /// Its row is gone, and so will its bytes be.
-pub(crate) fn end(tx: &Connection, digest: &Digest, now: Timestamp) -> Result<()> {
+pub(crate) fn end(tx: &Tx<'_>, digest: &Digest, now: Timestamp) -> Result<()> {
     tx.prepare_cached(END)?.execute(params![Micros(now), digest.to_string()])?;
     Ok(())
 }
 
 /// Content that no row named is gone.
-pub(crate) fn orphan(tx: &Connection, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
+pub(crate) fn orphan(tx: &Tx<'_>, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
     tx.prepare_cached(ORPHAN)?.execute(params![digest.to_string(), Count(size_bytes), Micros(now), Micros(now)])?;
     Ok(())
 }
 
 /// What was removed, the latest first, behind `after`; only what had `digest` if there is one.
 pub(crate) fn page(
-    tx: &Connection,
+    tx: &Tx<'_>,
     digest: Option<&Digest>,
     after: Option<RemovedCursor>,
     limit: u32,
@@ -120,21 +119,21 @@ pub(crate) fn page(
     }
 }
 
-fn removed(row: &rusqlite::Row<'_>) -> Result<RemovedBlob> {
-    let removed_at = row.get::<_, Micros>(6)?.0;
+fn removed(row: &Row<'_>) -> Result<RemovedBlob> {
+    let removed_at = row.get::<Micros>(6)?.0;
     Ok(RemovedBlob {
         digest: parsed(row, 1)?,
-        size_bytes: row.get::<_, Count>(2)?.0,
+        size_bytes: row.get::<Count>(2)?.0,
         repository: row.get(3)?,
         reason: row.get(4)?,
-        condemned_at: row.get::<_, Micros>(5)?.0,
+        condemned_at: row.get::<Micros>(5)?.0,
         removed_at,
         cursor: RemovedCursor { removed_at_us: removed_at.as_micros(), id: row.get(0)? },
     })
 }
 
 /// Forgets what was removed before `before`, at most `limit` lines; how many.
-pub(crate) fn prune(tx: &Connection, before: Timestamp, limit: u32) -> Result<u32> {
+pub(crate) fn prune(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<u32> {
     let pruned = tx.prepare_cached(PRUNE)?.execute(params![Micros(before), limit])?;
     Ok(u32::try_from(pruned).unwrap_or(u32::MAX))
 }

@@ -3,14 +3,13 @@
 //! The collector is told about everything the manifest listed *before* the cascade forgets what that was; the manifest
 //! itself is kept aside with its tags until the grace period ends, so that it can be restored.
 
-use rusqlite::{Connection, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, json_list, parsed, statements};
+use crate::sql::{Key, Micros, Result, Sql, Tx, json_list, params, parsed, statements};
 use crate::tags::{self, Change};
 use crate::{manifests, repositories};
 
@@ -49,7 +48,7 @@ statements! {
 }
 
 pub(crate) fn delete(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     digest: &Digest,
     by: &Attribution,
@@ -74,11 +73,11 @@ pub(crate) fn delete(
     Ok(Some(DeletedManifest { tags, parents: parents(tx, repository, digest)? }))
 }
 
-fn digests(tx: &Connection, statement: &str, manifest: Key) -> Result<Vec<Digest>> {
+fn digests(tx: &Tx<'_>, statement: Sql, manifest: Key) -> Result<Vec<Digest>> {
     tx.prepare_cached(statement)?.query_map([manifest], |row| parsed(row, 0))?.collect()
 }
 
-fn parents(tx: &Connection, repository: Key, child: &Digest) -> Result<Vec<Digest>> {
+fn parents(tx: &Tx<'_>, repository: Key, child: &Digest) -> Result<Vec<Digest>> {
     tx.prepare_cached(PARENTS)?
         .query_map(params![repository, child.to_string(), PARENTS_NAMED_MAX], |row| parsed(row, 0))?
         .collect()

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use wharf_base::StoreId;
 
+use crate::sql;
+
 /// What a method of this crate answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,7 +29,7 @@ pub enum Error {
     Full {
         /// What was being done, as a participle.
         doing: &'static str,
-        /// What SQLite said.
+        /// What the database said.
         #[source]
         source: Source,
     },
@@ -97,6 +99,15 @@ impl Error {
             Self::Full { doing, source: Arc::new(source) }
         } else {
             Self::Unavailable { doing, source: Arc::new(source) }
+        }
+    }
+
+    /// The same for whatever database it was.
+    pub(crate) fn sql(doing: &'static str, source: sql::Error) -> Self {
+        match source {
+            sql::Error::Sqlite(source) => Self::sqlite(doing, source),
+            source @ sql::Error::Contradiction(_) => Self::Corrupt { doing, source: Arc::new(source) },
+            source @ sql::Error::NoRow => Self::Unavailable { doing, source: Arc::new(source) },
         }
     }
 

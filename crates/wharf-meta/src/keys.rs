@@ -1,12 +1,11 @@
 //! The keys that sign bearer tokens. All replicas sign and verify with these.
 
-use rusqlite::{Connection, Result, params};
 use wharf_base::{Secret, Timestamp};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Micros, statements};
+use crate::sql::{Micros, Result, Tx, params, statements};
 
 /// A key pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +38,16 @@ statements! {
     REMOVE = "delete from signing_keys where id > '' and retired_at_us < $1";
 }
 
-pub(crate) fn all(tx: &Connection) -> Result<Vec<SigningKey>> {
+pub(crate) fn all(tx: &Tx<'_>) -> Result<Vec<SigningKey>> {
     tx.prepare_cached(ALL)?
-        .query_map([], |row| {
+        .query_map((), |row| {
             Ok(SigningKey {
                 id: row.get(0)?,
                 algorithm: row.get(1)?,
                 private_key: Secret::new(row.get(2)?),
-                created_at: row.get::<_, Micros>(3)?.0,
-                signs_from: row.get::<_, Micros>(4)?.0,
-                retired_at: row.get::<_, Option<Micros>>(5)?.map(|at| at.0),
+                created_at: row.get::<Micros>(3)?.0,
+                signs_from: row.get::<Micros>(4)?.0,
+                retired_at: row.get::<Option<Micros>>(5)?.map(|at| at.0),
             })
         })?
         .collect()
@@ -56,8 +55,8 @@ pub(crate) fn all(tx: &Connection) -> Result<Vec<SigningKey>> {
 
 /// Adds a key, and retires those before it when it begins to sign. `only_first`: nothing happens if there is one already,
 /// because two replicas that start at once need one key between them. Whether it was added.
-pub(crate) fn add(tx: &Connection, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
-    let count: i64 = tx.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+pub(crate) fn add(tx: &Tx<'_>, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
+    let count: i64 = tx.prepare_cached(COUNT)?.query_row((), |row| row.get(0))?;
     if only_first && count > 0 {
         return Ok(false);
     }
@@ -75,7 +74,7 @@ pub(crate) fn add(tx: &Connection, key: &SigningKey, only_first: bool, by: &Attr
 }
 
 /// Forgets keys that were retired before `before`. How many.
-pub(crate) fn remove_retired(tx: &Connection, before: Timestamp) -> Result<u64> {
+pub(crate) fn remove_retired(tx: &Tx<'_>, before: Timestamp) -> Result<u64> {
     let removed = tx.prepare_cached(REMOVE)?.execute([Micros(before)])?;
     if removed > 0 {
         changes::note(tx, Kind::Keys)?;

@@ -7,8 +7,9 @@
 //! passes.
 //!
 //! One file per noun holds that noun's statements, the values that cross the interface, and the functions that run
-//! inside a transaction. `tags` is the only file that moves or removes a tag, `deletion` the only one that removes
-//! a manifest (S-015), and `reviews` the only one that asks the collector to look at something.
+//! inside a transaction, written once against `sql` and run by whichever database there is; `database` says which of
+//! them each method runs. `tags` is the only file that moves or removes a tag, `deletion` the only one that removes a
+//! manifest (S-015), and `reviews` the only one that asks the collector to look at something.
 //!
 //! # Order of rows
 //!
@@ -31,6 +32,7 @@ mod collection;
 mod collection_log;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod database;
 mod deletion;
 mod error;
 mod identities;
@@ -49,6 +51,8 @@ mod rules;
 mod snapshot;
 mod sql;
 mod sqlite;
+#[cfg(test)]
+mod statements;
 mod tags;
 mod tokens;
 mod undo;

@@ -1,9 +1,8 @@
 //! The database's own row: which store it belongs to, and whether it was closed in order.
 
-use rusqlite::{Connection, Result};
 use wharf_base::{StoreId, Timestamp};
 
-use crate::sql::{Micros, Parsed, statements};
+use crate::sql::{Micros, Parsed, Result, Tx, statements};
 
 statements! {
     STORE = "select store_id from meta where id = 1";
@@ -14,12 +13,12 @@ statements! {
     SET_CLEAN = "update meta set clean_shutdown = $1 where id = 1";
 }
 
-pub(crate) fn store(tx: &Connection) -> Result<Option<StoreId>> {
-    tx.prepare_cached(STORE)?.query_row([], |row| Ok(row.get::<_, Option<Parsed<StoreId>>>(0)?.map(|id| id.0)))
+pub(crate) fn store(tx: &Tx<'_>) -> Result<Option<StoreId>> {
+    tx.prepare_cached(STORE)?.query_row((), |row| Ok(row.get::<Option<Parsed<StoreId>>>(0)?.map(|id| id.0)))
 }
 
 /// Binds the database to a store once and for all; answers the store that it belongs to now.
-pub(crate) fn set_store(tx: &Connection, id: StoreId) -> Result<StoreId> {
+pub(crate) fn set_store(tx: &Tx<'_>, id: StoreId) -> Result<StoreId> {
     if let Some(recorded) = store(tx)? {
         return Ok(recorded);
     }
@@ -28,21 +27,21 @@ pub(crate) fn set_store(tx: &Connection, id: StoreId) -> Result<StoreId> {
 }
 
 /// The latest time that was noted; 0 in a new database.
-pub(crate) fn clock_mark(tx: &Connection) -> Result<Option<Timestamp>> {
-    let mark: Micros = tx.prepare_cached(CLOCK_MARK)?.query_row([], |row| row.get(0))?;
+pub(crate) fn clock_mark(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    let mark: Micros = tx.prepare_cached(CLOCK_MARK)?.query_row((), |row| row.get(0))?;
     Ok((mark.0.as_micros() != 0).then_some(mark.0))
 }
 
-pub(crate) fn set_clock_mark(tx: &Connection, now: Timestamp) -> Result<()> {
+pub(crate) fn set_clock_mark(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     tx.prepare_cached(SET_CLOCK_MARK)?.execute([Micros(now)])?;
     Ok(())
 }
 
-pub(crate) fn was_clean(tx: &Connection) -> Result<bool> {
-    tx.prepare_cached(WAS_CLEAN)?.query_row([], |row| row.get(0))
+pub(crate) fn was_clean(tx: &Tx<'_>) -> Result<bool> {
+    tx.prepare_cached(WAS_CLEAN)?.query_row((), |row| row.get(0))
 }
 
-pub(crate) fn set_clean(tx: &Connection, clean: bool) -> Result<()> {
+pub(crate) fn set_clean(tx: &Tx<'_>, clean: bool) -> Result<()> {
     tx.prepare_cached(SET_CLEAN)?.execute([clean])?;
     Ok(())
 }

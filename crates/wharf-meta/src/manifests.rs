@@ -1,10 +1,9 @@
 //! Manifests as they are read: by tag or by digest, in one statement each, only in the repository that has them.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_oci::{Digest, Reference, RepositoryName};
 
-use crate::sql::{Count, Key, parsed, statements};
+use crate::sql::{Count, Key, OptionalExtension as _, Result, Row, Sql, Tx, params, parsed, statements};
 
 /// A manifest, byte for byte as it was pushed (P-197, P-212).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,36 +54,28 @@ statements! {
           where r.name = $2";
 }
 
-pub(crate) fn find(
-    tx: &Connection,
-    repository: &RepositoryName,
-    reference: &Reference,
-) -> Result<Option<StoredManifest>> {
+pub(crate) fn find(tx: &Tx<'_>, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
     by_reference(tx, repository, reference, BY_TAG, BY_DIGEST, |row| {
         Ok(StoredManifest {
             digest: parsed(row, 0)?,
             media_type: row.get(1)?,
-            body: Bytes::from(row.get::<_, Vec<u8>>(2)?),
+            body: Bytes::from(row.get::<Vec<u8>>(2)?),
         })
     })
 }
 
-pub(crate) fn head(
-    tx: &Connection,
-    repository: &RepositoryName,
-    reference: &Reference,
-) -> Result<Option<ManifestHead>> {
+pub(crate) fn head(tx: &Tx<'_>, repository: &RepositoryName, reference: &Reference) -> Result<Option<ManifestHead>> {
     by_reference(tx, repository, reference, HEAD_BY_TAG, HEAD_BY_DIGEST, |row| {
-        Ok(ManifestHead { digest: parsed(row, 0)?, media_type: row.get(1)?, size_bytes: row.get::<_, Count>(2)?.0 })
+        Ok(ManifestHead { digest: parsed(row, 0)?, media_type: row.get(1)?, size_bytes: row.get::<Count>(2)?.0 })
     })
 }
 
 fn by_reference<T>(
-    tx: &Connection,
+    tx: &Tx<'_>,
     repository: &RepositoryName,
     reference: &Reference,
-    by_tag: &str,
-    by_digest: &str,
+    by_tag: Sql,
+    by_digest: Sql,
     read: fn(&Row<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
     match reference {
@@ -98,7 +89,7 @@ fn by_reference<T>(
 }
 
 /// The manifest's key and media type, for the transactions that change something.
-pub(crate) fn key(tx: &Connection, repository: Key, digest: &Digest) -> Result<Option<(Key, String)>> {
+pub(crate) fn key(tx: &Tx<'_>, repository: Key, digest: &Digest) -> Result<Option<(Key, String)>> {
     tx.prepare_cached(KEY)?
         .query_row(params![repository, digest.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()

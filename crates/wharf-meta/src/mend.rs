@@ -1,13 +1,12 @@
 //! Damage in the rows: content set aside and brought back, what was last seen to be right, and what repairs write.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::{Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Count, Key, Micros, parsed, statements};
+use crate::sql::{Count, Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
 use crate::{ManifestRecord, blobs, collection, manifests, push, repositories};
 
 /// An association that no manifest needs and that no review leads to.
@@ -56,18 +55,18 @@ statements! {
     EXPIRE = "update uploads set expires_at_us = $1 where id = $2 and state = 'open' and expires_at_us > $3";
 }
 
-pub(crate) fn due(tx: &Connection, before: Timestamp, limit: u32) -> Result<Vec<(Digest, u64)>> {
+pub(crate) fn due(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<Vec<(Digest, u64)>> {
     tx.prepare_cached(DUE)?
-        .query_map(params![Micros(before), limit], |row| Ok((parsed(row, 0)?, row.get::<_, Count>(1)?.0)))?
+        .query_map(params![Micros(before), limit], |row| Ok((parsed(row, 0)?, row.get::<Count>(1)?.0)))?
         .collect()
 }
 
-pub(crate) fn longest_ago(tx: &Connection) -> Result<Option<Timestamp>> {
-    let found: Option<Micros> = tx.prepare_cached(LONGEST_AGO)?.query_row([], |row| row.get(0)).optional()?;
+pub(crate) fn longest_ago(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    let found: Option<Micros> = tx.prepare_cached(LONGEST_AGO)?.query_row((), |row| row.get(0)).optional()?;
     Ok(found.map(|at| at.0))
 }
 
-pub(crate) fn note_verified(tx: &Connection, digests: &[Digest], at: Timestamp) -> Result<()> {
+pub(crate) fn note_verified(tx: &Tx<'_>, digests: &[Digest], at: Timestamp) -> Result<()> {
     let mut statement = tx.prepare_cached(NOTE_VERIFIED)?;
     for digest in digests {
         statement.execute(params![Micros(at), digest.to_string()])?;
@@ -75,13 +74,7 @@ pub(crate) fn note_verified(tx: &Connection, digests: &[Digest], at: Timestamp) 
     Ok(())
 }
 
-pub(crate) fn set_aside(
-    tx: &Connection,
-    digest: &Digest,
-    problem: &str,
-    by: &Attribution,
-    now: Timestamp,
-) -> Result<bool> {
+pub(crate) fn set_aside(tx: &Tx<'_>, digest: &Digest, problem: &str, by: &Attribution, now: Timestamp) -> Result<bool> {
     if tx.prepare_cached(SET_ASIDE)?.execute([digest.to_string()])? == 0 {
         return Ok(false);
     }
@@ -90,7 +83,7 @@ pub(crate) fn set_aside(
     Ok(true)
 }
 
-pub(crate) fn bring_back(tx: &Connection, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
+pub(crate) fn bring_back(tx: &Tx<'_>, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
     if tx.prepare_cached(BRING_BACK)?.execute(params![Micros(now), digest.to_string()])? == 0 {
         return Ok(false);
     }
@@ -98,16 +91,16 @@ pub(crate) fn bring_back(tx: &Connection, digest: &Digest, by: &Attribution, now
     Ok(true)
 }
 
-pub(crate) fn is_set_aside(tx: &Connection, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+pub(crate) fn is_set_aside(tx: &Tx<'_>, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
     tx.prepare_cached(IS_SET_ASIDE)?.exists(params![digest.to_string(), repository.as_str()])
 }
 
-pub(crate) fn count_set_aside(tx: &Connection) -> Result<u64> {
+pub(crate) fn count_set_aside(tx: &Tx<'_>) -> Result<u64> {
     let count: Count = tx.prepare_cached(COUNT_SET_ASIDE)?.query_row([COUNT_MAX], |row| row.get(0))?;
     Ok(count.0)
 }
 
-pub(crate) fn rescue(tx: &Connection, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
+pub(crate) fn rescue(tx: &Tx<'_>, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
     let Some((blob, ..)) = blobs::row(tx, digest)? else { return Ok(false) };
     if !collection::is_needed(tx, blob)? {
         return Ok(false);
@@ -120,7 +113,7 @@ pub(crate) fn rescue(tx: &Connection, digest: &Digest, by: &Attribution, now: Ti
 }
 
 pub(crate) fn review_links(
-    tx: &Connection,
+    tx: &Tx<'_>,
     links: &[Unreviewed],
     by: &Attribution,
     now: Timestamp,
@@ -141,7 +134,7 @@ pub(crate) fn review_links(
 }
 
 /// The repository's key, if the association is still one that nobody would look at.
-fn unreviewed(tx: &Connection, link: &Unreviewed) -> Result<Option<Key>> {
+fn unreviewed(tx: &Tx<'_>, link: &Unreviewed) -> Result<Option<Key>> {
     let Some(repository) = repositories::find(tx, &link.repository)? else { return Ok(None) };
     let Some((blob, ..)) = blobs::row(tx, &link.digest)? else { return Ok(None) };
     let is_one = tx.prepare_cached(IS_ASSOCIATED)?.exists([repository, blob])?
@@ -150,7 +143,7 @@ fn unreviewed(tx: &Connection, link: &Unreviewed) -> Result<Option<Key>> {
     Ok(is_one.then_some(repository))
 }
 
-pub(crate) fn describe_manifest(tx: &Connection, record: &ManifestRecord) -> Result<bool> {
+pub(crate) fn describe_manifest(tx: &Tx<'_>, record: &ManifestRecord) -> Result<bool> {
     let Some(repository) = repositories::find(tx, &record.repository)? else { return Ok(false) };
     let Some((manifest, _)) = manifests::key(tx, repository, &record.digest)? else { return Ok(false) };
     if !push::has_body(tx, manifest, &record.body)? {
@@ -164,7 +157,7 @@ pub(crate) fn describe_manifest(tx: &Connection, record: &ManifestRecord) -> Res
     Ok(true)
 }
 
-pub(crate) fn expire_upload(tx: &Connection, id: UploadId, by: &Attribution, now: Timestamp) -> Result<bool> {
+pub(crate) fn expire_upload(tx: &Tx<'_>, id: UploadId, by: &Attribution, now: Timestamp) -> Result<bool> {
     if tx.prepare_cached(EXPIRE)?.execute(params![Micros(now), id.to_string(), Micros(now)])? == 0 {
         return Ok(false);
     }
@@ -172,12 +165,12 @@ pub(crate) fn expire_upload(tx: &Connection, id: UploadId, by: &Attribution, now
     Ok(true)
 }
 
-pub(crate) fn sweep_due(tx: &Connection) -> Result<Option<Timestamp>> {
-    let due: Option<Micros> = tx.prepare_cached(SWEEP_DUE)?.query_row([], |row| row.get(0)).optional()?;
+pub(crate) fn sweep_due(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    let due: Option<Micros> = tx.prepare_cached(SWEEP_DUE)?.query_row((), |row| row.get(0)).optional()?;
     Ok(due.map(|due| due.0))
 }
 
-pub(crate) fn plan_sweep(tx: &Connection, due_at: Timestamp, now: Timestamp) -> Result<()> {
+pub(crate) fn plan_sweep(tx: &Tx<'_>, due_at: Timestamp, now: Timestamp) -> Result<()> {
     tx.prepare_cached(PLAN_SWEEP)?.execute(params![Micros(due_at), Micros(now), Micros(now)])?;
     Ok(())
 }

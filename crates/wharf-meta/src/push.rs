@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rusqlite::{Connection, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{AnyDigest, Digest, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, parsed, statements};
+use crate::sql::{Key, Micros, Result, Tx, params, parsed, statements};
 use crate::tags::{self, Change};
 use crate::{blobs, manifests, repositories};
 
@@ -120,7 +119,7 @@ statements! {
 /// Checks come first and write nothing; so every refusal leaves the database as it was.
 ///
 /// A push that could not succeed anyway is told why before its condition is looked at (RFC 9110 §13.2.1).
-pub(crate) fn record(tx: &Connection, record: &ManifestRecord) -> Result<RecordManifest> {
+pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManifest> {
     let repository = repositories::find(tx, &record.repository)?;
     let references = References::look_up(tx, repository, record)?;
     if let Some(refusal) = references.refusal(record) {
@@ -164,13 +163,13 @@ pub(crate) fn record(tx: &Connection, record: &ManifestRecord) -> Result<RecordM
 }
 
 /// Whether the stored bytes are these.
-pub(crate) fn has_body(tx: &Connection, manifest: Key, body: &[u8]) -> Result<bool> {
+pub(crate) fn has_body(tx: &Tx<'_>, manifest: Key, body: &[u8]) -> Result<bool> {
     tx.prepare_cached(HAS_BODY)?.exists(params![manifest, body])
 }
 
 /// Writes anew what the record says of a manifest that is there: its bytes and everything that follows from them. The
 /// collector looks at what is no longer named.
-pub(crate) fn describe_again(tx: &Connection, repository: Key, manifest: Key, record: &ManifestRecord) -> Result<()> {
+pub(crate) fn describe_again(tx: &Tx<'_>, repository: Key, manifest: Key, record: &ManifestRecord) -> Result<()> {
     let mut held: Vec<Digest> =
         tx.prepare_cached(HELD)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
     held.sort_unstable();
@@ -206,7 +205,7 @@ enum Child {
 }
 
 impl References {
-    fn look_up(tx: &Connection, repository: Option<Key>, record: &ManifestRecord) -> Result<Self> {
+    fn look_up(tx: &Tx<'_>, repository: Option<Key>, record: &ManifestRecord) -> Result<Self> {
         let blobs = unique(&record.blobs)
             .map(|digest| Ok((*digest, live_blob(tx, repository, digest)?)))
             .collect::<Result<_>>()?;
@@ -230,7 +229,7 @@ impl References {
         if blobs.is_empty() && children.is_empty() { None } else { Some(RecordManifest::Missing { blobs, children }) }
     }
 
-    fn write(&self, tx: &Connection, repository: Key, manifest: Key, now: Timestamp) -> Result<()> {
+    fn write(&self, tx: &Tx<'_>, repository: Key, manifest: Key, now: Timestamp) -> Result<()> {
         let mut held = BTreeMap::new();
         for (digest, key) in &self.blobs {
             held.insert(digest, *key);
@@ -257,14 +256,14 @@ impl References {
     }
 }
 
-fn live_blob(tx: &Connection, repository: Option<Key>, digest: &Digest) -> Result<Option<Key>> {
+fn live_blob(tx: &Tx<'_>, repository: Option<Key>, digest: &Digest) -> Result<Option<Key>> {
     match repository {
         Some(repository) => blobs::live_in(tx, repository, digest),
         None => Ok(None),
     }
 }
 
-fn child(tx: &Connection, repository: Option<Key>, digest: &Digest) -> Result<Child> {
+fn child(tx: &Tx<'_>, repository: Option<Key>, digest: &Digest) -> Result<Child> {
     // A blob first: should a manifest of the same digest be deleted, the index still holds the blob.
     if let Some(key) = live_blob(tx, repository, digest)? {
         return Ok(Child::Blob(key));
@@ -283,7 +282,7 @@ fn sorted(tags: &[Tag]) -> BTreeSet<&Tag> {
     tags.iter().collect()
 }
 
-fn condition_holds(tx: &Connection, repository: Option<Key>, record: &ManifestRecord) -> Result<bool> {
+fn condition_holds(tx: &Tx<'_>, repository: Option<Key>, record: &ManifestRecord) -> Result<bool> {
     let expected = match record.condition {
         Condition::None => return Ok(true),
         Condition::TagIs(digest) => Some(digest),
@@ -301,7 +300,7 @@ fn condition_holds(tx: &Connection, repository: Option<Key>, record: &ManifestRe
     Ok(true)
 }
 
-fn insert(tx: &Connection, repository: Key, record: &ManifestRecord) -> Result<Key> {
+fn insert(tx: &Tx<'_>, repository: Key, record: &ManifestRecord) -> Result<Key> {
     tx.prepare_cached(INSERT)?.insert(params![
         repository,
         record.digest.to_string(),

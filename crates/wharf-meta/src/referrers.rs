@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Result, Row, params};
 use wharf_base::Timestamp;
 use wharf_oci::{AnyDigest, Digest, RepositoryName};
 
-use crate::sql::{Contradiction, Count, Micros, json_list, parsed, statements};
+use crate::sql::{Contradiction, Count, Micros, Result, Row, Tx, json_list, params, parsed, statements};
 
 /// A manifest that refers to the subject, with what its descriptor shows (P-271).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +48,20 @@ statements! {
           where r.name = $1 and m.subject_digest = $2 and (m.pushed_at_us, m.digest) > ($3, $4)
             and m.artifact_type in (select value from json_each($5))
           order by m.pushed_at_us, m.digest
+          limit $6",
+    postgres:
+        "select m.media_type, m.digest, length(m.body), m.artifact_type, m.annotations, m.pushed_at_us
+           from repositories r
+           join manifests m on m.repository_id = r.id
+          where r.name = $1 and m.subject_digest = $2 and (m.pushed_at_us, m.digest) > ($3, $4)
+            and m.artifact_type in (select jsonb_array_elements_text(cast(cast($5 as text) as jsonb)))
+          order by m.pushed_at_us, m.digest
           limit $6";
 }
 
 /// Referrers strictly after `after`; of any of `artifact_types`, or of every type if there are none (P-274).
 pub(crate) fn page(
-    tx: &Connection,
+    tx: &Tx<'_>,
     repository: &RepositoryName,
     subject: &AnyDigest,
     artifact_types: &[String],
@@ -85,10 +92,10 @@ fn referrer(row: &Row<'_>) -> Result<Referrer> {
     Ok(Referrer {
         media_type: row.get(0)?,
         digest,
-        size_bytes: row.get::<_, Count>(2)?.0,
+        size_bytes: row.get::<Count>(2)?.0,
         artifact_type: row.get(3)?,
         annotations: annotations(row.get(4)?)?,
-        cursor: ReferrerCursor { pushed_at: row.get::<_, Micros>(5)?.0, digest },
+        cursor: ReferrerCursor { pushed_at: row.get::<Micros>(5)?.0, digest },
     })
 }
 

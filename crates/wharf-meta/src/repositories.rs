@@ -1,10 +1,9 @@
 //! Repositories: rows that appear with the first content recorded under their name (P-140).
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::RepositoryName;
 
-use crate::sql::{Key, Micros, parsed, statements};
+use crate::sql::{Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
 
 statements! {
     FIND = "select id from repositories where name = $1";
@@ -18,11 +17,11 @@ statements! {
           limit $2";
 }
 
-pub(crate) fn find(tx: &Connection, name: &RepositoryName) -> Result<Option<Key>> {
+pub(crate) fn find(tx: &Tx<'_>, name: &RepositoryName) -> Result<Option<Key>> {
     tx.prepare_cached(FIND)?.query_row([name.as_str()], |row| row.get(0)).optional()
 }
 
-pub(crate) fn find_or_create(tx: &Connection, name: &RepositoryName, now: Timestamp) -> Result<Key> {
+pub(crate) fn find_or_create(tx: &Tx<'_>, name: &RepositoryName, now: Timestamp) -> Result<Key> {
     match find(tx, name)? {
         Some(key) => Ok(key),
         None => tx.prepare_cached(INSERT)?.insert(params![name.as_str(), Micros(now)]),
@@ -30,7 +29,7 @@ pub(crate) fn find_or_create(tx: &Connection, name: &RepositoryName, now: Timest
 }
 
 /// Names strictly after `after` in byte order that have a manifest.
-pub(crate) fn page(tx: &Connection, after: Option<&str>, limit: u32) -> Result<Vec<RepositoryName>> {
+pub(crate) fn page(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<RepositoryName>> {
     // No name is empty, so the empty text stands before all of them.
     tx.prepare_cached(PAGE)?.query_map(params![after.unwrap_or(""), limit], |row| parsed(row, 0))?.collect()
 }

@@ -3,13 +3,12 @@
 //! Each has an entry in `gc_reviews` since its tag moved away; one that never had a tag gets its own when the collector
 //! walks past ([`walk`]). Whether it goes is decided in the transaction that deletes it: a tag that was set meanwhile keeps it.
 
-use rusqlite::{Connection, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, parsed, statements};
+use crate::sql::{Key, Micros, Result, Tx, params, parsed, statements};
 use crate::{deletion, manifests, repositories};
 
 /// A manifest that shall be looked at now.
@@ -86,35 +85,35 @@ statements! {
           order by m.id";
 }
 
-pub(crate) fn due(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<DueManifest>> {
+pub(crate) fn due(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<DueManifest>> {
     tx.prepare_cached(DUE)?
         .query_map(params![Micros(now), limit], |row| {
             Ok(DueManifest {
                 repository: parsed(row, 0)?,
                 digest: parsed(row, 1)?,
-                due_at: row.get::<_, Micros>(2)?.0,
-                waited: row.get::<_, u32>(3)? > 0,
+                due_at: row.get::<Micros>(2)?.0,
+                waited: row.get::<u32>(3)? > 0,
             })
         })?
         .collect()
 }
 
 /// Looks again at `until`, when the age that the rule asks for is over.
-pub(crate) fn wait(tx: &Connection, due: &DueManifest, until: Timestamp) -> Result<()> {
+pub(crate) fn wait(tx: &Tx<'_>, due: &DueManifest, until: Timestamp) -> Result<()> {
     let Some(repository) = repositories::find(tx, &due.repository)? else { return Ok(()) };
     tx.prepare_cached(WAIT)?.execute(params![Micros(until), repository, due.digest.to_string(), Micros(due.due_at)])?;
     Ok(())
 }
 
 /// Looks at a manifest that nobody would have looked at, at `due_at`.
-pub(crate) fn enter(tx: &Connection, untagged: &Untagged, due_at: Timestamp) -> Result<()> {
+pub(crate) fn enter(tx: &Tx<'_>, untagged: &Untagged, due_at: Timestamp) -> Result<()> {
     let Some(repository) = repositories::find(tx, &untagged.repository)? else { return Ok(()) };
     tx.prepare_cached(ENTER)?.execute(params![repository, untagged.digest.to_string(), Micros(due_at)])?;
     Ok(())
 }
 
 /// No rule asks for its deletion: nobody looks again until its tags change.
-pub(crate) fn keep(tx: &Connection, name: &RepositoryName, digest: &Digest) -> Result<()> {
+pub(crate) fn keep(tx: &Tx<'_>, name: &RepositoryName, digest: &Digest) -> Result<()> {
     let Some(repository) = repositories::find(tx, name)? else { return Ok(()) };
     reviews::strike(tx, repository, Kind::Manifest, digest)
 }
@@ -122,7 +121,7 @@ pub(crate) fn keep(tx: &Connection, name: &RepositoryName, digest: &Digest) -> R
 /// Deletes a manifest that nothing needs, by the same function as anybody's deletion (S-015); each look is a statement of
 /// its own (R-016).
 pub(crate) fn retire(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     digest: &Digest,
     by: &Attribution,
@@ -144,17 +143,13 @@ pub(crate) fn retire(
 
 /// Untagged manifests without an entry among the next `span` that were ever recorded, and where to go on; `None` at the
 /// end. A piece costs its span, however few it finds.
-pub(crate) fn walk(
-    tx: &Connection,
-    after: ManifestCursor,
-    span: u32,
-) -> Result<(Vec<Untagged>, Option<ManifestCursor>)> {
-    let last: Key = tx.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
+pub(crate) fn walk(tx: &Tx<'_>, after: ManifestCursor, span: u32) -> Result<(Vec<Untagged>, Option<ManifestCursor>)> {
+    let last: Key = tx.prepare_cached(LAST)?.query_row((), |row| row.get(0))?;
     let until = after.0.saturating_add(span.into());
     let found = tx
         .prepare_cached(WALK)?
         .query_map([after.0, until], |row| {
-            Ok(Untagged { repository: parsed(row, 0)?, digest: parsed(row, 1)?, pushed_at: row.get::<_, Micros>(2)?.0 })
+            Ok(Untagged { repository: parsed(row, 0)?, digest: parsed(row, 1)?, pushed_at: row.get::<Micros>(2)?.0 })
         })?
         .collect::<Result<_>>()?;
     Ok((found, (until < last).then_some(ManifestCursor(until))))

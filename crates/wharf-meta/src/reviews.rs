@@ -2,11 +2,10 @@
 //! transaction, and before it touches the content's rows: so a review that is under way finishes first, and
 //! no reference is lost without somebody looking again after a whole grace period.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::Digest;
 
-use crate::sql::{Key, Micros, statements};
+use crate::sql::{Key, Micros, OptionalExtension as _, Result, Tx, params, statements};
 
 /// What kind of thing shall be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,28 +44,28 @@ statements! {
 }
 
 /// "Look at this not before `due_at`."
-pub(crate) fn add(tx: &Connection, repository: Key, kind: Kind, digest: &Digest, due_at: Timestamp) -> Result<()> {
+pub(crate) fn add(tx: &Tx<'_>, repository: Key, kind: Kind, digest: &Digest, due_at: Timestamp) -> Result<()> {
     tx.prepare_cached(UPSERT)?.execute(params![repository, kind.as_str(), digest.to_string(), Micros(due_at)])?;
     Ok(())
 }
 
 /// When it will be looked at, if it will.
-pub(crate) fn due_at(tx: &Connection, repository: Key, kind: Kind, digest: &Digest) -> Result<Option<Timestamp>> {
+pub(crate) fn due_at(tx: &Tx<'_>, repository: Key, kind: Kind, digest: &Digest) -> Result<Option<Timestamp>> {
     let found = tx
         .prepare_cached(DUE_AT)?
-        .query_row(params![repository, kind.as_str(), digest.to_string()], |row| row.get::<_, Micros>(0))
+        .query_row(params![repository, kind.as_str(), digest.to_string()], |row| row.get::<Micros>(0))
         .optional()?;
     Ok(found.map(|micros| micros.0))
 }
 
 /// It has been looked at.
-pub(crate) fn strike(tx: &Connection, repository: Key, kind: Kind, digest: &Digest) -> Result<()> {
+pub(crate) fn strike(tx: &Tx<'_>, repository: Key, kind: Kind, digest: &Digest) -> Result<()> {
     tx.prepare_cached(STRIKE)?.execute(params![repository, kind.as_str(), digest.to_string()])?;
     Ok(())
 }
 
 /// It could not be looked at, and should not keep the others waiting.
-pub(crate) fn put_off(tx: &Connection, repository: Key, kind: Kind, digest: &Digest, now: Timestamp) -> Result<()> {
+pub(crate) fn put_off(tx: &Tx<'_>, repository: Key, kind: Kind, digest: &Digest, now: Timestamp) -> Result<()> {
     tx.prepare_cached(PUT_OFF)?.execute(params![Micros(now), repository, kind.as_str(), digest.to_string()])?;
     Ok(())
 }

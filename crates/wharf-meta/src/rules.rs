@@ -1,12 +1,11 @@
 //! Policy rules as they are kept (F-08).
 
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::{RuleId, Timestamp};
 use wharf_policy::{Attribution, StoredRule};
 
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Micros, statements};
+use crate::sql::{Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
 
 /// The most rules there may be (security requirements, §3.4).
 const RULES_MAX: i64 = 10_000;
@@ -89,29 +88,23 @@ statements! {
 }
 
 /// The rules in force, by priority and then id.
-pub(crate) fn enabled(tx: &Connection) -> Result<Vec<StoredRule>> {
+pub(crate) fn enabled(tx: &Tx<'_>) -> Result<Vec<StoredRule>> {
     let rules: Result<Vec<PolicyRule>> = tx.prepare_cached(ENABLED)?.query_map([i64::MIN], rule)?.collect();
     Ok(rules?.into_iter().map(|rule| rule.rule).collect())
 }
 
 /// Rules by priority and then id, strictly after `after`.
-pub(crate) fn page(tx: &Connection, after: Option<(i64, &str)>, limit: u32) -> Result<Vec<PolicyRule>> {
+pub(crate) fn page(tx: &Tx<'_>, after: Option<(i64, &str)>, limit: u32) -> Result<Vec<PolicyRule>> {
     let (priority, id) = after.unwrap_or((i64::MIN, ""));
     tx.prepare_cached(PAGE)?.query_map(params![priority, id, limit], rule)?.collect()
 }
 
-pub(crate) fn find(tx: &Connection, id: &str) -> Result<Option<PolicyRule>> {
+pub(crate) fn find(tx: &Tx<'_>, id: &str) -> Result<Option<PolicyRule>> {
     tx.prepare_cached(FIND)?.query_row([id], rule).optional()
 }
 
-pub(crate) fn create(
-    tx: &Connection,
-    id: RuleId,
-    text: &RuleText,
-    by: &Attribution,
-    now: Timestamp,
-) -> Result<WriteRule> {
-    let count: i64 = tx.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+pub(crate) fn create(tx: &Tx<'_>, id: RuleId, text: &RuleText, by: &Attribution, now: Timestamp) -> Result<WriteRule> {
+    let count: i64 = tx.prepare_cached(COUNT)?.query_row((), |row| row.get(0))?;
     if count >= RULES_MAX {
         return Ok(WriteRule::TooMany);
     }
@@ -130,7 +123,7 @@ pub(crate) fn create(
 
 /// Changes the rule, if it is still in `version`; `None`: whatever it is.
 pub(crate) fn replace(
-    tx: &Connection,
+    tx: &Tx<'_>,
     id: &str,
     version: Option<i64>,
     text: &RuleText,
@@ -154,7 +147,7 @@ pub(crate) fn replace(
 
 /// Deletes the rule, if it is still in `version`; `None`: whatever it is. Answers with what it was.
 pub(crate) fn delete(
-    tx: &Connection,
+    tx: &Tx<'_>,
     id: &str,
     version: Option<i64>,
     by: &Attribution,
@@ -168,13 +161,13 @@ pub(crate) fn delete(
     Ok(deleted)
 }
 
-fn refusal(tx: &Connection, id: &str, version: Option<i64>) -> Result<Option<WriteRule>> {
+fn refusal(tx: &Tx<'_>, id: &str, version: Option<i64>) -> Result<Option<WriteRule>> {
     let Some(found) = find(tx, id)? else { return Ok(Some(WriteRule::Unknown)) };
     Ok(version.filter(|version| *version != found.version).map(|_| WriteRule::Conflict))
 }
 
 /// Records what the rule says now, so that the log alone tells which rules were in force when.
-fn written(tx: &Connection, id: &str, action: &'static str, by: &Attribution, now: Timestamp) -> Result<WriteRule> {
+fn written(tx: &Tx<'_>, id: &str, action: &'static str, by: &Attribution, now: Timestamp) -> Result<WriteRule> {
     let Some(found) = find(tx, id)? else { return Ok(WriteRule::Unknown) };
     let detail = serde_json::json!({
         "priority": found.rule.priority, "enabled": found.enabled, "rule": found.rule.rule_json,
@@ -189,9 +182,9 @@ fn rule(row: &Row<'_>) -> Result<PolicyRule> {
         rule: StoredRule { id: row.get(0)?, priority: row.get(1)?, rule_json: row.get(3)?, description: row.get(4)? },
         enabled: row.get(2)?,
         version: row.get(5)?,
-        created_at: row.get::<_, Micros>(6)?.0,
+        created_at: row.get::<Micros>(6)?.0,
         created_by: row.get(7)?,
-        updated_at: row.get::<_, Micros>(8)?.0,
+        updated_at: row.get::<Micros>(8)?.0,
         updated_by: row.get(9)?,
     })
 }

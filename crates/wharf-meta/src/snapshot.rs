@@ -1,13 +1,12 @@
 //! What a snapshot of the database is asked for, and what is changed in one before a registry runs on it.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::StoreId;
 use wharf_oci::Digest;
 
 use crate::audit;
 use crate::changes::{self, Kind};
 use crate::collection;
-use crate::sql::{Count, parsed, statements};
+use crate::sql::{Count, OptionalExtension as _, Result, Tx, params, parsed, statements};
 use crate::{AuditRecord, Hold};
 
 /// Content that a snapshot names.
@@ -56,47 +55,47 @@ statements! {
 }
 
 /// Content that is named, by digest behind `after`, at most `limit`.
-pub(crate) fn page(tx: &Connection, after: Option<&Digest>, limit: u32) -> Result<Vec<Content>> {
+pub(crate) fn page(tx: &Tx<'_>, after: Option<&Digest>, limit: u32) -> Result<Vec<Content>> {
     let after = after.map_or_else(String::new, ToString::to_string);
     tx.prepare_cached(PAGE)?
         .query_map(params![after, limit], |row| {
-            Ok(Content { digest: parsed(row, 0)?, size_bytes: row.get::<_, Count>(1)?.0 })
+            Ok(Content { digest: parsed(row, 0)?, size_bytes: row.get::<Count>(1)?.0 })
         })?
         .collect()
 }
 
 /// The size of content that is named.
-pub(crate) fn size(tx: &Connection, digest: &Digest) -> Result<Option<u64>> {
+pub(crate) fn size(tx: &Tx<'_>, digest: &Digest) -> Result<Option<u64>> {
     let found: Option<Count> = tx.prepare_cached(SIZE)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
     Ok(found.map(|size| size.0))
 }
 
 /// The same, whatever the content's state.
-pub(crate) fn size_in_any_state(tx: &Connection, digest: &Digest) -> Result<Option<u64>> {
+pub(crate) fn size_in_any_state(tx: &Tx<'_>, digest: &Digest) -> Result<Option<u64>> {
     let found: Option<Count> =
         tx.prepare_cached(SIZE_IN_ANY_STATE)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
     Ok(found.map(|size| size.0))
 }
 
 /// Content is there again. What was condemned stays so.
-pub(crate) fn returned(tx: &Connection, digest: &Digest, size_bytes: u64) -> Result<bool> {
+pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, size_bytes: u64) -> Result<bool> {
     Ok(tx.prepare_cached(RETURNED)?.execute(params![Count(size_bytes), digest.to_string()])? == 1)
 }
 
 /// What could be used to pass for somebody does not leave the registry: the keys that sign tokens, and what logged-in
 /// clients keep. Whoever restores makes new ones.
-pub(crate) fn remove_secrets(tx: &Connection) -> Result<()> {
+pub(crate) fn remove_secrets(tx: &Tx<'_>) -> Result<()> {
     for statement in [WITHOUT_KEYS, WITHOUT_LOGINS] {
-        tx.prepare_cached(statement)?.execute([])?;
+        tx.prepare_cached(statement)?.execute(())?;
     }
     Ok(())
 }
 
 /// What was under way is over, and the database belongs to another store.
-pub(crate) fn make_restored(tx: &Connection, restored: &Restored) -> Result<()> {
+pub(crate) fn make_restored(tx: &Tx<'_>, restored: &Restored) -> Result<()> {
     remove_secrets(tx)?;
     for statement in [WITHOUT_UPLOADS, WITHOUT_REMOVALS, WITHOUT_HOLDS, WITHOUT_LEASES] {
-        tx.prepare_cached(statement)?.execute([])?;
+        tx.prepare_cached(statement)?.execute(())?;
     }
     tx.prepare_cached(BELONGS_TO)?.execute([restored.store_id.to_string()])?;
     for digest in &restored.lost {
@@ -108,27 +107,3 @@ pub(crate) fn make_restored(tx: &Connection, restored: &Restored) -> Result<()> 
     }
     audit::append(tx, &restored.record)
 }
-
-/// The first things that are wrong with the database itself; none if it is sound.
-pub(crate) fn faults(tx: &Connection) -> Result<Vec<String>> {
-    let mut faults = Vec::new();
-    let mut integrity = tx.prepare(&format!("pragma integrity_check({FAULTS_MAX})"))?;
-    let found = integrity.query_map([], |row| row.get::<_, String>(0))?;
-    for fault in found {
-        faults.push(fault?);
-    }
-    faults.retain(|fault| fault != "ok");
-    let mut references = tx.prepare("pragma foreign_key_check")?;
-    let mut rows = references.query([])?;
-    while let Some(row) = rows.next()? {
-        if faults.len() >= FAULTS_MAX {
-            break;
-        }
-        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        faults.push(format!("a row of {table} refers to one of {parent} that is not there"));
-    }
-    Ok(faults)
-}
-
-/// How many faults are told at most.
-const FAULTS_MAX: usize = 10;

@@ -2,7 +2,6 @@
 //! tag's row inside the writing transaction (S-014); every change leaves a line in `tag_history`, and the digest it
 //! displaces is looked at by the collector.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
 use wharf_policy::Attribution;
@@ -10,7 +9,7 @@ use wharf_policy::Attribution;
 use crate::audit::{self, AuditRecord};
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, parsed, statements};
+use crate::sql::{Key, Micros, OptionalExtension as _, Result, Row, Tx, ValueRef, params, parsed, statements};
 
 statements! {
     /// Also says whether the repository is known: then there is at least one row, perhaps without a tag.
@@ -55,12 +54,12 @@ pub(crate) struct Change<'a> {
 }
 
 /// What the tag points at, decided on its row.
-pub(crate) fn current(tx: &Connection, repository: Key, tag: &Tag) -> Result<Option<Digest>> {
+pub(crate) fn current(tx: &Tx<'_>, repository: Key, tag: &Tag) -> Result<Option<Digest>> {
     tx.prepare_cached(CURRENT)?.query_row(params![repository, tag.as_str()], |row| parsed(row, 0)).optional()
 }
 
 /// Points the tag at a manifest of the same repository. Pointing it where it points already changes nothing.
-pub(crate) fn point(tx: &Connection, change: &Change<'_>, tag: &Tag, manifest: Key, digest: &Digest) -> Result<()> {
+pub(crate) fn point(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, manifest: Key, digest: &Digest) -> Result<()> {
     let from = current(tx, change.repository, tag)?;
     if from.as_ref() == Some(digest) {
         return Ok(());
@@ -82,7 +81,7 @@ pub(crate) fn point(tx: &Connection, change: &Change<'_>, tag: &Tag, manifest: K
 }
 
 /// Removes one tag; its manifest stays (P-250).
-pub(crate) fn delete(tx: &Connection, change: &Change<'_>, tag: &Tag) -> Result<bool> {
+pub(crate) fn delete(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<bool> {
     let Some(digest) = current(tx, change.repository, tag)? else { return Ok(false) };
     note(tx, change, tag, Some(&digest), None)?;
     reviews::add(tx, change.repository, Kind::Manifest, &digest, change.review_at)?;
@@ -92,7 +91,7 @@ pub(crate) fn delete(tx: &Connection, change: &Change<'_>, tag: &Tag) -> Result<
 }
 
 /// Writes the history of a manifest's tags, which its deletion is about to remove by cascade (F-02), and names them.
-pub(crate) fn note_removal(tx: &Connection, change: &Change<'_>, manifest: Key, digest: &Digest) -> Result<Vec<Tag>> {
+pub(crate) fn note_removal(tx: &Tx<'_>, change: &Change<'_>, manifest: Key, digest: &Digest) -> Result<Vec<Tag>> {
     let tags: Vec<Tag> =
         tx.prepare_cached(OF_MANIFEST)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
     for tag in &tags {
@@ -102,7 +101,7 @@ pub(crate) fn note_removal(tx: &Connection, change: &Change<'_>, manifest: Key, 
     Ok(tags)
 }
 
-fn note(tx: &Connection, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, to: Option<&Digest>) -> Result<i64> {
+fn note(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, to: Option<&Digest>) -> Result<i64> {
     let version: i64 =
         tx.prepare_cached(NEXT_VERSION)?.query_row(params![change.repository, tag.as_str()], |row| row.get(0))?;
     tx.prepare_cached(NOTE)?.execute(params![
@@ -118,7 +117,7 @@ fn note(tx: &Connection, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, 
 }
 
 fn record(
-    tx: &Connection,
+    tx: &Tx<'_>,
     change: &Change<'_>,
     action: &'static str,
     tag: &Tag,
@@ -131,7 +130,7 @@ fn record(
 
 /// Tags strictly after `after` in byte order; `None` for an unknown repository (P-256, P-257, P-261).
 pub(crate) fn page(
-    tx: &Connection,
+    tx: &Tx<'_>,
     repository: &RepositoryName,
     after: Option<&str>,
     limit: u32,
@@ -148,5 +147,5 @@ pub(crate) fn page(
 }
 
 fn tag_or_none(row: &Row<'_>) -> Result<Option<Tag>> {
-    if row.get_ref(0)? == rusqlite::types::ValueRef::Null { Ok(None) } else { parsed(row, 0).map(Some) }
+    if row.get_ref(0)? == ValueRef::Null { Ok(None) } else { parsed(row, 0).map(Some) }
 }

@@ -1,13 +1,14 @@
 //! API tokens, and the refresh tokens that clients keep. Only the SHA-256 of their secrets is here (S-036).
 
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::{Timestamp, TokenId};
 use wharf_policy::Attribution;
 
 use crate::accounts::{self, Account};
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Contradiction, Micros, parsed, statements, text_list, texts};
+use crate::sql::{
+    Contradiction, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
+};
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,23 +121,23 @@ statements! {
     EXPIRED = "delete from api_tokens where expires_at_us < $1";
 }
 
-pub(crate) fn by_secret(tx: &Connection, sha256: &[u8; 32]) -> Result<Option<(ApiToken, Account)>> {
+pub(crate) fn by_secret(tx: &Tx<'_>, sha256: &[u8; 32]) -> Result<Option<(ApiToken, Account)>> {
     tx.prepare_cached(BY_SECRET)?.query_row([sha256], with_account).optional()
 }
 
-pub(crate) fn by_id(tx: &Connection, id: TokenId) -> Result<Option<(ApiToken, Account)>> {
+pub(crate) fn by_id(tx: &Tx<'_>, id: TokenId) -> Result<Option<(ApiToken, Account)>> {
     tx.prepare_cached(BY_ID)?.query_row([id.to_string()], with_account).optional()
 }
 
 /// Tokens of all accounts by id, which is the order they were made in.
-pub(crate) fn page(tx: &Connection, after: Option<TokenId>, limit: u32) -> Result<Vec<ApiToken>> {
+pub(crate) fn page(tx: &Tx<'_>, after: Option<TokenId>, limit: u32) -> Result<Vec<ApiToken>> {
     let after = after.map_or_else(String::new, |id| id.to_string());
     tx.prepare_cached(PAGE)?.query_map(params![after, limit], token)?.collect()
 }
 
 /// Tokens of one account and kind.
 pub(crate) fn page_of(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account: &str,
     kind: TokenKind,
     after: Option<TokenId>,
@@ -147,7 +148,7 @@ pub(crate) fn page_of(
 }
 
 /// Of refresh tokens the oldest makes room: nobody is there to delete one when `docker login` wants another.
-pub(crate) fn create(tx: &Connection, new: &NewApiToken, by: &Attribution) -> Result<CreateToken> {
+pub(crate) fn create(tx: &Tx<'_>, new: &NewApiToken, by: &Attribution) -> Result<CreateToken> {
     let token = &new.token;
     let Some(account) = accounts::find(tx, &token.account)? else { return Ok(CreateToken::AccountUnknown) };
     let known: Vec<String> = tx
@@ -184,7 +185,7 @@ pub(crate) fn create(tx: &Connection, new: &NewApiToken, by: &Attribution) -> Re
 
 /// Deletes a token; only one of `account`, unless that is `None`. Whose it is otherwise makes no difference (S-010).
 pub(crate) fn delete(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account: Option<&str>,
     id: TokenId,
     by: &Attribution,
@@ -201,7 +202,7 @@ pub(crate) fn delete(
     Ok(true)
 }
 
-pub(crate) fn note_used(tx: &Connection, used: &[(TokenId, Timestamp)]) -> Result<()> {
+pub(crate) fn note_used(tx: &Tx<'_>, used: &[(TokenId, Timestamp)]) -> Result<()> {
     for (id, at) in used {
         tx.prepare_cached(USED)?.execute(params![Micros(*at), id.to_string()])?;
     }
@@ -209,7 +210,7 @@ pub(crate) fn note_used(tx: &Connection, used: &[(TokenId, Timestamp)]) -> Resul
 }
 
 /// Forgets those that ended before `before`. How many.
-pub(crate) fn remove_expired(tx: &Connection, before: Timestamp) -> Result<u64> {
+pub(crate) fn remove_expired(tx: &Tx<'_>, before: Timestamp) -> Result<u64> {
     Ok(tx.prepare_cached(EXPIRED)?.execute([Micros(before)])? as u64)
 }
 
@@ -218,7 +219,7 @@ fn with_account(row: &Row<'_>) -> Result<(ApiToken, Account)> {
 }
 
 fn token(row: &Row<'_>) -> Result<ApiToken> {
-    let kind = match row.get_ref(2)?.as_str()? {
+    let kind = match row.get_str(2)? {
         "api" => TokenKind::Api,
         "refresh" => TokenKind::Refresh,
         other => return Err(Contradiction(format!("{other} is no kind of token")).into()),
@@ -230,9 +231,9 @@ fn token(row: &Row<'_>) -> Result<ApiToken> {
         description: row.get(3)?,
         scopes: text_list(row, 4)?,
         networks: text_list(row, 5)?,
-        created_at: row.get::<_, Micros>(6)?.0,
+        created_at: row.get::<Micros>(6)?.0,
         created_by: row.get(7)?,
-        expires_at: row.get::<_, Micros>(8)?.0,
-        last_used_at: row.get::<_, Option<Micros>>(9)?.map(|at| at.0),
+        expires_at: row.get::<Micros>(8)?.0,
+        last_used_at: row.get::<Option<Micros>>(9)?.map(|at| at.0),
     })
 }

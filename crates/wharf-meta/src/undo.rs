@@ -5,14 +5,16 @@
 //! at which it can be undone.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Contradiction, Key, Micros, parsed, statements, text_list};
+use crate::sql::{
+    Contradiction, Key, Micros, OptionalExtension as _, Result, Row, Tx, ValueRef, params, parsed, statements,
+    text_list,
+};
 use crate::tags::{self, Change};
 use crate::{ManifestRecord, RecordManifest, blobs, manifests, push, repositories};
 
@@ -99,7 +101,7 @@ statements! {
     REVIVE = "update blobs set state = 'live', delete_after_us = null where id = $1 and state = 'deleting'";
 }
 
-fn tag_list(row: &rusqlite::Row<'_>, column: usize) -> Result<Vec<Tag>> {
+fn tag_list(row: &Row<'_>, column: usize) -> Result<Vec<Tag>> {
     let damaged = |error| Contradiction(format!("not a list of tags: {error}")).into();
     text_list(row, column)?
         .iter()
@@ -107,10 +109,10 @@ fn tag_list(row: &rusqlite::Row<'_>, column: usize) -> Result<Vec<Tag>> {
         .collect()
 }
 
-fn change(row: &rusqlite::Row<'_>) -> Result<TagChange> {
+fn change(row: &Row<'_>) -> Result<TagChange> {
     let digest = |index| -> Result<Option<Digest>> {
         match row.get_ref(index)? {
-            rusqlite::types::ValueRef::Null => Ok(None),
+            ValueRef::Null => Ok(None),
             _ => parsed(row, index).map(Some),
         }
     };
@@ -118,14 +120,14 @@ fn change(row: &rusqlite::Row<'_>) -> Result<TagChange> {
         version: row.get(0)?,
         from: digest(1)?,
         to: digest(2)?,
-        at: row.get::<_, Micros>(3)?.0,
+        at: row.get::<Micros>(3)?.0,
         by: row.get(4)?,
     })
 }
 
 /// The changes of a tag before version `before`, the newest first.
 pub(crate) fn history(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     tag: &Tag,
     before: Option<i64>,
@@ -138,14 +140,14 @@ pub(crate) fn history(
 }
 
 /// The last change of a tag up to `at`.
-pub(crate) fn tag_at(tx: &Connection, name: &RepositoryName, tag: &Tag, at: Timestamp) -> Result<Option<TagChange>> {
+pub(crate) fn tag_at(tx: &Tx<'_>, name: &RepositoryName, tag: &Tag, at: Timestamp) -> Result<Option<TagChange>> {
     let Some(repository) = repositories::find(tx, name)? else { return Ok(None) };
     tx.prepare_cached(AT)?.query_row(params![repository, tag.as_str(), Micros(at)], change).optional()
 }
 
 /// Deleted manifests behind `after` that can be restored.
 pub(crate) fn deleted(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     after: Option<&Digest>,
     now: Timestamp,
@@ -159,9 +161,9 @@ pub(crate) fn deleted(
                 digest: parsed(row, 0)?,
                 media_type: row.get(1)?,
                 tags: tag_list(row, 2)?,
-                deleted_at: row.get::<_, Micros>(3)?.0,
+                deleted_at: row.get::<Micros>(3)?.0,
                 deleted_by: row.get(4)?,
-                until: row.get::<_, Micros>(5)?.0,
+                until: row.get::<Micros>(5)?.0,
             })
         })?
         .collect()
@@ -169,7 +171,7 @@ pub(crate) fn deleted(
 
 /// The media type and the bytes of a deleted manifest that can be restored.
 pub(crate) fn deleted_body(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     digest: &Digest,
     now: Timestamp,
@@ -177,14 +179,14 @@ pub(crate) fn deleted_body(
     let Some(repository) = repositories::find(tx, name)? else { return Ok(None) };
     tx.prepare_cached(BODY)?
         .query_row(params![repository, digest.to_string(), Micros(now)], |row| {
-            Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
+            Ok((row.get(0)?, Bytes::from(row.get::<Vec<u8>>(1)?)))
         })
         .optional()
 }
 
 /// Records a deleted manifest again. With tags in `record` exactly these point at it then; without, those that it had and
 /// that point at nothing now.
-pub(crate) fn restore(tx: &Connection, record: &ManifestRecord) -> Result<Restore> {
+pub(crate) fn restore(tx: &Tx<'_>, record: &ManifestRecord) -> Result<Restore> {
     let Some(repository) = repositories::find(tx, &record.repository)? else { return Ok(Restore::Unknown) };
     let digest = record.digest.to_string();
     let had: Option<Vec<Tag>> = tx
@@ -219,7 +221,7 @@ pub(crate) fn restore(tx: &Connection, record: &ManifestRecord) -> Result<Restor
 
 /// Gives the repository back what its manifest needs, as far as the content is there. Looks at everything before it
 /// changes anything.
-fn associate_all(tx: &Connection, repository: Key, record: &ManifestRecord) -> Result<Option<Restore>> {
+fn associate_all(tx: &Tx<'_>, repository: Key, record: &ManifestRecord) -> Result<Option<Restore>> {
     let (mut lost, mut condemned, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for digest in &record.blobs {
         if blobs::live_in(tx, repository, digest)?.is_some() {
@@ -249,7 +251,7 @@ fn associate_all(tx: &Connection, repository: Key, record: &ManifestRecord) -> R
 
 /// Takes back that content is to go; the caller has seen its bytes and excludes that they are being removed. Should
 /// nothing come to need it, the collector looks again at `review_at`.
-pub(crate) fn revive(tx: &Connection, name: &RepositoryName, digest: &Digest, review_at: Timestamp) -> Result<bool> {
+pub(crate) fn revive(tx: &Tx<'_>, name: &RepositoryName, digest: &Digest, review_at: Timestamp) -> Result<bool> {
     let Some(repository) = repositories::find(tx, name)? else { return Ok(false) };
     reviews::add(tx, repository, Kind::Blob, digest, review_at)?;
     let Some((blob, ..)) = blobs::row(tx, digest)? else { return Ok(false) };
@@ -258,7 +260,7 @@ pub(crate) fn revive(tx: &Connection, name: &RepositoryName, digest: &Digest, re
 
 /// Points a tag at a manifest that the repository has; `false` if it does not have it.
 pub(crate) fn retag(
-    tx: &Connection,
+    tx: &Tx<'_>,
     name: &RepositoryName,
     tag: &Tag,
     digest: &Digest,
@@ -273,7 +275,7 @@ pub(crate) fn retag(
 }
 
 /// Forgets deleted manifests that cannot be restored any more, at most `limit`.
-pub(crate) fn forget(tx: &Connection, now: Timestamp, limit: u32) -> Result<u32> {
+pub(crate) fn forget(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<u32> {
     let over: Vec<(Key, String)> = tx
         .prepare_cached(OVER)?
         .query_map(params![Micros(now), limit], |row| Ok((row.get(0)?, row.get(1)?)))?

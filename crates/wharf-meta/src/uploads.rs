@@ -1,10 +1,9 @@
 //! Upload sessions: who is pushing what where, how far, and under which running hash (R-021, R-023, S-013).
 
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use wharf_base::{Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest, RepositoryName};
 
-use crate::sql::{Contradiction, Count, Micros, parsed, statements};
+use crate::sql::{Contradiction, Count, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements};
 
 /// A session to begin.
 #[derive(Clone, Debug)]
@@ -129,7 +128,7 @@ statements! {
 }
 
 /// Limits are counted in the transaction that begins the session, so that concurrent requests cannot pass together.
-pub(crate) fn begin(tx: &Connection, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload> {
+pub(crate) fn begin(tx: &Tx<'_>, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload> {
     let repository = new.repository.as_str();
     let now = Micros(new.now);
     let here: u32 = tx
@@ -159,12 +158,12 @@ pub(crate) fn begin(tx: &Connection, new: &NewUpload, limits: &UploadLimits) -> 
 }
 
 /// How many sessions are open, counted up to `limit`.
-pub(crate) fn count_open(tx: &Connection, now: Timestamp, limit: u32) -> Result<u32> {
+pub(crate) fn count_open(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<u32> {
     tx.prepare_cached(COUNT_ALL)?.query_row(params![Micros(now), limit], |row| row.get(0))
 }
 
 pub(crate) fn find(
-    tx: &Connection,
+    tx: &Tx<'_>,
     id: UploadId,
     repository: &RepositoryName,
     owner: &str,
@@ -175,8 +174,8 @@ pub(crate) fn find(
             Ok(Upload {
                 id,
                 algorithm: parsed(row, 0)?,
-                started_at: row.get::<_, Micros>(1)?.0,
-                expires_at: row.get::<_, Micros>(2)?.0,
+                started_at: row.get::<Micros>(1)?.0,
+                expires_at: row.get::<Micros>(2)?.0,
                 state: state(row)?,
             })
         })
@@ -184,11 +183,11 @@ pub(crate) fn find(
 }
 
 fn state(row: &Row<'_>) -> Result<UploadState> {
-    if row.get_ref(3)?.as_str()? == "done" {
+    if row.get_str(3)? == "done" {
         return Ok(UploadState::Done { digest: parsed(row, 4)? });
     }
-    let offset_bytes = row.get::<_, Count>(5)?.0;
-    let checkpoint = match row.get::<_, Option<Vec<u8>>>(6)? {
+    let offset_bytes = row.get::<Count>(5)?.0;
+    let checkpoint = match row.get::<Option<Vec<u8>>>(6)? {
         Some(hash_state) => Some((offset_bytes, hash_state)),
         None if offset_bytes == 0 => None,
         None => return Err(Contradiction(format!("{offset_bytes} bytes have no hash state")).into()),
@@ -198,7 +197,7 @@ fn state(row: &Row<'_>) -> Result<UploadState> {
 
 /// Compare-and-set on the offset; offset and the hash state that covers it move together.
 pub(crate) fn advance(
-    tx: &Connection,
+    tx: &Tx<'_>,
     id: UploadId,
     from_bytes: u64,
     to_bytes: u64,
@@ -220,17 +219,17 @@ pub(crate) fn advance(
     Ok(if open { Advance::Moved } else { Advance::Gone })
 }
 
-pub(crate) fn end(tx: &Connection, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
+pub(crate) fn end(tx: &Tx<'_>, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
     let ended = tx.prepare_cached(END)?.execute(params![id.to_string(), repository.as_str(), owner])?;
     Ok(ended == 1)
 }
 
-pub(crate) fn expired(tx: &Connection, now: Timestamp, limit: u32) -> Result<Vec<UploadId>> {
+pub(crate) fn expired(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<UploadId>> {
     tx.prepare_cached(EXPIRED)?.query_map(params![Micros(now), limit], |row| parsed(row, 0))?.collect()
 }
 
 /// Looks at the time again: a session that has gone on since it was listed stays.
-pub(crate) fn remove_expired(tx: &Connection, id: UploadId, now: Timestamp) -> Result<bool> {
+pub(crate) fn remove_expired(tx: &Tx<'_>, id: UploadId, now: Timestamp) -> Result<bool> {
     let removed = tx.prepare_cached(REMOVE_EXPIRED)?.execute(params![id.to_string(), Micros(now)])?;
     Ok(removed == 1)
 }
@@ -247,7 +246,7 @@ pub(crate) enum Completion {
 }
 
 pub(crate) fn completion(
-    tx: &Connection,
+    tx: &Tx<'_>,
     id: UploadId,
     repository: &RepositoryName,
     digest: &Digest,
@@ -256,7 +255,7 @@ pub(crate) fn completion(
     let found = tx
         .prepare_cached(COMPLETION)?
         .query_row(params![id.to_string(), repository.as_str(), Micros(now)], |row| {
-            if row.get_ref(0)?.as_str()? == "open" {
+            if row.get_str(0)? == "open" {
                 return Ok(Completion::Open);
             }
             let same = parsed::<Digest>(row, 1)? == *digest;
@@ -266,7 +265,7 @@ pub(crate) fn completion(
     Ok(found.unwrap_or(Completion::Gone))
 }
 
-pub(crate) fn finish(tx: &Connection, id: UploadId, digest: &Digest, remember_until: Timestamp) -> Result<()> {
+pub(crate) fn finish(tx: &Tx<'_>, id: UploadId, digest: &Digest, remember_until: Timestamp) -> Result<()> {
     tx.prepare_cached(FINISH)?.execute(params![digest.to_string(), Micros(remember_until), id.to_string()])?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Result, ToSql};
 use wharf_base::{ByteSize, failpoint};
 
 use super::SqliteConfig;
-use crate::Error;
+use crate::{Error, sql};
 
 /// Marks a file as ours in its header: "Whrf".
 pub(super) const APPLICATION_ID: i32 = 0x5768_7266;
@@ -135,16 +135,29 @@ where
 }
 
 /// Runs `work` again while the database is busy; a caller hears of it only after several busy time-outs.
-pub(super) fn retry_busy<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
+pub(super) fn retry_busy<T, E: MayBeBusy>(mut work: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     for _ in 1..BUSY_ATTEMPTS_MAX {
         match work() {
-            Err(error) if is_busy(&error) => {}
+            Err(error) if error.is_busy() => {}
             done => return done,
         }
     }
     work()
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+/// An error that may say that the database was busy.
+pub(super) trait MayBeBusy {
+    fn is_busy(&self) -> bool;
+}
+
+impl MayBeBusy for rusqlite::Error {
+    fn is_busy(&self) -> bool {
+        matches!(self.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+}
+
+impl MayBeBusy for sql::Error {
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.is_busy())
+    }
 }

@@ -12,7 +12,7 @@ use wharf_base::failpoint;
 
 use super::connection::{self, APPLICATION_ID};
 use super::schema;
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// What is at the database's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +115,12 @@ pub(super) fn create(path: &Path) -> Result<()> {
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     options.map_err(|error| Error::unavailable(doing, error))?;
     failpoint::reach("meta.draft-created");
-    fill(&draft).map_err(|error| Error::sqlite(doing, error))?;
+    fill(&draft).map_err(|error| Error::sql(doing, error))?;
     failpoint::reach("meta.draft-filled");
     fs::rename(&draft, path).and_then(|()| sync_parent(path)).map_err(|error| Error::unavailable(doing, error))
 }
 
-fn fill(draft: &Path) -> rusqlite::Result<()> {
+fn fill(draft: &Path) -> sql::Result<()> {
     let connection = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
     connection::set(&connection, "synchronous", 2)?;
     connection::set(&connection, "application_id", i64::from(APPLICATION_ID))?;
@@ -129,7 +129,7 @@ fn fill(draft: &Path) -> rusqlite::Result<()> {
     schema::migrate(&connection, schema::MIGRATIONS)?;
     connection::set(&connection, "journal_mode", "wal".to_owned())?;
     // The last connection moves what the log holds into the file, syncs it, and removes the log.
-    connection.close().map_err(|(_, error)| error)
+    connection.close().map_err(|(_, error)| error.into())
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

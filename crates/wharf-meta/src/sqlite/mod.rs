@@ -8,21 +8,16 @@
 //!
 //! One process owns the file; the store's lock sees to that (B-136).
 
-mod checking;
 mod checkpoint;
-mod collecting;
 mod config;
 mod connection;
+mod database;
 mod file;
-mod identities;
-mod mending;
-mod metadata;
 mod readers;
 mod schema;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod undoing;
 mod writer;
 
 use std::path::Path;
@@ -36,6 +31,7 @@ use self::file::Found;
 use self::readers::Readers;
 use self::snapshot::Snapshots;
 use self::writer::Writer;
+use crate::sql::{self, Tx};
 use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;
@@ -77,9 +73,9 @@ impl SqliteMetadata {
         let migrations_are_due = schema::check(&reader, path, identity)?;
         let writer = connection::open(path, Role::Writer, config)?;
         if migrations_are_due {
-            schema::migrate(&writer, schema::MIGRATIONS).map_err(|error| Error::sqlite("migrating", error))?;
+            schema::migrate(&writer, schema::MIGRATIONS).map_err(|error| Error::sql("migrating", error))?;
         }
-        let was_clean_shutdown = begin(&writer, identity).map_err(|error| Error::sqlite("opening", error))?;
+        let was_clean_shutdown = begin(&writer, identity).map_err(|error| Error::sql("opening", error))?;
         let start = || {
             let checkpointer = Checkpointer::start(path.to_owned(), config.clone())?;
             Writer::start(writer, checkpointer)
@@ -97,10 +93,10 @@ impl SqliteMetadata {
 }
 
 /// From now on an end that is not announced is an unclean one. Says how the last one was.
-fn begin(writer: &Connection, identity: i32) -> rusqlite::Result<bool> {
+fn begin(writer: &Connection, identity: i32) -> sql::Result<bool> {
     writer.execute_batch("begin immediate")?;
-    let was_clean = life::was_clean(writer)?;
-    life::set_clean(writer, false)?;
+    let was_clean = life::was_clean(&Tx::from(writer))?;
+    life::set_clean(&Tx::from(writer), false)?;
     // Written again although unchanged: with it the first page is in the log from its first commit on, so that the log
     // can be told from that of another database.
     writer.pragma_update(None, "user_version", identity)?;

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::SqliteConfig;
 use super::connection::{self, Role, retry_busy};
-use crate::Error;
+use crate::{Error, sql};
 
 /// How long a question waits for a connection; then whoever asks may as well ask again.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -51,11 +51,11 @@ impl Readers {
     pub(super) async fn read<T>(
         &self,
         doing: &'static str,
-        question: impl Fn(&Connection) -> Result<T>,
+        question: impl Fn(&Connection) -> sql::Result<T>,
     ) -> crate::Result<T> {
         let _permit = self.permit(doing).await?;
         let connection = self.take()?;
-        let answer = retry_busy(|| question(&connection)).map_err(|error| Error::sqlite(doing, error))?;
+        let answer = retry_busy(|| question(&connection)).map_err(|error| Error::sql(doing, error))?;
         // After an error a fresh connection is worth more than this one.
         self.idle().push(connection);
         Ok(answer)

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
-use crate::sql::Contradiction;
+use crate::sql::{self, Contradiction, Result};
 
 /// One step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +44,10 @@ const SET_VERSION: &str = "insert into meta (id, schema_version, readable_by) va
 
 /// Decides, without changing anything, whether this binary may use the database; says whether migrations are due.
 pub(super) fn check(connection: &Connection, path: &Path, identity: i32) -> Result<bool, Error> {
-    let corrupt = |error| Error::sqlite("checking the schema", error);
+    let corrupt = |error: sql::Error| Error::sql("checking the schema", error);
     // Read through the log, where the header was read past it: a log of another database carries another number.
-    let seen: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(corrupt)?;
+    let seen: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| corrupt(error.into()))?;
     if seen != identity {
         let reason = format!(
             "the log beside it ({}-wal) belongs to another database; bring back the log that belongs to the file, or \
@@ -67,7 +68,7 @@ pub(super) fn check(connection: &Connection, path: &Path, identity: i32) -> Resu
 /// Runs every migration that has not run, all of them or none.
 pub(super) fn migrate(connection: &Connection, migrations: &[Migration]) -> Result<()> {
     connection.execute_batch("begin exclusive")?;
-    let done = migrate_within(connection, migrations).and_then(|()| connection.execute_batch("commit"));
+    let done = migrate_within(connection, migrations).and_then(|()| Ok(connection.execute_batch("commit")?));
     if done.is_err() && !connection.is_autocommit() {
         connection.execute_batch("rollback")?;
     }
@@ -104,7 +105,7 @@ fn compare_checksums(connection: &Connection, migrations: &[Migration]) -> Resul
         let number: u32 = row.get(0)?;
         // One that this binary does not know yet made a schema that it may use nevertheless.
         let Some(known) = migrations.iter().find(|migration| migration.number == number) else { continue };
-        if row.get_ref(1)?.as_str()? != checksum(known) {
+        if row.get::<_, String>(1)? != checksum(known) {
             return Err(Contradiction(format!("migration {number} was made by another text than this binary's")).into());
         }
     }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
@@ -22,9 +21,10 @@ use wharf_oci::Digest;
 
 use super::connection;
 use super::file::{self, Found};
-use super::{SqliteConfig, SqliteMetadata, schema};
+use super::{SqliteConfig, schema};
 use crate::snapshot::{self, Content, Restored};
-use crate::{BackingUp, Error, Result, life};
+use crate::sql::{self, Tx};
+use crate::{Error, Result, life};
 
 /// How many pages a step copies: 1 MiB.
 const STEP_PAGES: i32 = 256;
@@ -51,7 +51,7 @@ impl Snapshots {
         Ok(Self { database: database.to_owned(), config: config.clone(), one: Arc::new(Semaphore::new(1)) })
     }
 
-    async fn take(&self) -> Result<Snapshot> {
+    pub(super) async fn take(&self) -> Result<Snapshot> {
         let doing = "taking a snapshot";
         let permit = Arc::clone(&self.one).try_acquire_owned();
         let permit = permit.map_err(|_| Error::unavailable(doing, "another snapshot is in use"))?;
@@ -60,7 +60,7 @@ impl Snapshots {
         let flag = Arc::clone(&abandoned.0);
         let copying = tokio::task::spawn_blocking(move || {
             let path = Temporary { path: file::beside(&database, SUFFIX), _permit: permit };
-            copy(&database, &path.path, &config, &flag).map_err(|error| Error::sqlite(doing, error))?;
+            copy(&database, &path.path, &config, &flag).map_err(|error| Error::sql(doing, error))?;
             reach("snapshot.copied");
             let mut snapshot = Snapshot::open(&path.path)?;
             snapshot.sha256 = hash(&snapshot.file).map_err(|error| Error::unavailable(doing, error))?;
@@ -113,7 +113,7 @@ fn remove(path: &Path) -> io::Result<()> {
 #[error("nobody waits for the snapshot any more")]
 struct Given;
 
-fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -> rusqlite::Result<()> {
+fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -> sql::Result<()> {
     let io = |error: io::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
     remove(to).map_err(io)?;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
@@ -121,7 +121,7 @@ fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -
     source.busy_timeout(Duration::from_secs(5))?;
     connection::set(&source, "cache_size", -(i64::try_from(config.reader_cache.as_u64()).unwrap_or(i64::MAX) / 1024))?;
     source.execute_batch("begin")?;
-    life::store(&source)?;
+    life::store(&Tx::from(&source))?;
     let mut target = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
     // A copy that is cut off is thrown away; whoever keeps one syncs it where it is kept.
     connection::set(&target, "synchronous", 0)?;
@@ -132,7 +132,7 @@ fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -
         match backup.step(STEP_PAGES)? {
             StepResult::Done => break,
             _ if abandoned.load(Ordering::Acquire) => {
-                return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)));
+                return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)).into());
             }
             _ => std::thread::sleep((begun.elapsed() / 2).min(REST_MAX)),
         }
@@ -141,11 +141,11 @@ fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -
     drop(source);
     // Overwritten, not only unlinked: the file goes to whoever may make backups.
     connection::set(&target, "secure_delete", 1)?;
-    snapshot::remove_secrets(&target)?;
+    snapshot::remove_secrets(&Tx::from(&target))?;
     // Without a log the copy is one file, which can be read where nothing can be written.
     connection::set(&target, "journal_mode", "delete".to_owned())?;
     target.flush_prepared_statement_cache();
-    target.close().map_err(|(_, error)| error)
+    target.close().map_err(|(_, error)| error.into())
 }
 
 fn hash(file: &File) -> io::Result<[u8; 32]> {
@@ -175,7 +175,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As [`SqliteMetadata::open`]: it is no database of ours, or one of a newer version.
+    /// As [`SqliteMetadata::open`](super::SqliteMetadata::open): it is no database of ours, or one of a newer version.
     pub fn open(path: &Path) -> Result<Self> {
         let doing = "opening a snapshot";
         let Found::Database { identity } = file::inspect(path)? else {
@@ -242,14 +242,14 @@ impl Snapshot {
     ///
     /// As [`contents`](Self::contents).
     pub fn faults(&self) -> Result<Vec<String>> {
-        match self.ask("checking a snapshot", snapshot::faults) {
+        match faults(&self.lock()).map_err(|error| Error::sqlite("checking a snapshot", error)) {
             Err(Error::Corrupt { source, .. }) => Ok(vec![source.to_string()]),
             found => found,
         }
     }
 
-    fn ask<T>(&self, doing: &'static str, question: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        question(&self.lock()).map_err(|error| Error::sqlite(doing, error))
+    fn ask<T>(&self, doing: &'static str, question: impl Fn(&Tx<'_>) -> sql::Result<T>) -> Result<T> {
+        question(&Tx::from(&*self.lock())).map_err(|error| Error::sql(doing, error))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -265,16 +265,16 @@ impl Snapshot {
     pub fn restore(path: &Path, restored: &Restored) -> Result<()> {
         // Looked at before it is opened for writing, which would replay a journal.
         drop(Self::open(path)?);
-        restore(path, restored).map_err(|error| Error::sqlite("restoring the database", error))
+        restore(path, restored).map_err(|error| Error::sql("restoring the database", error))
     }
 }
 
-fn restore(path: &Path, restored: &Restored) -> rusqlite::Result<()> {
+fn restore(path: &Path, restored: &Restored) -> sql::Result<()> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
     connection::set(&connection, "synchronous", 2)?;
     connection::set(&connection, "foreign_keys", 1)?;
     connection.execute_batch("begin exclusive")?;
-    snapshot::make_restored(&connection, restored)?;
+    snapshot::make_restored(&Tx::from(&connection), restored)?;
     // A log of the old database that lies beside it must not be taken for its own.
     let identity: i32 = connection.query_row("select random() & 2147483647", [], |row| row.get(0))?;
     connection.pragma_update(None, "user_version", identity)?;
@@ -282,23 +282,29 @@ fn restore(path: &Path, restored: &Restored) -> rusqlite::Result<()> {
     connection::set(&connection, "journal_mode", "wal".to_owned())?;
     connection.flush_prepared_statement_cache();
     // The last connection moves what the log holds into the file, syncs it, and removes the log.
-    connection.close().map_err(|(_, error)| error)
+    connection.close().map_err(|(_, error)| error.into())
 }
 
-#[async_trait]
-impl BackingUp for SqliteMetadata {
-    async fn take_snapshot(&self) -> Result<Snapshot> {
-        self.snapshots.take().await
+/// The first things that are wrong with the database itself; none if it is sound.
+fn faults(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let mut integrity = connection.prepare(&format!("pragma integrity_check({FAULTS_MAX})"))?;
+    let found = integrity.query_map([], |row| row.get::<_, String>(0))?;
+    for fault in found {
+        faults.push(fault?);
     }
-
-    async fn content_size(&self, digest: &Digest) -> Result<Option<u64>> {
-        self.readers.read("looking up content", |tx| snapshot::size_in_any_state(tx, digest)).await
+    faults.retain(|fault| fault != "ok");
+    let mut references = connection.prepare("pragma foreign_key_check")?;
+    let mut rows = references.query([])?;
+    while let Some(row) = rows.next()? {
+        if faults.len() >= FAULTS_MAX {
+            break;
+        }
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        faults.push(format!("a row of {table} refers to one of {parent} that is not there"));
     }
-
-    async fn content_returned(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
-        let digest = *digest;
-        self.writer
-            .write("recording that content is there again", move |tx| snapshot::returned(tx, &digest, size_bytes))
-            .await
-    }
+    Ok(faults)
 }
+
+/// How many faults are told at most.
+const FAULTS_MAX: usize = 10;

@@ -22,6 +22,7 @@ use wharf_base::{Distribution, failpoint};
 use super::checkpoint::Checkpointer;
 use super::connection::retry_busy;
 use crate::error::Source;
+use crate::sql::{self, Tx};
 use crate::{DatabaseFigures, DiskRefusal, Error, life};
 
 /// How many jobs wait before callers wait for room in the queue.
@@ -104,10 +105,11 @@ impl Writer {
 
     /// Runs `work` in a transaction and answers when that is on stable storage; it runs to its end even if the caller
     /// stops waiting.
-    pub(super) async fn write<T, F>(&self, doing: &'static str, work: F) -> crate::Result<T>
+    pub(super) async fn write<T, F, E>(&self, doing: &'static str, work: F) -> crate::Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        E: Into<sql::Error>,
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Request { doing, work: Some(work), result: None, reply });
@@ -183,16 +185,17 @@ struct Request<T, F> {
     reply: oneshot::Sender<crate::Result<T>>,
 }
 
-impl<T, F> Job for Request<T, F>
+impl<T, F, E> Job for Request<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T> + Send,
+    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    E: Into<sql::Error>,
 {
     fn run(&mut self, tx: &Connection) -> bool {
         let Some(work) = self.work.take() else { return false };
         // A panic is a bug in one kind of change; the others need the writer. The savepoint takes its work back.
         let result = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
-            Ok(result) => result.map_err(|error| Error::sqlite(self.doing, error)),
+            Ok(result) => result.map_err(|error| Error::sql(self.doing, error.into())),
             Err(panic) => Err(panicked(self.doing, panic.as_ref())),
         };
         let keep = result.is_ok();
@@ -368,18 +371,18 @@ impl WriterThread {
         if let Some(failure) = &self.storage_failure {
             return Err(failure.error(doing));
         }
-        self.end().map_err(|error| Error::sqlite(doing, error))
+        self.end().map_err(|error| Error::sql(doing, error))
     }
 
-    fn end(self) -> Result<()> {
-        life::set_clean(&self.connection, true)?;
+    fn end(self) -> sql::Result<()> {
+        life::set_clean(&Tx::from(&self.connection), true)?;
         failpoint::reach("meta.marked-clean");
         retry_busy(|| self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE))?;
         failpoint::reach("meta.log-emptied");
         // Nothing is left in the log; the last connection may remove it.
         self.connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         self.connection.flush_prepared_statement_cache();
-        self.connection.close().map_err(|(_, error)| error)
+        self.connection.close().map_err(|(_, error)| error.into())
     }
 }
 

@@ -16,7 +16,8 @@ use crate::harness::{
     serve_expecting_failure, sha256,
 };
 use crate::proof::{Actor, GRACE};
-use desk::{Desk, contents, finish, nothing_dangles, questions, text};
+pub use desk::{Desk, finish, text};
+use desk::{contents, nothing_dangles, questions};
 
 async fn post(client: &mut Client, path: &str, body: &Value) -> Reply {
     let request = Request::new("POST", format!("/api/v1{path}")).header("Content-Type", "application/json");

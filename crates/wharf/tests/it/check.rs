@@ -79,6 +79,12 @@ pub fn sound(server: &Wharf) {
     online(server, &["--deep"]).is_clean();
 }
 
+/// What a deep check of the running server found, if anything.
+pub fn findings(server: &Wharf) -> Result<(), String> {
+    let outcome = online(server, &["--deep"]);
+    if outcome.exit == 0 { Ok(()) } else { Err(format!("check: {:?} {}", outcome.counts(), outcome.err)) }
+}
+
 /// Looks at the data directory of a server that was stopped.
 fn offline(data: &Path, words: &[&str]) -> Outcome {
     wharf_check(&[&["--data", data.to_str().unwrap()], words].concat())

@@ -25,7 +25,8 @@ pub fn eager_with(grace: &str) -> Builder {
         .set("gc.hold_after_crash", "0s")
 }
 
-async fn post(client: &mut Client, path: &str, body: &Value) -> Reply {
+/// Posts JSON to the administration API.
+pub async fn post(client: &mut Client, path: &str, body: &Value) -> Reply {
     let request = Request::new("POST", format!("/api/v1{path}")).header("Content-Type", "application/json");
     client.send(request.body(body.to_string())).await
 }

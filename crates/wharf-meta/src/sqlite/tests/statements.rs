@@ -4,39 +4,8 @@
 use rusqlite::Connection;
 
 use super::super::schema;
-use crate::{
-    accounts, audit, blobs, changes, check, collection, collection_log, deletion, keys, life, manifests, mend, push,
-    referrers, repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
-};
-
-fn all() -> Vec<(&'static str, &'static str, &'static str)> {
-    let files: [(&str, &[(&str, &str)]); 23] = [
-        ("accounts", accounts::STATEMENTS),
-        ("audit", audit::STATEMENTS),
-        ("blobs", blobs::STATEMENTS),
-        ("changes", changes::STATEMENTS),
-        ("check", check::STATEMENTS),
-        ("collection", collection::STATEMENTS),
-        ("collection_log", collection_log::STATEMENTS),
-        ("deletion", deletion::STATEMENTS),
-        ("keys", keys::STATEMENTS),
-        ("life", life::STATEMENTS),
-        ("manifests", manifests::STATEMENTS),
-        ("mend", mend::STATEMENTS),
-        ("push", push::STATEMENTS),
-        ("referrers", referrers::STATEMENTS),
-        ("repositories", repositories::STATEMENTS),
-        ("retention", retention::STATEMENTS),
-        ("reviews", reviews::STATEMENTS),
-        ("rules", rules::STATEMENTS),
-        ("snapshot", snapshot::STATEMENTS),
-        ("tags", tags::STATEMENTS),
-        ("tokens", tokens::STATEMENTS),
-        ("undo", undo::STATEMENTS),
-        ("uploads", uploads::STATEMENTS),
-    ];
-    files.into_iter().flat_map(|(file, list)| list.iter().map(move |(name, sql)| (file, *name, *sql))).collect()
-}
+use crate::sql::Sql;
+use crate::statements::all;
 
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
@@ -48,7 +17,7 @@ fn database() -> Connection {
 fn every_statement_prepares_with_its_parameters_in_order() {
     let database = database();
     for (file, name, sql) in all() {
-        let statement = database.prepare(sql).unwrap_or_else(|error| panic!("{file}::{name}: {error}"));
+        let statement = database.prepare(sql.sqlite).unwrap_or_else(|error| panic!("{file}::{name}: {error}"));
         for index in 1..=statement.parameter_count() {
             assert_eq!(statement.parameter_name(index), Some(&*format!("${index}")), "{file}::{name}");
         }
@@ -56,8 +25,8 @@ fn every_statement_prepares_with_its_parameters_in_order() {
 }
 
 /// The steps of SQLite's plan, one a line.
-fn plan(database: &Connection, sql: &str) -> String {
-    let mut statement = database.prepare(&format!("explain query plan {sql}")).unwrap();
+fn plan(database: &Connection, sql: Sql) -> String {
+    let mut statement = database.prepare(&format!("explain query plan {}", sql.sqlite)).unwrap();
     let mut rows = statement.raw_query();
     let mut steps = Vec::new();
     while let Some(row) = rows.next().unwrap() {
@@ -91,7 +60,7 @@ fn no_statement_scans_a_table_or_sorts_one() {
 fn check_plan(file: &str, name: &str, expected: &[&str]) {
     let statements = all();
     let (.., sql) = statements.iter().find(|(f, n, _)| (*f, *n) == (file, name)).expect("there is such a statement");
-    assert_eq!(plan(&database(), sql), expected.join("\n"), "{file}::{name}");
+    assert_eq!(plan(&database(), *sql), expected.join("\n"), "{file}::{name}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ where
                 .write("holding up", move |_| {
                     let _ = running.send(());
                     let _ = wait.recv();
-                    Ok(())
+                    Ok::<(), rusqlite::Error>(())
                 })
                 .await
         }

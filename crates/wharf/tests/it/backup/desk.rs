@@ -1,6 +1,7 @@
 //! Where somebody sits who makes backups: a home directory, a backup directory, and the command line.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -47,8 +48,14 @@ impl Desk {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(words);
+        self.command_under(&[], words)
+    }
+
+    /// The command line behind another one, such as that of a trace.
+    pub fn command_under(&self, under: &[OsString], words: &[&str]) -> Command {
+        let mut line = under.iter().cloned().chain([binary().into_os_string()]);
+        let mut command = Command::new(line.next().expect("at least wharf"));
+        command.args(line).args(words);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
             command.env_remove(name);
         }

@@ -47,6 +47,12 @@ impl Strace {
         self
     }
 
+    /// Writes down strings and paths whole, every byte as `\\x41`.
+    pub fn whole(mut self) -> Self {
+        self.options.extend(["-xx", "-s", "16777216"].map(OsString::from));
+        self
+    }
+
     /// Looks only at calls that are about one of `paths`, or about a file that was opened there.
     pub fn about(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         for path in paths {
@@ -58,11 +64,17 @@ impl Strace {
     /// `server` under this trace. The server is the child of the test, and strace a child of the server, so signals
     /// reach the right process.
     pub fn around(&self, server: Builder) -> Builder {
+        server.under(self.words())
+    }
+
+    /// What a command line is put behind, to be run under this trace. Whoever waits for the end of what the command
+    /// says has the whole trace.
+    pub fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec![tools::find("strace").into()];
         words.extend(["-D", "-f", "--seccomp-bpf", "-yy", "-Y", "-s", "96", "-o"].map(OsString::from));
         words.push(self.file().into());
         words.extend(self.options.iter().cloned());
-        server.under(words)
+        words
     }
 
     fn file(&self) -> PathBuf {

@@ -8,6 +8,7 @@ mod actor;
 mod disconnects;
 mod failpoints;
 mod faults;
+mod forgetful;
 mod kills;
 mod ledger;
 mod power;

@@ -3,7 +3,7 @@ use wharf_base::{StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
-use super::SqliteMetadata;
+use super::Database;
 use crate::tags::Change;
 use crate::{
     Advance, BeginUpload, BlobMount, BlobRecord, DatabaseFigures, DeletedManifest, DiskRefusal, Error, ManifestHead,
@@ -13,10 +13,10 @@ use crate::{
 
 /// Questions go to a reader, changes to the writer; what they do stands in the file of their noun.
 #[async_trait]
-impl Metadata for SqliteMetadata {
+impl<D: Database> Metadata for D {
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload> {
         let (new, limits) = (new.clone(), *limits);
-        self.writer.write("beginning an upload", move |tx| uploads::begin(tx, &new, &limits)).await
+        self.write("beginning an upload", move |tx| uploads::begin(tx, &new, &limits)).await
     }
 
     async fn upload(
@@ -26,7 +26,8 @@ impl Metadata for SqliteMetadata {
         owner: &str,
         now: Timestamp,
     ) -> Result<Option<Upload>> {
-        self.readers.read("looking up an upload", |tx| uploads::find(tx, id, repository, owner, now)).await
+        let (repository, owner) = (repository.clone(), owner.to_owned());
+        self.read("looking up an upload", move |tx| uploads::find(tx, id, &repository, &owner, now)).await
     }
 
     async fn advance_upload(
@@ -38,42 +39,43 @@ impl Metadata for SqliteMetadata {
         expires_at: Timestamp,
     ) -> Result<Advance> {
         let hash_state = hash_state.to_vec();
-        self.writer
-            .write("advancing an upload", move |tx| {
-                uploads::advance(tx, id, from_bytes, to_bytes, &hash_state, expires_at)
-            })
-            .await
+        self.write("advancing an upload", move |tx| {
+            uploads::advance(tx, id, from_bytes, to_bytes, &hash_state, expires_at)
+        })
+        .await
     }
 
     async fn end_upload(&self, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
         let (repository, owner) = (repository.clone(), owner.to_owned());
-        self.writer.write("ending an upload", move |tx| uploads::end(tx, id, &repository, &owner)).await
+        self.write("ending an upload", move |tx| uploads::end(tx, id, &repository, &owner)).await
     }
 
     async fn expired_uploads(&self, now: Timestamp, limit: u32) -> Result<Vec<UploadId>> {
-        self.readers.read("listing expired uploads", |tx| uploads::expired(tx, now, limit)).await
+        self.read("listing expired uploads", move |tx| uploads::expired(tx, now, limit)).await
     }
 
     async fn remove_expired_upload(&self, id: UploadId, now: Timestamp) -> Result<bool> {
-        self.writer.write("removing an expired upload", move |tx| uploads::remove_expired(tx, id, now)).await
+        self.write("removing an expired upload", move |tx| uploads::remove_expired(tx, id, now)).await
     }
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
-        self.readers.read("looking up a blob", |tx| blobs::size(tx, repository, digest)).await
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read("looking up a blob", move |tx| blobs::size(tx, &repository, &digest)).await
     }
 
     async fn record_blob(&self, record: &BlobRecord) -> Result<RecordBlob> {
         let record = record.clone();
-        self.writer.write("recording a blob", move |tx| blobs::record(tx, &record)).await
+        self.write("recording a blob", move |tx| blobs::record(tx, &record)).await
     }
 
     async fn mount_blob(&self, mount: &BlobMount) -> Result<bool> {
         let mount = mount.clone();
-        self.writer.write("mounting a blob", move |tx| blobs::mount(tx, &mount)).await
+        self.write("mounting a blob", move |tx| blobs::mount(tx, &mount)).await
     }
 
     async fn repositories_with_blob(&self, digest: &Digest, limit: u32) -> Result<Vec<RepositoryName>> {
-        self.readers.read("looking for a blob", |tx| blobs::repositories_with(tx, digest, limit)).await
+        let digest = *digest;
+        self.read("looking for a blob", move |tx| blobs::repositories_with(tx, &digest, limit)).await
     }
 
     async fn delete_blob(
@@ -85,22 +87,22 @@ impl Metadata for SqliteMetadata {
         review_at: Timestamp,
     ) -> Result<bool> {
         let (repository, digest, by) = (repository.clone(), *digest, by.clone());
-        self.writer
-            .write("deleting a blob", move |tx| blobs::delete(tx, &repository, &digest, &by, now, review_at))
-            .await
+        self.write("deleting a blob", move |tx| blobs::delete(tx, &repository, &digest, &by, now, review_at)).await
     }
 
     async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
-        self.readers.read("reading a manifest", |tx| manifests::find(tx, repository, reference)).await
+        let (repository, reference) = (repository.clone(), reference.clone());
+        self.read("reading a manifest", move |tx| manifests::find(tx, &repository, &reference)).await
     }
 
     async fn manifest_head(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<ManifestHead>> {
-        self.readers.read("looking up a manifest", |tx| manifests::head(tx, repository, reference)).await
+        let (repository, reference) = (repository.clone(), reference.clone());
+        self.read("looking up a manifest", move |tx| manifests::head(tx, &repository, &reference)).await
     }
 
     async fn record_manifest(&self, record: &ManifestRecord) -> Result<RecordManifest> {
         let record = record.clone();
-        self.writer.write("recording a manifest", move |tx| push::record(tx, &record)).await
+        self.write("recording a manifest", move |tx| push::record(tx, &record)).await
     }
 
     async fn delete_manifest(
@@ -112,8 +114,7 @@ impl Metadata for SqliteMetadata {
         review_at: Timestamp,
     ) -> Result<Option<DeletedManifest>> {
         let (repository, digest, by) = (repository.clone(), *digest, by.clone());
-        self.writer
-            .write("deleting a manifest", move |tx| deletion::delete(tx, &repository, &digest, &by, now, review_at))
+        self.write("deleting a manifest", move |tx| deletion::delete(tx, &repository, &digest, &by, now, review_at))
             .await
     }
 
@@ -126,20 +127,21 @@ impl Metadata for SqliteMetadata {
         review_at: Timestamp,
     ) -> Result<bool> {
         let (name, tag, by) = (repository.clone(), tag.clone(), by.clone());
-        self.writer
-            .write("deleting a tag", move |tx| {
-                let Some(repository) = repositories::find(tx, &name)? else { return Ok(false) };
-                tags::delete(tx, &Change { repository, name: &name, by: &by, now, review_at }, &tag)
-            })
-            .await
+        self.write("deleting a tag", move |tx| {
+            let Some(repository) = repositories::find(tx, &name)? else { return Ok(false) };
+            tags::delete(tx, &Change { repository, name: &name, by: &by, now, review_at }, &tag)
+        })
+        .await
     }
 
     async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: u32) -> Result<Option<Vec<Tag>>> {
-        self.readers.read("listing tags", |tx| tags::page(tx, repository, after, limit)).await
+        let (repository, after) = (repository.clone(), after.map(str::to_owned));
+        self.read("listing tags", move |tx| tags::page(tx, &repository, after.as_deref(), limit)).await
     }
 
     async fn repositories(&self, after: Option<&str>, limit: u32) -> Result<Vec<RepositoryName>> {
-        self.readers.read("listing repositories", |tx| repositories::page(tx, after, limit)).await
+        let after = after.map(str::to_owned);
+        self.read("listing repositories", move |tx| repositories::page(tx, after.as_deref(), limit)).await
     }
 
     async fn referrers(
@@ -150,58 +152,54 @@ impl Metadata for SqliteMetadata {
         after: Option<&ReferrerCursor>,
         limit: u32,
     ) -> Result<Vec<Referrer>> {
-        self.readers
-            .read("listing referrers", |tx| referrers::page(tx, repository, subject, artifact_types, after, limit))
-            .await
+        let (repository, subject, artifact_types, after) =
+            (repository.clone(), subject.clone(), artifact_types.to_vec(), after.copied());
+        self.read("listing referrers", move |tx| {
+            referrers::page(tx, &repository, &subject, &artifact_types, after.as_ref(), limit)
+        })
+        .await
     }
 
     async fn store_id(&self) -> Result<Option<StoreId>> {
-        self.readers.read("reading the store's id", life::store).await
+        self.read("reading the store's id", life::store).await
     }
 
     async fn set_store_id(&self, id: StoreId) -> Result<()> {
-        let recorded = self.writer.write("recording the store's id", move |tx| life::set_store(tx, id)).await?;
+        let recorded = self.write("recording the store's id", move |tx| life::set_store(tx, id)).await?;
         if recorded == id { Ok(()) } else { Err(Error::OtherStore { recorded, given: id }) }
     }
 
     async fn clock_mark(&self) -> Result<Option<Timestamp>> {
-        self.readers.read("reading the clock's mark", life::clock_mark).await
+        self.read("reading the clock's mark", life::clock_mark).await
     }
 
     async fn set_clock_mark(&self, now: Timestamp) -> Result<()> {
-        self.writer.write("noting the time", move |tx| life::set_clock_mark(tx, now)).await
+        self.write("noting the time", move |tx| life::set_clock_mark(tx, now)).await
     }
 
     async fn storage_failed(&self) {
-        self.writer.storage_failed().await;
+        Database::storage_failed(self).await;
     }
 
     async fn disk_refused(&self) -> DiskRefusal {
-        self.writer.disk_refused().await
+        Database::disk_refused(self).await
     }
 
     fn figures(&self) -> DatabaseFigures {
-        let mut log = self.readers.path().as_os_str().to_owned();
-        log.push("-wal");
-        let log_bytes = std::fs::metadata(log).ok().map(|found| found.len());
-        self.writer.figures(log_bytes)
+        Database::figures(self)
     }
 
     async fn open_uploads(&self, now: Timestamp, limit: u32) -> Result<u32> {
-        self.readers.read("counting uploads", |tx| uploads::count_open(tx, now, limit)).await
+        self.read("counting uploads", move |tx| uploads::count_open(tx, now, limit)).await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.readers.read("answering a ping", life::store).await?;
+        self.read("answering a ping", life::store).await?;
         // Nothing to write: shows that the writer runs, and costs no sync.
-        self.writer.write("answering a ping", |_| Ok(())).await
+        self.write("answering a ping", |_| Ok(())).await
     }
 
     async fn close(&self) -> Result<()> {
-        self.readers.close().await;
-        match self.writer.close().await {
-            Err(Error::Closed) => Ok(()),
-            done => done,
-        }
+        Database::close(self).await
     }
 }

@@ -1,21 +1,53 @@
-//! Between rows and values: how a parsed value is read back, and how statements are declared so that tests find them.
+//! Between rows and values, and between this crate's functions and the databases that run them.
+//!
+//! What a noun's file does inside a transaction is written once, against [`Tx`]. Values cross it in the five kinds that
+//! SQLite has ([`ValueRef`]: null, integer, real, text, bytes); PostgreSQL's schema uses no others.
+
+mod error;
+mod tx;
 
 use std::str::FromStr;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
-use rusqlite::{Row, ToSql};
+use rusqlite::types::{FromSqlError, FromSqlResult, ToSqlOutput};
 use wharf_base::Timestamp;
+
+pub(crate) use error::{Contradiction, Error, OptionalExtension, Result};
+pub(crate) use rusqlite::params;
+pub(crate) use rusqlite::types::{FromSql, ToSql, ValueRef};
+pub(crate) use tx::{Row, Tx};
+
+/// A statement, as each database understands it.
+///
+/// Parameters are `$1`, `$2`, … and first appear in that order: SQLite numbers them by appearance, PostgreSQL by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sql {
+    pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
+}
+
+impl Sql {
+    /// One that both understand alike.
+    pub(crate) const fn common(text: &'static str) -> Self {
+        Self { sqlite: text, postgres: text }
+    }
+
+    /// The same, but for PostgreSQL.
+    #[must_use]
+    pub(crate) const fn but_postgres(self, text: &'static str) -> Self {
+        Self { postgres: text, ..self }
+    }
+}
 
 /// Declares statements as named constants, and for tests a list of all of them.
 ///
-/// Parameters are `$1`, `$2`, … and first appear in that order: SQLite numbers them by appearance, PostgreSQL by name.
+/// `NAME = "…";` is understood by both databases; `NAME = "…", postgres: "…";` says the same in two ways.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
-        $($(#[$doc])* const $name: &str = $sql;)+
+    ($($(#[$doc:meta])* $name:ident = $sql:expr $(, postgres: $postgres:expr)?;)+) => {
+        $($(#[$doc])* const $name: $crate::sql::Sql = $crate::sql::Sql::common($sql)$(.but_postgres($postgres))?;)+
 
         /// Every statement of this file, by name.
         #[cfg(test)]
-        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+        pub(crate) const STATEMENTS: &[(&str, $crate::sql::Sql)] = &[$((stringify!($name), $name)),+];
     };
 }
 pub(crate) use statements;
@@ -68,23 +100,12 @@ impl ToSql for Count {
 }
 
 /// Reads one column as `T`.
-pub(crate) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(crate) fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T>
 where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    row.get::<_, Parsed<T>>(column).map(|parsed| parsed.0)
-}
-
-/// Two rows, or a row and a question, that cannot both be right.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Contradiction(pub(crate) String);
-
-impl From<Contradiction> for rusqlite::Error {
-    fn from(contradiction: Contradiction) -> Self {
-        Self::FromSqlConversionFailure(0, Type::Null, Box::new(contradiction))
-    }
+    row.get::<Parsed<T>>(column).map(|parsed| parsed.0)
 }
 
 /// A list as the JSON array that `json_each` takes apart; one statement then serves lists of any length.
@@ -98,8 +119,8 @@ pub(crate) fn texts(texts: &[String]) -> String {
 }
 
 /// The list that [`texts`] wrote.
-pub(crate) fn text_list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
-    let text = row.get_ref(column)?.as_str()?;
+pub(crate) fn text_list(row: &Row<'_>, column: usize) -> Result<Vec<String>> {
+    let text = row.get_str(column)?;
     serde_json::from_str(text).map_err(|error| Contradiction(format!("not a list of texts: {error}")).into())
 }
 

@@ -4,11 +4,11 @@ use wharf_base::Timestamp;
 use wharf_oci::{Digest, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
-use super::SqliteMetadata;
+use super::Database;
 use crate::{ManifestRecord, Restorable, Restore, Result, TagChange, Undoing, undo};
 
 #[async_trait]
-impl Undoing for SqliteMetadata {
+impl<D: Database> Undoing for D {
     async fn tag_history(
         &self,
         repository: &RepositoryName,
@@ -16,11 +16,13 @@ impl Undoing for SqliteMetadata {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<TagChange>> {
-        self.readers.read("reading a tag's history", |tx| undo::history(tx, repository, tag, before, limit)).await
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.read("reading a tag's history", move |tx| undo::history(tx, &repository, &tag, before, limit)).await
     }
 
     async fn tag_at(&self, repository: &RepositoryName, tag: &Tag, at: Timestamp) -> Result<Option<TagChange>> {
-        self.readers.read("looking up what a tag was", |tx| undo::tag_at(tx, repository, tag, at)).await
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.read("looking up what a tag was", move |tx| undo::tag_at(tx, &repository, &tag, at)).await
     }
 
     async fn deleted_manifests(
@@ -30,7 +32,9 @@ impl Undoing for SqliteMetadata {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Restorable>> {
-        self.readers.read("listing deleted manifests", |tx| undo::deleted(tx, repository, after, now, limit)).await
+        let (repository, after) = (repository.clone(), after.copied());
+        self.read("listing deleted manifests", move |tx| undo::deleted(tx, &repository, after.as_ref(), now, limit))
+            .await
     }
 
     async fn deleted_manifest(
@@ -39,17 +43,18 @@ impl Undoing for SqliteMetadata {
         digest: &Digest,
         now: Timestamp,
     ) -> Result<Option<(String, Bytes)>> {
-        self.readers.read("reading a deleted manifest", |tx| undo::deleted_body(tx, repository, digest, now)).await
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read("reading a deleted manifest", move |tx| undo::deleted_body(tx, &repository, &digest, now)).await
     }
 
     async fn restore_manifest(&self, record: &ManifestRecord) -> Result<Restore> {
         let record = record.clone();
-        self.writer.write("restoring a manifest", move |tx| undo::restore(tx, &record)).await
+        self.write("restoring a manifest", move |tx| undo::restore(tx, &record)).await
     }
 
     async fn revive_blob(&self, repository: &RepositoryName, digest: &Digest, review_at: Timestamp) -> Result<bool> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.writer.write("reviving a blob", move |tx| undo::revive(tx, &repository, &digest, review_at)).await
+        self.write("reviving a blob", move |tx| undo::revive(tx, &repository, &digest, review_at)).await
     }
 
     async fn retag(
@@ -62,12 +67,10 @@ impl Undoing for SqliteMetadata {
         review_at: Timestamp,
     ) -> Result<bool> {
         let (repository, tag, digest, by) = (repository.clone(), tag.clone(), *digest, by.clone());
-        self.writer
-            .write("restoring a tag", move |tx| undo::retag(tx, &repository, &tag, &digest, &by, now, review_at))
-            .await
+        self.write("restoring a tag", move |tx| undo::retag(tx, &repository, &tag, &digest, &by, now, review_at)).await
     }
 
     async fn forget_deleted_manifests(&self, now: Timestamp, limit: u32) -> Result<u32> {
-        self.writer.write("forgetting deleted manifests", move |tx| undo::forget(tx, now, limit)).await
+        self.write("forgetting deleted manifests", move |tx| undo::forget(tx, now, limit)).await
     }
 }

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use wharf_base::{RuleId, Secret, Timestamp, TokenId};
 use wharf_policy::{Attribution, StoredRule};
 
-use super::SqliteMetadata;
+use super::Database;
 use crate::{
     Account, AccountChange, ApiToken, AuditEntry, AuditFilter, AuditLog, AuditRecord, ChangeAccount, CreateAccount,
     CreateToken, Identities, NewApiToken, PolicyRule, Result, RuleText, Rules, Seal, SigningKey, TokenKind, Versions,
@@ -10,18 +10,20 @@ use crate::{
 };
 
 #[async_trait]
-impl Identities for SqliteMetadata {
+impl<D: Database> Identities for D {
     async fn account(&self, name: &str) -> Result<Option<Account>> {
-        self.readers.read("looking up an account", |tx| accounts::find(tx, name)).await
+        let name = name.to_owned();
+        self.read("looking up an account", move |tx| accounts::find(tx, &name)).await
     }
 
     async fn accounts(&self, after: Option<&str>, limit: u32) -> Result<Vec<Account>> {
-        self.readers.read("listing accounts", |tx| accounts::page(tx, after, limit)).await
+        let after = after.map(str::to_owned);
+        self.read("listing accounts", move |tx| accounts::page(tx, after.as_deref(), limit)).await
     }
 
     async fn create_account(&self, new: &Account, by: &Attribution) -> Result<CreateAccount> {
         let (new, by) = (new.clone(), by.clone());
-        self.writer.write("making an account", move |tx| accounts::create(tx, &new, &by)).await
+        self.write("making an account", move |tx| accounts::create(tx, &new, &by)).await
     }
 
     async fn change_account(
@@ -32,29 +34,30 @@ impl Identities for SqliteMetadata {
         now: Timestamp,
     ) -> Result<ChangeAccount> {
         let (name, change, by) = (name.to_owned(), change.clone(), by.clone());
-        self.writer.write("changing an account", move |tx| accounts::change(tx, &name, &change, &by, now)).await
+        self.write("changing an account", move |tx| accounts::change(tx, &name, &change, &by, now)).await
     }
 
     async fn rehash(&self, name: &str, old: &Secret<String>, new: &Secret<String>) -> Result<bool> {
         let (name, old, new) = (name.to_owned(), old.clone(), new.clone());
-        self.writer.write("storing a stronger hash", move |tx| accounts::rehash(tx, &name, &old, &new)).await
+        self.write("storing a stronger hash", move |tx| accounts::rehash(tx, &name, &old, &new)).await
     }
 
     async fn delete_account(&self, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount> {
         let (name, by) = (name.to_owned(), by.clone());
-        self.writer.write("deleting an account", move |tx| accounts::delete(tx, &name, &by, now)).await
+        self.write("deleting an account", move |tx| accounts::delete(tx, &name, &by, now)).await
     }
 
     async fn token_by_secret(&self, sha256: &[u8; 32]) -> Result<Option<(ApiToken, Account)>> {
-        self.readers.read("looking up a token", |tx| tokens::by_secret(tx, sha256)).await
+        let sha256 = *sha256;
+        self.read("looking up a token", move |tx| tokens::by_secret(tx, &sha256)).await
     }
 
     async fn token_by_id(&self, id: TokenId) -> Result<Option<(ApiToken, Account)>> {
-        self.readers.read("looking up a token", |tx| tokens::by_id(tx, id)).await
+        self.read("looking up a token", move |tx| tokens::by_id(tx, id)).await
     }
 
     async fn tokens(&self, after: Option<TokenId>, limit: u32) -> Result<Vec<ApiToken>> {
-        self.readers.read("listing tokens", |tx| tokens::page(tx, after, limit)).await
+        self.read("listing tokens", move |tx| tokens::page(tx, after, limit)).await
     }
 
     async fn tokens_of(
@@ -64,65 +67,67 @@ impl Identities for SqliteMetadata {
         after: Option<TokenId>,
         limit: u32,
     ) -> Result<Vec<ApiToken>> {
-        self.readers.read("listing tokens", |tx| tokens::page_of(tx, account, kind, after, limit)).await
+        let account = account.to_owned();
+        self.read("listing tokens", move |tx| tokens::page_of(tx, &account, kind, after, limit)).await
     }
 
     async fn create_token(&self, new: &NewApiToken, by: &Attribution) -> Result<CreateToken> {
         let (new, by) = (new.clone(), by.clone());
-        self.writer.write("making a token", move |tx| tokens::create(tx, &new, &by)).await
+        self.write("making a token", move |tx| tokens::create(tx, &new, &by)).await
     }
 
     async fn delete_token(&self, account: Option<&str>, id: TokenId, by: &Attribution, now: Timestamp) -> Result<bool> {
         let (account, by) = (account.map(str::to_owned), by.clone());
-        self.writer.write("deleting a token", move |tx| tokens::delete(tx, account.as_deref(), id, &by, now)).await
+        self.write("deleting a token", move |tx| tokens::delete(tx, account.as_deref(), id, &by, now)).await
     }
 
     async fn note_tokens_used(&self, used: Vec<(TokenId, Timestamp)>) -> Result<()> {
-        self.writer.write("noting when tokens were used", move |tx| tokens::note_used(tx, &used)).await
+        self.write("noting when tokens were used", move |tx| tokens::note_used(tx, &used)).await
     }
 
     async fn remove_expired_tokens(&self, before: Timestamp) -> Result<u64> {
-        self.writer.write("forgetting expired tokens", move |tx| tokens::remove_expired(tx, before)).await
+        self.write("forgetting expired tokens", move |tx| tokens::remove_expired(tx, before)).await
     }
 
     async fn signing_keys(&self) -> Result<Vec<SigningKey>> {
-        self.readers.read("reading the signing keys", keys::all).await
+        self.read("reading the signing keys", keys::all).await
     }
 
     async fn add_signing_key(&self, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
         let (key, by) = (key.clone(), by.clone());
-        self.writer.write("adding a signing key", move |tx| keys::add(tx, &key, only_first, &by)).await
+        self.write("adding a signing key", move |tx| keys::add(tx, &key, only_first, &by)).await
     }
 
     async fn remove_retired_keys(&self, before: Timestamp) -> Result<u64> {
-        self.writer.write("forgetting retired keys", move |tx| keys::remove_retired(tx, before)).await
+        self.write("forgetting retired keys", move |tx| keys::remove_retired(tx, before)).await
     }
 
     async fn versions(&self) -> Result<Versions> {
-        self.readers.read("asking what has changed", changes::read).await
+        self.read("asking what has changed", changes::read).await
     }
 }
 
 #[async_trait]
-impl Rules for SqliteMetadata {
+impl<D: Database> Rules for D {
     async fn load_enabled_policy_rules(&self) -> Result<Vec<StoredRule>> {
-        self.readers.read("loading the policy's rules", rules::enabled).await
+        self.read("loading the policy's rules", rules::enabled).await
     }
 
     async fn rules(&self, after: Option<(i64, String)>, limit: u32) -> Result<Vec<PolicyRule>> {
-        let page = |tx: &rusqlite::Connection| {
+        self.read("listing rules", move |tx| {
             rules::page(tx, after.as_ref().map(|(priority, id)| (*priority, id.as_str())), limit)
-        };
-        self.readers.read("listing rules", page).await
+        })
+        .await
     }
 
     async fn rule(&self, id: &str) -> Result<Option<PolicyRule>> {
-        self.readers.read("looking up a rule", |tx| rules::find(tx, id)).await
+        let id = id.to_owned();
+        self.read("looking up a rule", move |tx| rules::find(tx, &id)).await
     }
 
     async fn create_rule(&self, id: RuleId, text: &RuleText, by: &Attribution, now: Timestamp) -> Result<WriteRule> {
         let (text, by) = (text.clone(), by.clone());
-        self.writer.write("making a rule", move |tx| rules::create(tx, id, &text, &by, now)).await
+        self.write("making a rule", move |tx| rules::create(tx, id, &text, &by, now)).await
     }
 
     async fn replace_rule(
@@ -134,40 +139,40 @@ impl Rules for SqliteMetadata {
         now: Timestamp,
     ) -> Result<WriteRule> {
         let (id, text, by) = (id.to_owned(), text.clone(), by.clone());
-        self.writer.write("changing a rule", move |tx| rules::replace(tx, &id, version, &text, &by, now)).await
+        self.write("changing a rule", move |tx| rules::replace(tx, &id, version, &text, &by, now)).await
     }
 
     async fn delete_rule(&self, id: &str, version: Option<i64>, by: &Attribution, now: Timestamp) -> Result<WriteRule> {
         let (id, by) = (id.to_owned(), by.clone());
-        self.writer.write("deleting a rule", move |tx| rules::delete(tx, &id, version, &by, now)).await
+        self.write("deleting a rule", move |tx| rules::delete(tx, &id, version, &by, now)).await
     }
 }
 
 #[async_trait]
-impl AuditLog for SqliteMetadata {
+impl<D: Database> AuditLog for D {
     async fn append_audit(&self, records: Vec<AuditRecord>) -> Result<()> {
-        self.writer
-            .write("writing audit records", move |tx| records.iter().try_for_each(|record| audit::append(tx, record)))
+        self.write("writing audit records", move |tx| records.iter().try_for_each(|record| audit::append(tx, record)))
             .await
     }
 
     async fn audit(&self, filter: &AuditFilter, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {
-        self.readers.read("reading the audit log", |tx| audit::page(tx, filter, before, limit)).await
+        let filter = filter.clone();
+        self.read("reading the audit log", move |tx| audit::page(tx, &filter, before, limit)).await
     }
 
     async fn audit_in_order(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>> {
-        self.readers.read("reading the audit log", |tx| audit::in_order(tx, after, limit)).await
+        self.read("reading the audit log", move |tx| audit::in_order(tx, after, limit)).await
     }
 
     async fn audit_seals(&self, after: i64, limit: u32) -> Result<Vec<Seal>> {
-        self.readers.read("reading the seals of the audit log", |tx| audit::seals(tx, after, limit)).await
+        self.read("reading the seals of the audit log", move |tx| audit::seals(tx, after, limit)).await
     }
 
     async fn seal_audit(&self, now: Timestamp) -> Result<Option<Seal>> {
-        self.writer.write("sealing the audit log", move |tx| audit::seal(tx, now)).await
+        self.write("sealing the audit log", move |tx| audit::seal(tx, now)).await
     }
 
     async fn trim_audit(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
-        self.writer.write("trimming the audit log", move |tx| audit::trim(tx, before, now)).await
+        self.write("trimming the audit log", move |tx| audit::trim(tx, before, now)).await
     }
 }

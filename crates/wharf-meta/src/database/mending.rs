@@ -3,45 +3,46 @@ use wharf_base::{Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
-use super::SqliteMetadata;
+use super::Database;
 use crate::{ManifestRecord, Mending, Result, Unreviewed, mend};
 
 #[async_trait]
-impl Mending for SqliteMetadata {
+impl<D: Database> Mending for D {
     async fn due_for_scrub(&self, before: Timestamp, limit: u32) -> Result<Vec<(Digest, u64)>> {
-        self.readers.read("looking for content to scrub", |tx| mend::due(tx, before, limit)).await
+        self.read("looking for content to scrub", move |tx| mend::due(tx, before, limit)).await
     }
 
     async fn verified_longest_ago(&self) -> Result<Option<Timestamp>> {
-        self.readers.read("looking for content to scrub", mend::longest_ago).await
+        self.read("looking for content to scrub", mend::longest_ago).await
     }
 
     async fn note_verified(&self, digests: &[Digest], at: Timestamp) -> Result<()> {
         let digests = digests.to_vec();
-        self.writer.write("noting what was verified", move |tx| mend::note_verified(tx, &digests, at)).await
+        self.write("noting what was verified", move |tx| mend::note_verified(tx, &digests, at)).await
     }
 
     async fn set_aside_blob(&self, digest: &Digest, problem: &str, by: &Attribution, now: Timestamp) -> Result<bool> {
         let (digest, problem, by) = (*digest, problem.to_owned(), by.clone());
-        self.writer.write("setting a blob aside", move |tx| mend::set_aside(tx, &digest, &problem, &by, now)).await
+        self.write("setting a blob aside", move |tx| mend::set_aside(tx, &digest, &problem, &by, now)).await
     }
 
     async fn bring_back_blob(&self, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
         let (digest, by) = (*digest, by.clone());
-        self.writer.write("bringing a blob back", move |tx| mend::bring_back(tx, &digest, &by, now)).await
+        self.write("bringing a blob back", move |tx| mend::bring_back(tx, &digest, &by, now)).await
     }
 
     async fn is_set_aside(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        self.readers.read("looking up a blob that is set aside", |tx| mend::is_set_aside(tx, repository, digest)).await
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read("looking up a blob that is set aside", move |tx| mend::is_set_aside(tx, &repository, &digest)).await
     }
 
     async fn count_set_aside(&self) -> Result<u64> {
-        self.readers.read("counting what is set aside", mend::count_set_aside).await
+        self.read("counting what is set aside", mend::count_set_aside).await
     }
 
     async fn rescue_blob(&self, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
         let (digest, by) = (*digest, by.clone());
-        self.writer.write("rescuing a blob", move |tx| mend::rescue(tx, &digest, &by, now)).await
+        self.write("rescuing a blob", move |tx| mend::rescue(tx, &digest, &by, now)).await
     }
 
     async fn review_links(
@@ -52,26 +53,24 @@ impl Mending for SqliteMetadata {
         review_at: Timestamp,
     ) -> Result<u32> {
         let (links, by) = (links.to_vec(), by.clone());
-        self.writer
-            .write("having associations reviewed", move |tx| mend::review_links(tx, &links, &by, now, review_at))
-            .await
+        self.write("having associations reviewed", move |tx| mend::review_links(tx, &links, &by, now, review_at)).await
     }
 
     async fn describe_manifest(&self, record: &ManifestRecord) -> Result<bool> {
         let record = record.clone();
-        self.writer.write("mending a manifest", move |tx| mend::describe_manifest(tx, &record)).await
+        self.write("mending a manifest", move |tx| mend::describe_manifest(tx, &record)).await
     }
 
     async fn sweep_due(&self) -> Result<Option<Timestamp>> {
-        self.readers.read("looking up the next sweep", mend::sweep_due).await
+        self.read("looking up the next sweep", mend::sweep_due).await
     }
 
     async fn plan_sweep(&self, due_at: Timestamp, now: Timestamp) -> Result<()> {
-        self.writer.write("planning the next sweep", move |tx| mend::plan_sweep(tx, due_at, now)).await
+        self.write("planning the next sweep", move |tx| mend::plan_sweep(tx, due_at, now)).await
     }
 
     async fn expire_upload(&self, id: UploadId, by: &Attribution, now: Timestamp) -> Result<bool> {
         let by = by.clone();
-        self.writer.write("ending an upload", move |tx| mend::expire_upload(tx, id, &by, now)).await
+        self.write("ending an upload", move |tx| mend::expire_upload(tx, id, &by, now)).await
     }
 }

@@ -1,0 +1,173 @@
+use rusqlite::Connection;
+
+use super::{FromSql, Result, Sql, ToSql, ValueRef};
+
+/// Where statements run: a transaction that changes something, or a connection that is asked.
+#[derive(Clone, Copy)]
+pub(crate) enum Tx<'a> {
+    Sqlite(&'a Connection),
+}
+
+impl<'a> From<&'a Connection> for Tx<'a> {
+    fn from(connection: &'a Connection) -> Self {
+        Self::Sqlite(connection)
+    }
+}
+
+impl<'a> Tx<'a> {
+    /// The statement, prepared once for each connection.
+    pub(crate) fn prepare_cached(&self, sql: Sql) -> Result<Statement<'a>> {
+        match *self {
+            Self::Sqlite(connection) => Ok(Statement::Sqlite(connection.prepare_cached(sql.sqlite)?)),
+        }
+    }
+
+    /// Runs `read` so that its statements see one moment.
+    pub(crate) fn at_one_moment<T>(&self, read: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        match *self {
+            Self::Sqlite(connection) => {
+                let snapshot = connection.unchecked_transaction()?;
+                let found = read(&Tx::Sqlite(&snapshot))?;
+                snapshot.finish()?;
+                Ok(found)
+            }
+        }
+    }
+}
+
+/// A statement that can be run.
+pub(crate) enum Statement<'a> {
+    Sqlite(rusqlite::CachedStatement<'a>),
+}
+
+/// The values of a statement's parameters.
+pub(crate) trait Params {
+    /// Lends them to `run`.
+    fn lend<R>(&self, run: impl FnOnce(&[&dyn ToSql]) -> R) -> R;
+}
+
+impl Params for &[&dyn ToSql] {
+    fn lend<R>(&self, run: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+        run(self)
+    }
+}
+
+impl<T: ToSql, const N: usize> Params for [T; N] {
+    fn lend<R>(&self, run: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+        run(&self.each_ref().map(|value| value as &dyn ToSql))
+    }
+}
+
+/// None.
+impl Params for () {
+    fn lend<R>(&self, run: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+        run(&[])
+    }
+}
+
+impl Statement<'_> {
+    /// How many rows it has changed.
+    pub(crate) fn execute(&mut self, params: impl Params) -> Result<usize> {
+        match self {
+            Self::Sqlite(statement) => Ok(params.lend(|values| statement.execute(values))?),
+        }
+    }
+
+    /// Inserts one row into a table whose key is an integer named `id`; that key.
+    pub(crate) fn insert(&mut self, params: impl Params) -> Result<i64> {
+        match self {
+            Self::Sqlite(statement) => Ok(params.lend(|values| statement.insert(values))?),
+        }
+    }
+
+    /// Whether it finds a row.
+    pub(crate) fn exists(&mut self, params: impl Params) -> Result<bool> {
+        match self {
+            Self::Sqlite(statement) => Ok(params.lend(|values| statement.exists(values))?),
+        }
+    }
+
+    /// What `read` makes of the first row.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRow`](super::Error::NoRow), among others.
+    pub(crate) fn query_row<T>(&mut self, params: impl Params, read: impl FnOnce(&Row<'_>) -> Result<T>) -> Result<T> {
+        let mut rows = self.query(params)?;
+        match rows.next()? {
+            Some(row) => read(&row),
+            None => Err(super::Error::NoRow),
+        }
+    }
+
+    /// What `read` makes of each row.
+    pub(crate) fn query_map<'s, T, F>(&'s mut self, params: impl Params, read: F) -> Result<Mapped<'s, F>>
+    where
+        F: FnMut(&Row<'_>) -> Result<T>,
+    {
+        Ok(Mapped { rows: self.query(params)?, read })
+    }
+
+    /// Its rows.
+    pub(crate) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
+        match self {
+            Self::Sqlite(statement) => Ok(Rows::Sqlite(params.lend(|values| statement.query(values))?)),
+        }
+    }
+}
+
+/// The rows of a query.
+pub(crate) enum Rows<'s> {
+    Sqlite(rusqlite::Rows<'s>),
+}
+
+impl Rows<'_> {
+    /// The next one; it lends its values until the one after it is asked for.
+    pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>> {
+        match self {
+            Self::Sqlite(rows) => Ok(rows.next()?.map(Row::Sqlite)),
+        }
+    }
+}
+
+/// What is made of the rows of a query.
+pub(crate) struct Mapped<'s, F> {
+    rows: Rows<'s>,
+    read: F,
+}
+
+impl<T, F: FnMut(&Row<'_>) -> Result<T>> Iterator for Mapped<'_, F> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let row = self.rows.next().transpose()?;
+        Some(row.and_then(|row| (self.read)(&row)))
+    }
+}
+
+/// One row.
+pub(crate) enum Row<'r> {
+    Sqlite(&'r rusqlite::Row<'r>),
+}
+
+impl Row<'_> {
+    /// The value of a column.
+    pub(crate) fn get<T: FromSql>(&self, column: usize) -> Result<T> {
+        match self {
+            Self::Sqlite(row) => Ok(row.get(column)?),
+        }
+    }
+
+    /// The value of a column as it is.
+    pub(crate) fn get_ref(&self, column: usize) -> Result<ValueRef<'_>> {
+        match self {
+            Self::Sqlite(row) => Ok(row.get_ref(column)?),
+        }
+    }
+
+    /// The text of a column.
+    pub(crate) fn get_str(&self, column: usize) -> Result<&str> {
+        let text = self.get_ref(column)?.as_str();
+        text.map_err(|error| super::Contradiction(format!("column {column}: {error}")).into())
+    }
+}

@@ -1,0 +1,37 @@
+//! All statements of this crate, for the tests that ask each database about them.
+
+use crate::sql::Sql;
+use crate::{
+    accounts, audit, blobs, changes, check, collection, collection_log, deletion, keys, life, manifests, mend, push,
+    referrers, repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
+};
+
+/// Each statement with its file and its name.
+pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
+    let files: [(&str, &[(&str, Sql)]); 23] = [
+        ("accounts", accounts::STATEMENTS),
+        ("audit", audit::STATEMENTS),
+        ("blobs", blobs::STATEMENTS),
+        ("changes", changes::STATEMENTS),
+        ("check", check::STATEMENTS),
+        ("collection", collection::STATEMENTS),
+        ("collection_log", collection_log::STATEMENTS),
+        ("deletion", deletion::STATEMENTS),
+        ("keys", keys::STATEMENTS),
+        ("life", life::STATEMENTS),
+        ("manifests", manifests::STATEMENTS),
+        ("mend", mend::STATEMENTS),
+        ("push", push::STATEMENTS),
+        ("referrers", referrers::STATEMENTS),
+        ("repositories", repositories::STATEMENTS),
+        ("retention", retention::STATEMENTS),
+        ("reviews", reviews::STATEMENTS),
+        ("rules", rules::STATEMENTS),
+        ("snapshot", snapshot::STATEMENTS),
+        ("tags", tags::STATEMENTS),
+        ("tokens", tokens::STATEMENTS),
+        ("undo", undo::STATEMENTS),
+        ("uploads", uploads::STATEMENTS),
+    ];
+    files.into_iter().flat_map(|(file, list)| list.iter().map(move |(name, sql)| (file, *name, *sql))).collect()
+}
