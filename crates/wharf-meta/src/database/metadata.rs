@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use wharf_base::{StoreId, Timestamp, UploadId};
+use wharf_base::{Location, StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
@@ -61,6 +61,11 @@ impl<D: Database> Metadata for D {
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
         let (repository, digest) = (repository.clone(), *digest);
         self.read("looking up a blob", move |tx| blobs::size(tx, &repository, &digest)).await
+    }
+
+    async fn locations(&self, digests: &[Digest]) -> Result<Vec<Location>> {
+        let digests = digests.to_vec();
+        self.read("looking up where blobs lie", move |tx| blobs::locations(tx, &digests)).await
     }
 
     async fn record_blob(&self, record: &BlobRecord) -> Result<RecordBlob> {

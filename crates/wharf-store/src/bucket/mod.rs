@@ -39,7 +39,7 @@ use crate::census::{ListCursor, Listing, Survey};
 use crate::lock::DigestLocks;
 use crate::sessions::Sessions;
 use crate::{
-    BlobReader, BlobStore, BlobWriter, BucketError, Checkpoint, Error, Facts, Place, Removing, Space, StagedBytes,
+    BlobReader, BlobStore, BlobWriter, BucketError, Checkpoint, DirectoryStore, Error, Facts, Place, Removing, Space, StagedBytes,
 };
 
 /// Objects up to this are read when they are opened, in one request.
@@ -56,6 +56,7 @@ const LAYOUT: u32 = 1;
 pub struct BucketStore {
     inner: Arc<Inner>,
     is_new: bool,
+    directory: Option<DirectoryStore>,
 }
 
 /// What the store and its writers share.
@@ -132,7 +133,14 @@ impl BucketStore {
                 inner.store_id = identity(config, &found)?;
             }
         }
-        Ok(Self { inner: Arc::new(inner), is_new })
+        Ok(Self { inner: Arc::new(inner), is_new, directory: None })
+    }
+
+    /// With the directory that the database lies in, which nobody else can use until this store is gone. It is probed together
+    /// with the bucket.
+    #[must_use]
+    pub fn beside(self, directory: DirectoryStore) -> Self {
+        Self { directory: Some(directory), ..self }
     }
 
     /// Whether there was no store before it was opened.
@@ -287,6 +295,9 @@ impl BlobStore for BucketStore {
     }
 
     async fn probe(&self) -> Result<(), Error> {
+        if let Some(directory) = &self.directory {
+            directory.probe().await?;
+        }
         self.inner.probe().await
     }
 
