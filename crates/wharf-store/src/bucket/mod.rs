@@ -228,7 +228,7 @@ impl BlobStore for BucketStore {
 
     async fn discard(&self, upload: UploadId) -> Result<(), Error> {
         self.inner.sessions.gone(upload);
-        self.inner.staging(upload).clear(&[]).await
+        self.inner.staging(upload).clear().await
     }
 
     fn is_by_digest(&self) -> bool {

@@ -113,18 +113,17 @@ impl Staging {
         Ok(key)
     }
 
-    /// What belongs to the checkpoint, where it lies, and the hash to go on with.
+    /// What belongs to the checkpoint, and the hash to go on with.
     ///
     /// # Errors
     ///
     /// [`Error::StagedLost`]: it is not there.
-    pub(super) async fn find(&self, at: &Checkpoint, algorithm: Algorithm) -> Result<(Standing, Path, Running), Error> {
-        let mut key = self.keys.checkpoint(self.upload, at.offset_bytes, &at.hash_state);
+    pub(super) async fn find(&self, at: &Checkpoint, algorithm: Algorithm) -> Result<(Standing, Running), Error> {
+        let key = self.keys.checkpoint(self.upload, at.offset_bytes, &at.hash_state);
         let mut found = self.client.get(&key).await?;
         if found.is_none() {
             // The state was saved by another version, or is none: what else was kept at this offset?
-            key = self.one_at(at.offset_bytes).await?;
-            found = self.client.get(&key).await?;
+            found = self.client.get(&self.one_at(at.offset_bytes).await?).await?;
         }
         let standing = found.and_then(Standing::decode).ok_or(Error::StagedLost)?;
         if standing.len_bytes() != at.offset_bytes {
@@ -140,7 +139,7 @@ impl Staging {
             // Parts cannot be read before they are an object.
             None => return Err(Error::StagedLost),
         };
-        Ok((standing, key, running))
+        Ok((standing, running))
     }
 
     /// The bytes and parts up to an offset, for somebody who only looks; `None`: they are not there.
@@ -174,10 +173,28 @@ impl Staging {
         Ok(multipart)
     }
 
-    /// Removes everything of the upload but the objects in `keep`, and ends the multipart uploads of what goes.
-    pub(super) async fn clear(&self, keep: &[Path]) -> Result<(), Error> {
+    /// Removes everything of the upload, and ends its multipart uploads.
+    pub(super) async fn clear(&self) -> Result<(), Error> {
+        self.clear_all_but(|_, _| false).await
+    }
+
+    /// Removes what a new beginning makes void: everything but the objects in `keep`.
+    pub(super) async fn clear_but(&self, keep: &[Path]) -> Result<(), Error> {
+        self.clear_all_but(|key, _| keep.contains(key)).await
+    }
+
+    /// Removes the checkpoints before `offset_bytes`, which nobody goes back to. What is beyond may be of somebody who goes on
+    /// with the upload while this process believes that it is the one (GR-18).
+    pub(super) async fn clear_before(&self, before_bytes: u64) -> Result<(), Error> {
+        let is_needed = |_: &Path, name| {
+            !matches!(name, Some(StagedName::Checkpoint { offset_bytes }) if offset_bytes < before_bytes)
+        };
+        self.clear_all_but(is_needed).await
+    }
+
+    async fn clear_all_but(&self, is_kept: impl Fn(&Path, Option<StagedName>) -> bool + Send) -> Result<(), Error> {
         for (key, name) in self.objects().await? {
-            if keep.contains(&key) {
+            if is_kept(&key, name) {
                 continue;
             }
             if name == Some(StagedName::Parts) {

@@ -30,8 +30,8 @@ pub(super) struct Writer {
     parts: Option<Parts>,
     on_its_way: Option<Part>,
     part_bytes: u64,
-    /// The checkpoint that it went on from; kept until the next one is recorded.
-    from: Option<Path>,
+    /// The offset of the checkpoint that it went on from, which is kept until the next one is recorded.
+    from_bytes: u64,
     lease: Lease,
 }
 
@@ -61,19 +61,19 @@ impl Writer {
             parts: None,
             on_its_way: None,
             part_bytes: inner.part_bytes,
-            from: None,
+            from_bytes: 0,
             inner,
             staging,
             lease,
         };
         if let Some(at) = at.filter(|at| at.offset_bytes > 0) {
-            let (standing, key, running) = writer.staging.find(at, algorithm).await?;
+            let (standing, running) = writer.staging.find(at, algorithm).await?;
             writer.offset_bytes = at.offset_bytes;
             writer.running = Some(running);
             writer.part_bytes = standing.parts.as_ref().map_or(writer.part_bytes, |parts| parts.part_bytes);
             writer.gathered = BytesMut::from(&standing.rest[..]);
             writer.parts = standing.parts;
-            writer.from = Some(key);
+            writer.from_bytes = at.offset_bytes;
         }
         let most_bytes = writer.part_bytes.saturating_mul(PARTS_MAX as u64);
         if writer.offset_bytes.saturating_add(expected_bytes.unwrap_or(0)) > most_bytes {
@@ -172,14 +172,14 @@ impl Writer {
 
     /// Whether anything of this upload may be staged.
     fn has_staged(&self) -> bool {
-        self.from.is_some() || self.parts.is_some()
+        self.from_bytes > 0 || self.parts.is_some()
     }
 
     async fn clear(&self) {
         if !self.has_staged() {
             return;
         }
-        if let Err(error) = self.staging.clear(&[]).await {
+        if let Err(error) = self.staging.clear().await {
             let upload = self.lease.upload();
             tracing::warn!(
                 upload.id = %upload,
@@ -215,7 +215,7 @@ impl BlobWriter for Writer {
         let running = self.running.take().ok_or(Error::Broken)?;
         self.settle().await?;
         let at = Checkpoint { offset_bytes: self.offset_bytes, hash_state: running.save(self.offset_bytes) };
-        let mut keep: Vec<Path> = self.from.take().into_iter().collect();
+        let mut keep = Vec::new();
         if at.offset_bytes > 0 {
             keep.push(self.staging.keep(&at, self.parts.as_ref(), &self.gathered).await?);
         }
@@ -223,10 +223,13 @@ impl BlobWriter for Writer {
             keep.push(self.inner.keys.parts(self.lease.upload(), parts.multipart.key()?));
         }
         failpoint::arrive("bucket.checkpoint-kept").await;
-        // What a request left that was cut off, and the checkpoint before the one that is recorded.
-        self.staging.clear(&keep).await?;
+        if self.from_bytes > 0 {
+            self.staging.clear_before(self.from_bytes).await?;
+        } else {
+            self.staging.clear_but(&keep).await?;
+        }
         if let Err(lost) = self.lease.check_standing() {
-            self.staging.clear(&[]).await?;
+            self.staging.clear().await?;
             return Err(lost);
         }
         Ok(at)

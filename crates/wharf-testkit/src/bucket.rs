@@ -1,28 +1,36 @@
-//! An S3 server in the process, over a directory.
+//! A bucket: a server of the process that speaks S3, over a directory.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::{KEY, SECRET};
-
-pub(super) struct Server {
-    directory: TempDir,
+/// Serves buckets that are folders of one directory. Ends when it is dropped.
+#[derive(Debug)]
+pub struct FakeS3 {
+    directory: PathBuf,
     address: SocketAddr,
     serving: tokio::task::JoinHandle<()>,
 }
 
-impl Server {
-    pub(super) async fn start() -> Self {
-        let directory = TempDir::new().unwrap();
-        let files = s3s_fs::FileSystem::new(directory.path()).unwrap();
+impl FakeS3 {
+    /// The key that it lets in,
+    pub const KEY: &str = "test";
+    /// and its secret.
+    pub const SECRET: &str = "canary-bucket-secret";
+
+    /// Serves `directory`, which must be there, on a free port of this machine.
+    ///
+    /// # Panics
+    ///
+    /// Without a port or a directory there is no test.
+    pub async fn start(directory: &Path) -> Self {
+        let files = s3s_fs::FileSystem::new(directory).unwrap();
         let mut service = S3ServiceBuilder::new(files);
-        service.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        service.set_auth(SimpleAuth::from_single(Self::KEY, Self::SECRET));
         let service = service.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -35,50 +43,58 @@ impl Server {
                 });
             }
         });
-        Self { directory, address, serving }
+        Self { directory: directory.to_owned(), address, serving }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    /// As an address.
+    pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Makes a bucket.
-    pub(super) fn bucket(&self, name: &str) -> String {
-        std::fs::create_dir(self.directory.path().join(name)).unwrap();
+    ///
+    /// # Panics
+    ///
+    /// It exists.
+    pub fn bucket(&self, name: &str) -> String {
+        std::fs::create_dir(self.directory.join(name)).unwrap();
         name.to_owned()
     }
 
-    /// Changes an object behind everybody's back.
-    pub(super) fn write(&self, bucket: &str, key: &str, bytes: &[u8]) {
-        let path = self.directory.path().join(bucket).join(key);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
+    /// Where an object's bytes are, for tests that change them behind everybody's back.
+    pub fn path(&self, bucket: &str, key: &str) -> PathBuf {
+        self.directory.join(bucket).join(key)
     }
 
-    pub(super) fn read(&self, bucket: &str, key: &str) -> Vec<u8> {
-        std::fs::read(self.directory.path().join(bucket).join(key)).unwrap()
-    }
-
-    /// The keys of all objects.
-    pub(super) fn objects(&self, bucket: &str) -> Vec<String> {
-        let root = self.directory.path().join(bucket);
+    /// The keys of all objects of a bucket.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be read.
+    pub fn objects(&self, bucket: &str) -> Vec<String> {
+        let root = self.directory.join(bucket);
         let mut keys = Vec::new();
         collect(&root, &root, &mut keys);
         keys
     }
 
     /// How many multipart uploads have been begun and neither completed nor given up.
-    pub(super) fn unfinished(&self) -> usize {
-        let names = std::fs::read_dir(self.directory.path()).unwrap();
+    ///
+    /// # Panics
+    ///
+    /// The directory cannot be read.
+    pub fn unfinished(&self) -> usize {
+        let names = std::fs::read_dir(&self.directory).unwrap();
         names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".upload-")).count()
     }
 }
 
-impl Drop for Server {
+impl Drop for FakeS3 {
     fn drop(&mut self) {
         self.serving.abort();
     }
