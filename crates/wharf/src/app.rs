@@ -260,17 +260,25 @@ impl App {
     }
 }
 
-/// A command that looks for a data directory must not make one where somebody has misspelled it.
+/// Commands that look into a data directory make nothing: neither a registry where somebody has misspelled it, nor a database
+/// for content that lost its own.
 ///
 /// # Errors
 ///
-/// [`CommandError`]: there is none.
+/// [`CommandError`]: there is no registry, or its database is missing.
 pub fn check_data(data: &Path) -> Result<(), CommandError> {
-    if data.is_dir() {
-        return Ok(());
+    let usage = |problem: String| Err(CommandError::new(Exit::Usage, problem).with_hint("name it with --data"));
+    if !data.is_dir() {
+        return usage(format!("there is no data directory {}", data.display()));
     }
-    Err(CommandError::new(Exit::Usage, format!("there is no data directory {}", data.display()))
-        .with_hint("name the directory of your registry with --data"))
+    if !data.join("wharf.id").exists() {
+        return usage(format!("{} is not the data directory of a registry", data.display()));
+    }
+    if !data.join(DATABASE).exists() {
+        let problem = format!("{} holds content and no database that says whose it is", data.display());
+        return Err(CommandError::new(Exit::WrongStore, problem).with_hint("restore wharf.db from a backup"));
+    }
+    Ok(())
 }
 
 /// Content and metadata of a registry that does not run: nobody else can use them until this is gone.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use wharf_base::{Timestamp, failpoint};
 use wharf_meta::Removal;
 use wharf_oci::Digest;
@@ -11,6 +12,10 @@ pub(super) const REVIEWS: u32 = 50;
 
 /// How many blobs one step removes.
 const REMOVALS: u32 = 20;
+
+/// How many of them at the same time: their transactions share commits. Each holds the lock of one digest and waits for no
+/// other.
+const REMOVALS_AT_ONCE: usize = 10;
 
 /// How long condemned content stays at least while the disk is nearly full: as long as a mistake may take to be noticed.
 const TRASH_UNDER_PRESSURE: Duration = Duration::from_secs(2 * 3600);
@@ -131,7 +136,7 @@ impl Registry {
             let may_go = self.parts.meta.confirm_removal(&removal).await;
             failpoint::arrive("registry.removal-confirmed").await;
             if may_go.map_err(Error::meta("confirming a removal"))? {
-                self.remove_bytes(removing, &removal, done).await?;
+                done.add(&self.remove_bytes(removing, &removal).await?);
             }
         }
         Ok(())
@@ -140,10 +145,17 @@ impl Registry {
     async fn remove_condemned(&self, done: &mut Totals) -> Result<(), Error> {
         let due_by = self.removal_due_by();
         let condemned = self.parts.meta.condemned(due_by, REMOVALS).await;
-        for digest in condemned.map_err(Error::meta("looking for condemned blobs"))? {
-            self.remove_blob(&digest, due_by, done).await?;
+        let condemned = condemned.map_err(Error::meta("looking for condemned blobs"))?;
+        let removing = condemned.into_iter().map(|digest| async move { self.remove_blob(&digest, due_by).await });
+        let mut removing = stream::iter(removing).buffer_unordered(REMOVALS_AT_ONCE);
+        let mut failed = None;
+        while let Some(removed) = removing.next().await {
+            match removed {
+                Ok(removed) => done.add(&removed),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Condemned content goes if its date is not later than this. A disk that is nearly full shortens the trash period,
@@ -155,35 +167,29 @@ impl Registry {
 
     /// Names before bytes: the row goes, then the file, then the note that it is to go. All under the digest's lock, so
     /// that nobody places the same content in between (L3).
-    async fn remove_blob(&self, digest: &Digest, due_by: Timestamp, done: &mut Totals) -> Result<(), Error> {
+    async fn remove_blob(&self, digest: &Digest, due_by: Timestamp) -> Result<Totals, Error> {
         failpoint::arrive("registry.condemned-found").await;
         let removing = self.parts.store.begin_removal(digest).await;
         failpoint::arrive("registry.removal-locked").await;
         let forgotten = self.with_reserve(|| self.parts.meta.forget_blob(digest, due_by, self.now())).await;
         failpoint::arrive("registry.blob-forgotten").await;
         match forgotten.map_err(Error::meta("forgetting a blob"))? {
-            Some(removal) => self.remove_bytes(removing, &removal, done).await,
+            Some(removal) => self.remove_bytes(removing, &removal).await,
             // Somebody needs it again.
-            None => Ok(()),
+            None => Ok(Totals::default()),
         }
     }
 
-    async fn remove_bytes(
-        &self,
-        removing: wharf_store::Removing,
-        removal: &Removal,
-        done: &mut Totals,
-    ) -> Result<(), Error> {
+    async fn remove_bytes(&self, removing: wharf_store::Removing, removal: &Removal) -> Result<Totals, Error> {
         // The lock is kept until the note is struck: a note that is struck late must not be of newer content.
         let was_there = self.parts.store.remove(&removing, &removal.location).await;
-        if was_there.map_err(Error::store("removing a blob"))? {
-            done.removed += 1;
-            done.removed_bytes += removal.size_bytes;
-        }
+        let was_there = was_there.map_err(Error::store("removing a blob"))?;
         failpoint::arrive("registry.bytes-removed").await;
         let struck = self.parts.meta.strike_removal(removal).await;
         failpoint::arrive("registry.removal-struck").await;
         drop(removing);
-        struck.map_err(Error::meta("striking a removal"))
+        struck.map_err(Error::meta("striking a removal"))?;
+        let removed_bytes = if was_there { removal.size_bytes } else { 0 };
+        Ok(Totals { removed: was_there.into(), removed_bytes, ..Totals::default() })
     }
 }

@@ -9,12 +9,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use wharf_base::failpoint::reach;
-use wharf_base::{Clock, SystemClock};
+use wharf_base::{ByteSize, Clock, SystemClock};
 use wharf_meta::{Content, Snapshot};
 use wharf_oci::Digest;
 use wharf_store::{Archive, ArchiveError, Staged};
 
 use super::generation::{self, About, List, Part};
+use super::pace::Pace;
 use super::source::{Blob, Taken};
 use super::{BackupDirectory, Generation, Source, failed, of_database};
 use crate::error::{CommandError, Exit};
@@ -38,6 +39,8 @@ pub(crate) struct Wish {
     pub(crate) allow_damaged: bool,
     /// The directory may hold backups of another store.
     pub(crate) allow_other_store: bool,
+    /// How many bytes a second may be copied; as many as it goes without.
+    pub(crate) rate: Option<ByteSize>,
 }
 
 /// A backup that was made.
@@ -109,11 +112,12 @@ async fn make(
 ) -> Result<Created, CommandError> {
     // Opened before anything is written, so that no error of writing is missed.
     let archive = Arc::new(directory.archive()?);
+    let pace = Arc::new(Pace::new(wish.rate));
     let taken = source.begin(directory.left_session(), &|session| directory.note_session(session)).await?;
     tell(&taken)?;
     let draft = directory.draft()?;
     let database = generation::draft_database(&draft);
-    fetch_database(&**source, &database, &taken).await?;
+    fetch_database(&**source, &database, &taken, &pace).await?;
     reach("backup.database");
     let snapshot = Snapshot::open(&database).map_err(of_database)?;
     let store_id = check_store(directory, &snapshot, wish)?;
@@ -127,7 +131,7 @@ async fn make(
         list.add(content)
     })?;
     let contents = list.finish()?;
-    let (copied, lost) = copy(&archive, source, wanted).await?;
+    let (copied, lost) = copy(&archive, source, wanted, &pace).await?;
     if !lost.is_empty() && !wish.allow_damaged {
         let lines = lost.iter().take(20).map(ToString::to_string);
         let problem = format!("{} of the blobs that the registry has are damaged or missing", lost.len());
@@ -156,7 +160,7 @@ async fn make(
 }
 
 /// Copies the database, and compares it with what the registry says that it is.
-async fn fetch_database(source: &dyn Source, path: &Path, taken: &Taken) -> Result<(), CommandError> {
+async fn fetch_database(source: &dyn Source, path: &Path, taken: &Taken, pace: &Pace) -> Result<(), CommandError> {
     let options = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
     let mut file = options.map_err(failed("writing", path))?;
     let (mut hash, mut bytes) = (Sha256::new(), source.database().await?);
@@ -164,6 +168,7 @@ async fn fetch_database(source: &dyn Source, path: &Path, taken: &Taken) -> Resu
         let chunk = chunk.map_err(|error| CommandError::because(Exit::Unreachable, "reading the database", &error))?;
         hash.update(&chunk);
         file.write_all(&chunk).map_err(failed("writing", path))?;
+        pace.take(chunk.len()).await;
     }
     file.sync_all().map_err(failed("syncing", path))?;
     if hex::encode(hash.finalize()) == taken.sha256 {
@@ -210,18 +215,20 @@ async fn copy(
     archive: &Arc<Archive>,
     source: &Arc<dyn Source>,
     wanted: Vec<Content>,
+    pace: &Arc<Pace>,
 ) -> Result<(Copied, Vec<Digest>), CommandError> {
     let progress = Progress::new("copying", wanted.iter().map(|content| content.size_bytes).sum());
     let mut wanted = VecDeque::from(wanted);
-    let (mut copied, mut lost, mut batch) = (Copied::default(), Vec::new(), Batch::default());
+    let (mut copied, mut lost, mut batch) = (Copied::default(), Vec::new(), Batch::new(pace.batch_bytes(BATCH_BYTES)));
     let mut running = JoinSet::new();
     loop {
         while running.len() < COPIES
             && let Some(content) = wanted.pop_front()
         {
             let (archive, source) = (Arc::clone(archive), Arc::clone(source));
-            let progress = progress.clone();
-            running.spawn(async move { (content.digest, copy_one(&archive, &*source, &content, &progress).await) });
+            let (progress, pace) = (progress.clone(), Arc::clone(pace));
+            running
+                .spawn(async move { (content.digest, copy_one(&archive, &*source, &content, &progress, &pace).await) });
         }
         let Some(done) = running.join_next().await else { break };
         let (digest, done) = done.map_err(|error| CommandError::unexpected("copying content", error))?;
@@ -249,18 +256,28 @@ async fn place(archive: &Arc<Archive>, batch: Vec<Staged>) -> Result<(), Command
 }
 
 /// Content that shares a sync.
-#[derive(Default)]
 pub(super) struct Batch {
     pub(super) staged: Vec<Staged>,
     bytes: u64,
+    most_bytes: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new(BATCH_BYTES)
+    }
 }
 
 impl Batch {
+    fn new(most_bytes: u64) -> Self {
+        Self { staged: Vec::new(), bytes: 0, most_bytes }
+    }
+
     /// Adds to the batch; all of it when it is full.
     pub(super) fn add(&mut self, staged: Staged) -> Option<Vec<Staged>> {
         self.bytes += staged.size_bytes();
         self.staged.push(staged);
-        if self.staged.len() < BATCH_FILES && self.bytes < BATCH_BYTES {
+        if self.staged.len() < BATCH_FILES && self.bytes < self.most_bytes {
             return None;
         }
         self.bytes = 0;
@@ -276,11 +293,12 @@ async fn copy_one(
     source: &dyn Source,
     content: &Content,
     progress: &Progress,
+    pace: &Pace,
 ) -> Result<Option<Staged>, CommandError> {
     let mut left = TRIES;
     loop {
         left -= 1;
-        match try_copy(archive, source, content, progress).await {
+        match try_copy(archive, source, content, progress, pace).await {
             Ok(done) => return Ok(done),
             // What is damaged there is damaged the next time, too; what was broken on the way is not.
             Err(Failure::OtherBytes) if left == 0 => return Ok(None),
@@ -310,6 +328,7 @@ async fn try_copy(
     source: &dyn Source,
     content: &Content,
     progress: &Progress,
+    pace: &Pace,
 ) -> Result<Option<Staged>, Failure> {
     let blob = source.blob(&content.digest, content.size_bytes).await.map_err(Failure::Other)?;
     let Blob::Bytes(mut bytes) = blob else { return Ok(None) };
@@ -321,6 +340,7 @@ async fn try_copy(
         })?;
         writer.write(&chunk)?;
         progress.add(chunk.len() as u64);
+        pace.take(chunk.len()).await;
     }
     Ok(Some(writer.finish()?))
 }

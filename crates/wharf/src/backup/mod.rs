@@ -21,6 +21,7 @@
 mod create;
 mod directory;
 mod generation;
+mod pace;
 mod prune;
 mod restore;
 mod source;

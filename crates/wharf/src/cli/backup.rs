@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use wharf_base::ByteSize;
 
 use super::RemoteArgs;
 
@@ -36,6 +37,9 @@ pub struct CreateBackupArgs {
     /// DIR holds backups of another store, such as the one that this registry was restored from
     #[arg(long)]
     pub allow_other_store: bool,
+    /// Copy at most so many bytes a second, so that whoever pushes to the same disk notices less; 50MiB, for example
+    #[arg(long, value_name = "SIZE")]
+    pub rate: Option<ByteSize>,
     /// Which server.
     #[command(flatten)]
     pub remote: RemoteArgs,

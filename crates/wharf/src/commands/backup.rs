@@ -45,7 +45,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
 fn create(args: &CreateBackupArgs, directory: &Path) -> Result<(), CommandError> {
     super::restrict_new_files();
     let directory = BackupDirectory::open_or_make(directory)?;
-    let wish = Wish { allow_damaged: args.allow_damaged, allow_other_store: args.allow_other_store };
+    let wish = Wish { allow_damaged: args.allow_damaged, allow_other_store: args.allow_other_store, rate: args.rate };
     let created = block_on(async {
         let source: Arc<dyn Source> = match offline(args)? {
             Some(config) => Arc::new(Offline::open(&config).await?),

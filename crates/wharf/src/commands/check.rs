@@ -83,24 +83,10 @@ fn offline(args: &CheckArgs, settings: &SettingArgs) -> Result<Value, CommandErr
     let dry_run = args.dry_run;
     let order = CheckOrder { repositories, offline: true, repair, dry_run, ..CheckOrder::of(depth) };
     let config = load(settings)?.config;
-    refuse_other_places(&config)?;
+    app::check_data(&config.storage.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     runtime.block_on(check_directory(&config, &order))
-}
-
-/// A check makes nothing: neither a registry where none is, nor a database for content that lost its own.
-fn refuse_other_places(config: &Config) -> Result<(), CommandError> {
-    let data = &config.storage.data;
-    if !data.join("wharf.id").exists() {
-        let problem = format!("{} is not the data directory of a registry", data.display());
-        return Err(CommandError::new(Exit::Usage, problem).with_hint("name it with --data"));
-    }
-    if !data.join(app::DATABASE).exists() {
-        let problem = format!("{} holds content and no database that says whose it is", data.display());
-        return Err(CommandError::new(Exit::WrongStore, problem).with_hint("restore wharf.db from a backup"));
-    }
-    Ok(())
 }
 
 async fn check_directory(config: &Config, order: &CheckOrder) -> Result<Value, CommandError> {

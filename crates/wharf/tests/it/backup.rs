@@ -381,6 +381,13 @@ async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_over
     assert!(!server.data().join("wharf.db.snapshot").exists());
     assert_eq!(desk.generations().len(), 1);
     desk.fails(&["backup", &backups, "--data", "/nowhere/at/all"], 2, "there is no data directory");
+    let empty = tempfile::tempdir().unwrap();
+    desk.fails(&["backup", &backups, "--data", &text(empty.path())], 2, "is not the data directory of a registry");
+    assert_eq!(
+        std::fs::read_dir(empty.path()).unwrap().count(),
+        0,
+        "a registry was made where somebody looked for one"
+    );
     desk.fails(&["backup", "s3://bucket/prefix", "--data", &data], 2, "cannot be kept in a bucket yet");
     desk.fails(&["backup", &data, "--data", &data], 2, "is neither empty nor a backup");
     desk.fails(&["restore", "--from", &data, "--data", &backups], 2, "there is no backup in");

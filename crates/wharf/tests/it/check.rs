@@ -20,7 +20,7 @@ use crate::harness::{Client, Image, Reply, Request, Wharf, binary, bucket};
 
 /// What a check printed, and its exit code.
 #[derive(Debug)]
-struct Outcome {
+pub struct Outcome {
     exit: i32,
     found: Value,
     err: String,
@@ -32,8 +32,9 @@ impl Outcome {
         serde_json::from_value(self.found["counts"].clone()).unwrap_or_else(|_| panic!("{self:#?}"))
     }
 
+    /// Nothing was found.
     #[track_caller]
-    fn is_clean(&self) {
+    pub fn is_clean(&self) {
         assert_eq!((self.exit, self.counts()), (0, BTreeMap::new()), "{self:#?}");
     }
 
@@ -89,7 +90,7 @@ pub fn findings(server: &Wharf) -> Result<(), String> {
 }
 
 /// Looks at the data directory of a server that was stopped.
-fn offline(data: &Path, words: &[&str]) -> Outcome {
+pub fn offline(data: &Path, words: &[&str]) -> Outcome {
     wharf_check(&[&["--data", data.to_str().unwrap()], words].concat())
 }
 

@@ -6,6 +6,7 @@
 //! `cargo test --release -p wharf --test it load:: -- --ignored --test-threads=1 --nocapture`
 
 mod backup;
+mod check;
 mod images;
 mod million;
 mod policy;
@@ -184,6 +185,16 @@ async fn collection_of_very_many_blobs_is_light() {
     assert!(figures.memory_bytes < 100 * MIB);
 }
 
+/// Printed, not asserted: a minute for a million blobs is what is wanted.
+#[test]
+#[ignore = "release build only"]
+fn how_long_a_fast_check_takes() {
+    release_only();
+    let rows = million::rows();
+    let took = check::fast(rows);
+    println!("a fast check of {rows} blobs: {took:?}");
+}
+
 /// Printed, not asserted: what group commit is worth depends on the disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "release build only"]
@@ -205,9 +216,11 @@ async fn what_a_backup_costs_those_who_push() {
     release_only();
     let figures = backup::measure().await;
     let percentile = |sorted: &[Duration], percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
-    for (name, sorted) in [("without", &figures.calm), ("with", &figures.busy)] {
+    let paced = format!("with a backup at {} a second", backup::RATE);
+    let kinds = [("without a backup", &figures.calm), ("with a backup", &figures.busy), (&paced, &figures.paced)];
+    for (name, sorted) in kinds {
         let [middle, high] = [50, 99].map(|percent| percentile(sorted, percent));
-        println!("a push {name} a backup: p50 {middle:?}, p99 {high:?}, most {:?}", sorted.last().unwrap());
+        println!("a push {name}: p50 {middle:?}, p99 {high:?}, most {:?}", sorted.last().unwrap());
     }
     let rate = |took: Duration| (figures.bytes / MIB) as f64 / took.as_secs_f64();
     println!(

@@ -17,10 +17,15 @@ const ROUNDS: u64 = 4;
 const LARGE_BLOBS: u64 = 4;
 const LARGE_BYTES: u64 = 256 * MIB;
 
+/// What a backup may take a second so that others hardly notice.
+pub const RATE: &str = "50MiB";
+
 /// Seconds that something took.
 pub struct Figures {
     pub calm: Vec<Duration>,
     pub busy: Vec<Duration>,
+    /// With backups that keep to [`RATE`].
+    pub paced: Vec<Duration>,
     pub backup: Duration,
     pub again: Duration,
     pub restore: Duration,
@@ -40,29 +45,34 @@ pub async fn measure() -> Figures {
     let first: Value = run(&desk, &["backup", &text(&desk.path("first")), "--json", "--server", &url]).await;
     let backup = begun.elapsed();
 
-    let (mut calm, mut busy, mut backups) = (Vec::new(), Vec::new(), 0);
+    let (mut calm, mut busy, mut paced) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        calm.extend(pushes(server.client(), 2 * round).await);
-        // One backup after the other, each of everything, as long as the pushes last.
-        let pushing = tokio::spawn(pushes(server.client(), 2 * round + 1));
-        while !pushing.is_finished() {
-            backups += 1;
-            let directory = text(&desk.path("busy"));
-            run(&desk, &["backup", &directory, "--json", "--server", &url]).await;
-            std::fs::remove_dir_all(directory).unwrap();
-        }
-        busy.extend(pushing.await.unwrap());
+        calm.extend(pushes(server.client(), 3 * round).await);
+        busy.extend(beside_backups(&desk, &server, 3 * round + 1, &[]).await);
+        paced.extend(beside_backups(&desk, &server, 3 * round + 2, &["--rate", RATE]).await);
     }
-    calm.sort();
-    busy.sort();
-    println!("{backups} backups while {} images were pushed", busy.len());
+    for took in [&mut calm, &mut busy, &mut paced] {
+        took.sort();
+    }
     let begun = Instant::now();
     run(&desk, &["backup", &text(&desk.path("first")), "--json", "--server", &url]).await;
     let again = begun.elapsed();
     let begun = Instant::now();
     run(&desk, &["restore", "--json", "--from", &text(&desk.path("first")), "--data", &text(&desk.path("new"))]).await;
     let restore = begun.elapsed();
-    Figures { calm, busy, backup, again, restore, bytes: first["content"]["bytes"].as_u64().unwrap() }
+    Figures { calm, busy, paced, backup, again, restore, bytes: first["content"]["bytes"].as_u64().unwrap() }
+}
+
+/// One backup after the other, each of everything, as long as the pushes last.
+async fn beside_backups(desk: &Desk, server: &Wharf, seed: u64, words: &[&str]) -> Vec<Duration> {
+    let url = format!("http://{}", server.address());
+    let pushing = tokio::spawn(pushes(server.client(), seed));
+    while !pushing.is_finished() {
+        let directory = text(&desk.path("busy"));
+        run(desk, &[&["backup", &directory, "--json", "--server", &url], words].concat()).await;
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    pushing.await.unwrap()
 }
 
 async fn run(desk: &Desk, words: &[&str]) -> Value {
