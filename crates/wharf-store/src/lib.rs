@@ -29,9 +29,9 @@ mod store;
 pub mod contract;
 
 pub use archive::{Archive, ArchiveError, ArchiveWriter, Damage, Staged, Swept};
+pub use bucket::{BucketConfig, BucketStore, Encryption};
 pub use census::{Entry, Facts, ListCursor, Listing, Survey};
 pub use directory::{Claim, DirectoryStore, RestoreTargetError, Restoring};
-pub use bucket::{BucketConfig, BucketStore, Encryption};
 pub use error::{BucketError, Error, OpenError};
 pub use hash::{HashState, Hasher};
 pub use lock::{Placed, Removing};

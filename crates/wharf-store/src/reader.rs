@@ -254,9 +254,7 @@ impl Reading {
         let chunk = piece.and_then(|(chunk, running)| {
             let is_last = self.rest.is_empty();
             match (self.digest, &running) {
-                (Some(digest), Some(running)) if is_last && running.clone().finish() != digest => {
-                    Err(not_right())
-                }
+                (Some(digest), Some(running)) if is_last && running.clone().finish() != digest => Err(not_right()),
                 _ => {
                     self.ahead = self.ask(running);
                     Ok(chunk)
@@ -310,7 +308,9 @@ impl Arriving {
                 running.update(&chunk);
             }
             match self.digest.filter(|_| self.rest.is_empty()) {
-                Some(digest) if self.running.take().is_none_or(|running| running.finish() != digest) => Err(not_right()),
+                Some(digest) if self.running.take().is_none_or(|running| running.finish() != digest) => {
+                    Err(not_right())
+                }
                 _ => Ok(chunk),
             }
         });

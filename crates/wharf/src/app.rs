@@ -180,15 +180,14 @@ impl App {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
         registry.reload_rules().await.map_err(AppError::Rules)?;
-        let parts =
-            wharf_http::Parts {
-                registry: Arc::clone(&registry),
-                policy,
-                identity: identity.clone(),
-                clock,
-                rng,
-                redirects: config.storage.redirects(),
-            };
+        let parts = wharf_http::Parts {
+            registry: Arc::clone(&registry),
+            policy,
+            identity: identity.clone(),
+            clock,
+            rng,
+            redirects: config.storage.redirects(),
+        };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
         Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
     }

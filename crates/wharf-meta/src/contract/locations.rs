@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use wharf_base::Location;
 
-
 use super::fixture::*;
 use crate::{BlobRecord, Metadata, RecordBlob, Removal};
 

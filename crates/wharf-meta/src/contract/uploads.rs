@@ -6,7 +6,9 @@ use wharf_base::Location;
 use wharf_oci::Algorithm;
 
 use super::fixture::*;
-use crate::{Advance, BeginUpload, BlobRecord, Metadata, NewUpload, RecordBlob, Removal, Upload, UploadLimits, UploadState};
+use crate::{
+    Advance, BeginUpload, BlobRecord, Metadata, NewUpload, RecordBlob, Removal, Upload, UploadLimits, UploadState,
+};
 
 type Subject = Arc<dyn Metadata>;
 

@@ -7,8 +7,8 @@ use wharf_base::{Timestamp, UploadId};
 
 use super::Inner;
 use super::keys::{self, ContentKey};
-use crate::census::{Entry, Facts, ListCursor, Listing};
 use crate::Error;
+use crate::census::{Entry, Facts, ListCursor, Listing};
 
 /// The parts, in the order in which they are listed.
 const PARTS: [&str; 4] = ["", keys::BLOBS, keys::UPLOADS, keys::QUARANTINE];

@@ -10,7 +10,7 @@ use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::signer::{Method, Signer, SignedUrlOptions};
+use object_store::signer::{Method, SignedUrlOptions, Signer};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::transport::{Breaker, Open};
@@ -257,11 +257,7 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(object_store::Error) -> Err
         let is_unsent = has_cause::<Open>(&error);
         let is_final = is_refusal || is_gone || is_client_error(&error);
         let source = std::io::Error::new(kind, error);
-        if is_unsent || !is_final {
-            Error::Unavailable { doing, source }
-        } else {
-            Error::Io { doing, source }
-        }
+        if is_unsent || !is_final { Error::Unavailable { doing, source } } else { Error::Io { doing, source } }
     }
 }
 
@@ -292,7 +288,10 @@ mod tests {
     #[test]
     fn what_another_try_cannot_change_is_told_from_what_it_can() {
         for (text, is_final) in [
-            ("Error performing PUT http://s3/b/k in 5ms - Server returned non-2xx status code: 400 Bad Request: no", true),
+            (
+                "Error performing PUT http://s3/b/k in 5ms - Server returned non-2xx status code: 400 Bad Request: no",
+                true,
+            ),
             ("Server returned non-2xx status code: 404 Not Found: NoSuchUpload", true),
             ("Server returned non-2xx status code: 429 Too Many Requests: later", false),
             ("Server returned non-2xx status code: 503 Service Unavailable: 400 non-2xx status code: 400", false),

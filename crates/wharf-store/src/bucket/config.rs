@@ -68,7 +68,11 @@ impl BucketConfig {
     }
 
     pub(super) fn place(&self) -> String {
-        if self.prefix.is_empty() { format!("s3://{}", self.bucket) } else { format!("s3://{}/{}", self.bucket, self.prefix) }
+        if self.prefix.is_empty() {
+            format!("s3://{}", self.bucket)
+        } else {
+            format!("s3://{}/{}", self.bucket, self.prefix)
+        }
     }
 
     pub(super) fn prefix(&self) -> Result<Path, BucketError> {
@@ -87,15 +91,18 @@ impl BucketConfig {
             // A large object takes as long as it takes; silence ends it.
             .with_timeout_disabled();
         if let Some(path) = &self.ca_file {
-            let unusable =
-                |source| BucketError::Certificates { path: path.clone(), source };
+            let unusable = |source| BucketError::Certificates { path: path.clone(), source };
             let pem = std::fs::read(path).map_err(|error| unusable(error.into()))?;
             for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.into()))? {
                 options = options.with_root_certificate(certificate);
             }
         }
         let retry = RetryConfig {
-            backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(3), base: 2.0 },
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(100),
+                max_backoff: Duration::from_secs(3),
+                base: 2.0,
+            },
             max_retries: RETRIES,
             retry_timeout: RETRIES_WITHIN,
         };

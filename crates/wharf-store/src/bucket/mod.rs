@@ -39,7 +39,8 @@ use crate::census::{ListCursor, Listing, Survey};
 use crate::lock::DigestLocks;
 use crate::sessions::Sessions;
 use crate::{
-    BlobReader, BlobStore, BlobWriter, BucketError, Checkpoint, DirectoryStore, Error, Facts, Place, Removing, Space, StagedBytes,
+    BlobReader, BlobStore, BlobWriter, BucketError, Checkpoint, DirectoryStore, Error, Facts, Place, Removing, Space,
+    StagedBytes,
 };
 
 /// Objects up to this are read when they are opened, in one request.
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     digests: DigestLocks,
     sessions: Arc<Sessions>,
     part_bytes: u64,
+    /// Whether completion refuses parts that have been replaced.
+    names_parts: bool,
     /// How long it took from the last byte to the acknowledgement.
     complete_seconds: Distribution,
     clock: Arc<dyn Clock>,
@@ -112,6 +115,7 @@ impl BucketStore {
             digests: DigestLocks::new(),
             sessions: Arc::default(),
             part_bytes: config.part_bytes(),
+            names_parts: false,
             complete_seconds: Distribution::new(Distribution::SECONDS),
             clock,
             rng,
@@ -120,8 +124,15 @@ impl BucketStore {
             inner.store_id = identity(config, &found)?;
         }
         // Before it has an identity: a bucket that is no good is not made a store.
-        if let Probed::Lacks(lacks) = inner.probe_all().await.map_err(refused)? {
-            return Err(BucketError::Lacks { place: config.place(), lacks });
+        match inner.probe_all().await.map_err(refused)? {
+            Probed::Lacks(lacks) => return Err(BucketError::Lacks { place: config.place(), lacks }),
+            Probed::Sound { names_parts } => inner.names_parts = names_parts,
+        }
+        if !inner.names_parts {
+            tracing::warn!(
+                "the service of {} takes parts that were replaced; what several requests upload is read once more",
+                config.place()
+            );
         }
         if is_new {
             let named = Identity { layout: LAYOUT, store_id: fresh.to_string() };

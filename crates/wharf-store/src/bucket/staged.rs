@@ -153,9 +153,9 @@ impl Staging {
     }
 
     async fn one_at(&self, wanted_bytes: u64) -> Result<Path, Error> {
-        let mut at_offset = self.objects().await?.into_iter().filter(|(_, name)| {
-            matches!(name, Some(StagedName::Checkpoint { offset_bytes }) if *offset_bytes == wanted_bytes)
-        });
+        let mut at_offset = self.objects().await?.into_iter().filter(
+            |(_, name)| matches!(name, Some(StagedName::Checkpoint { offset_bytes }) if *offset_bytes == wanted_bytes),
+        );
         match (at_offset.next(), at_offset.next()) {
             (Some((key, _)), None) => Ok(key),
             _ => Err(Error::StagedLost),
@@ -186,9 +186,7 @@ impl Staging {
     /// Removes the checkpoints before `offset_bytes`, which nobody goes back to. What is beyond may be of somebody who goes on
     /// with the upload while this process believes that it is the one (GR-18).
     pub(super) async fn clear_before(&self, before_bytes: u64) -> Result<(), Error> {
-        let is_needed = |_: &Path, name| {
-            !matches!(name, Some(StagedName::Checkpoint { offset_bytes }) if offset_bytes < before_bytes)
-        };
+        let is_needed = |_: &Path, name| !matches!(name, Some(StagedName::Checkpoint { offset_bytes }) if offset_bytes < before_bytes);
         self.clear_all_but(is_needed).await
     }
 

@@ -251,11 +251,13 @@ impl BlobWriter for Writer {
         let key = self.complete().await?;
         self.inner.complete_seconds.observe(begun.elapsed());
         let object = self.inner.keys.content(key);
-        if !is_hashed {
+        let may_be_mixed = self.from_bytes > 0 && self.parts.is_some() && !self.inner.names_parts;
+        if !is_hashed || may_be_mixed {
             let actual = Self::hash_again(&self.inner.client, &object, digest.algorithm(), len_bytes).await?;
             if actual != *digest {
                 self.inner.client.delete(&object).await?;
-                return Err(self.mismatch(*digest, actual).await);
+                let error = self.mismatch(*digest, actual).await;
+                return Err(if is_hashed { Error::StagedLost } else { error });
             }
         }
         self.clear().await;

@@ -12,9 +12,9 @@ use super::io::{blocking, failed, not_synced, sync};
 use super::layout;
 use super::pipeline::{Batch, Pipeline};
 use super::root::Root;
-use crate::sessions::Lease;
 use super::staged::Staged;
 use crate::hash::Running;
+use crate::sessions::Lease;
 use crate::{BlobWriter, Checkpoint, Error, Place, Placed};
 
 /// The writer of one upload into the data directory.

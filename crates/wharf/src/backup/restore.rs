@@ -288,7 +288,8 @@ pub(crate) async fn return_blob(
         let problem = format!("{} is {damage}", path.display());
         return Err(CommandError::new(Exit::Broken, problem).with_hint("nothing was changed; try another backup"));
     }
-    let was_sound = is_sound(store, &opened.place(digest).await?, size_bytes).await.map_err(|error| unexpected(&error))?;
+    let was_sound =
+        is_sound(store, &opened.place(digest).await?, size_bytes).await.map_err(|error| unexpected(&error))?;
     if !was_sound {
         let upload = UploadId::generate(&*clock, &SystemRng);
         let writer = store.writer(upload, digest.algorithm(), None, Some(size_bytes)).await;

@@ -12,6 +12,7 @@ use super::remote::{list, new_password, pages, show};
 use crate::app::{self, AppError};
 use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
 use crate::client::{Api, escape};
+use crate::config::Sources;
 use crate::error::CommandError;
 use crate::table::Column;
 
@@ -56,7 +57,7 @@ pub(super) fn run(command: &AccountCommand) -> Result<(), CommandError> {
             Api::connect(remote)?.delete(&path(name))?;
             print(&format!("account {name} is deleted, and its tokens with it\n"))
         }
-        AccountCommand::ResetAdmin { data } => reset_admin(data),
+        AccountCommand::ResetAdmin { data, config } => reset_admin(data, config.as_deref()),
     }
 }
 
@@ -70,15 +71,14 @@ fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandEr
 }
 
 /// On the data directory itself, which nobody else may use meanwhile.
-fn reset_admin(data: &Path) -> Result<(), CommandError> {
+fn reset_admin(data: &Path, config: Option<&Path>) -> Result<(), CommandError> {
     app::check_data(data)?;
+    let file = config.map(Path::to_owned);
+    let mut config = Sources { file, environment: std::env::vars_os().collect(), flags: Vec::new() }.load()?.config;
+    data.clone_into(&mut config.storage.data);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let password = runtime.block_on(async {
-        let config = crate::config::Config {
-            storage: crate::config::Storage { data: data.to_owned(), ..Default::default() },
-            ..crate::config::Config::default()
-        };
         let clock = Arc::new(SystemClock::new());
         let rng = SystemRng;
         // The store is what keeps a second process out.

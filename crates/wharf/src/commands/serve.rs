@@ -188,7 +188,9 @@ fn of_bucket(error: &wharf_store::BucketError) -> (Exit, Option<String>) {
             (Exit::Usage, "see the keys of [storage] in the reference of the configuration")
         }
         BucketError::BadId { .. } | BucketError::NewerLayout { .. } => (Exit::WrongStore, "nothing was changed"),
-        BucketError::Lacks { .. } => (Exit::NotSynced, "nothing is kept in a bucket that could lose it; use another service"),
+        BucketError::Lacks { .. } => {
+            (Exit::NotSynced, "nothing is kept in a bucket that could lose it; use another service")
+        }
         BucketError::Refused { .. } => (
             Exit::Unreachable,
             "see that the bucket exists, that storage.endpoint and storage.region are right, and that the key may read, write, \

@@ -44,7 +44,10 @@ pub enum Unreadable {
 }
 
 /// Key and secret from the configured file, or from where Amazon's tools keep one; `None`: from somewhere else.
-pub(super) fn find(configured: Option<&Path>, profile: Option<&str>) -> Result<Option<(String, Secret<String>)>, Unreadable> {
+pub(super) fn find(
+    configured: Option<&Path>,
+    profile: Option<&str>,
+) -> Result<Option<(String, Secret<String>)>, Unreadable> {
     let profile = profile.map(str::to_owned).or_else(|| text("AWS_PROFILE")).unwrap_or_else(|| "default".to_owned());
     if let Some(path) = configured {
         return read(path, &profile).map(Some);
@@ -87,7 +90,8 @@ fn section(content: &str, profile: &str) -> BTreeMap<String, String> {
     for line in content.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             is_wanted = name.trim() == profile;
-        } else if let Some((name, value)) = line.split_once('=').filter(|_| is_wanted && !line.starts_with(['#', ';'])) {
+        } else if let Some((name, value)) = line.split_once('=').filter(|_| is_wanted && !line.starts_with(['#', ';']))
+        {
             values.insert(name.trim().to_owned(), value.trim().to_owned());
         }
     }

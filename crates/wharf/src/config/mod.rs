@@ -22,12 +22,12 @@ mod show;
 mod storage;
 
 pub use complaint::{Complaint, Invalid};
+pub use credentials::Unreadable;
 pub use flag::Flag;
 pub use keys::schema;
 pub use load::{Loaded, Sources};
 pub use setting::Origin;
 use setting::Setting;
-pub use credentials::Unreadable;
 pub use storage::{Redirect, Sse, Storage};
 
 /// The configuration of Wharf, a container registry. Every key has a default.

@@ -160,7 +160,8 @@ impl Storage {
         if let Some(problem) = self.url.as_deref().and_then(|url| place(url).err()) {
             complaints.push(format!("storage.url {problem}, for example s3://bucket/prefix"));
         }
-        if let Some(problem) = self.endpoint.as_deref().and_then(|endpoint| endpoint_problem(endpoint, self.allow_http)) {
+        if let Some(problem) = self.endpoint.as_deref().and_then(|endpoint| endpoint_problem(endpoint, self.allow_http))
+        {
             complaints.push(format!("storage.endpoint {problem}"));
         }
         if (self.sse == Sse::Kms) != self.kms_key.is_some() {
@@ -199,13 +200,20 @@ fn place(url: &str) -> Result<(String, String), &'static str> {
     if parsed.scheme() != "s3" {
         return Err("must begin with s3://");
     }
-    if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() || parsed.port().is_some() {
+    if !parsed.username().is_empty()
+        || parsed.password().is_some()
+        || parsed.query().is_some()
+        || parsed.port().is_some()
+    {
         return Err("names a bucket and a prefix only: credentials, ports and options have keys of their own");
     }
     let bucket = parsed.host_str().filter(|bucket| is_bucket_name(bucket)).ok_or("names no bucket that can be")?;
     let prefix = parsed.path().trim_matches('/');
     let is_plain = |part: &str| {
-        !part.is_empty() && part != "." && part != ".." && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     if !prefix.is_empty() && !prefix.split('/').all(is_plain) {
         return Err("has a prefix with other characters than letters, digits, '-', '_', '.' and '/'");
@@ -223,7 +231,9 @@ fn endpoint_problem(endpoint: &str, allow_http: bool) -> Option<&'static str> {
     match url.scheme() {
         "https" => {}
         "http" if allow_http => {}
-        "http" => return Some("is a plain connection, over which everybody can read; use https, or set storage.allow_http"),
+        "http" => {
+            return Some("is a plain connection, over which everybody can read; use https, or set storage.allow_http");
+        }
         _ => return Some("must begin with https://"),
     }
     let is_address_only = url.username().is_empty() && url.password().is_none() && url.query().is_none();
@@ -241,8 +251,18 @@ mod tests {
         assert_eq!(place("s3://my.bucket-1/"), Ok(("my.bucket-1".to_owned(), String::new())));
         assert_eq!(place("s3://bucket/a/b_c"), Ok(("bucket".to_owned(), "a/b_c".to_owned())));
         for bad in [
-            "bucket", "gs://bucket", "s3://", "s3://a", "s3://key:secret@bucket", "s3://bucket:9000", "s3://bucket?x=1",
-            "s3://Bucket_1", "s3://bucket/a//b", "s3://bucket/a b", "s3://bucket/\u{e9}", "http://bucket",
+            "bucket",
+            "gs://bucket",
+            "s3://",
+            "s3://a",
+            "s3://key:secret@bucket",
+            "s3://bucket:9000",
+            "s3://bucket?x=1",
+            "s3://Bucket_1",
+            "s3://bucket/a//b",
+            "s3://bucket/a b",
+            "s3://bucket/\u{e9}",
+            "http://bucket",
         ] {
             assert!(place(bad).is_err(), "{bad} is accepted: {:?}", place(bad));
         }
@@ -258,7 +278,10 @@ mod tests {
         assert_eq!(with(&|_| {}), Vec::<String>::new());
         let plain = Some("http://127.0.0.1:9000".to_owned());
         assert!(with(&|storage| storage.endpoint = plain.clone())[0].contains("allow_http"));
-        assert_eq!(with(&|storage| (storage.endpoint, storage.allow_http) = (plain.clone(), true)), Vec::<String>::new());
+        assert_eq!(
+            with(&|storage| (storage.endpoint, storage.allow_http) = (plain.clone(), true)),
+            Vec::<String>::new()
+        );
         assert!(with(&|storage| storage.sse = Sse::Kms)[0].contains("kms_key"));
         assert!(with(&|storage| storage.redirect_lifetime = HumanDuration::secs(600))[0].contains("5 minutes"));
         let without = Storage { redirect: Redirect::Always, region: Some("x".to_owned()), ..Storage::default() };

@@ -46,7 +46,10 @@ async fn r031_a_bucket_that_refuses_or_resets_is_an_error_that_passes() {
         let pushed = push(&bad.store, &content).await;
         assert!(matches!(pushed, Err(Error::Unavailable { .. })), "{mood:?}: {pushed:?}");
         let opened = bad.store.open(&place, content.len() as u64).await;
-        assert!(matches!(opened, Err(Error::Unavailable { .. })), "{mood:?}: a failure never says that nothing is there");
+        assert!(
+            matches!(opened, Err(Error::Unavailable { .. })),
+            "{mood:?}: a failure never says that nothing is there"
+        );
         assert!(bad.store.list(None, 10).await.is_err());
         assert!(bad.store.probe().await.is_err());
         bad.recovers(&place, &content).await;
@@ -163,7 +166,9 @@ async fn gr18_a_part_that_was_replaced_does_not_become_content() {
     };
     match committed {
         Err(Error::StagedLost) => {}
-        Ok(place) => assert!(read(&bad.store, &place, content.len()).await.unwrap() == content, "other bytes were placed"),
+        Ok(place) => {
+            assert!(read(&bad.store, &place, content.len()).await.unwrap() == content, "other bytes were placed")
+        }
         Err(error) => panic!("{error:?}"),
     }
 }

@@ -248,7 +248,8 @@ async fn a_link_gives_the_content_to_whoever_has_it_and_nobody_else() {
     let store = open(&config(&server.endpoint(), &bucket)).await.unwrap();
     let content = content(3 * MIB);
     let place = push(&store, &content).await.unwrap();
-    let link = store.link(&place, "application/octet-stream", std::time::Duration::from_secs(60)).await.unwrap().unwrap();
+    let link =
+        store.link(&place, "application/octet-stream", std::time::Duration::from_secs(60)).await.unwrap().unwrap();
     assert!(!link.contains(SECRET));
     let client = reqwest::Client::new();
     let got = client.get(&link).header("range", "bytes=5-1004").send().await.unwrap();
@@ -257,7 +258,9 @@ async fn a_link_gives_the_content_to_whoever_has_it_and_nobody_else() {
     let forged = link.replace("X-Amz-Expires=60", "X-Amz-Expires=6000");
     assert_ne!(forged, link);
     assert!(client.get(&forged).send().await.unwrap().status().is_client_error());
-    assert!(store.link(&Place::by_digest(place.digest), "a/b", std::time::Duration::from_secs(1)).await.unwrap().is_none());
+    assert!(
+        store.link(&Place::by_digest(place.digest), "a/b", std::time::Duration::from_secs(1)).await.unwrap().is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,6 +88,15 @@ pub fn file_of(data: &Path, digest: &str) -> PathBuf {
     below(data).join("blobs").join(key)
 }
 
+/// The content of all objects of a registry; `None`: they are files of its data directory.
+pub fn objects_of(data: &Path) -> Option<Vec<Vec<u8>>> {
+    if !BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data) {
+        return None;
+    }
+    let objects = std::fs::read_dir(below(data).join("blobs")).into_iter().flatten();
+    Some(objects.map(|object| std::fs::read(object.expect("an object").path()).expect("an object")).collect())
+}
+
 /// Where what is set aside is noted.
 pub fn quarantine_of(data: &Path) -> PathBuf {
     let is_in_bucket = BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data);
