@@ -263,7 +263,7 @@ impl BlobStore for BucketStore {
     }
 
     async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error> {
-        let looks = uploads.to_vec().into_iter().map(|upload| self.inner.staged_facts(upload));
+        let looks = uploads.iter().copied().map(|upload| self.inner.staged_facts(upload));
         Ok(stream::iter(looks).buffered(LOOKS).collect().await)
     }
 

@@ -31,6 +31,7 @@ mod matrix;
 mod metrics;
 mod overload;
 mod proof;
+mod s3;
 mod sign_on;
 mod tls;
 mod tutorial;

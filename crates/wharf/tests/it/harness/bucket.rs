@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 
@@ -13,7 +14,7 @@ use super::hex_sha256;
 const BUCKET: &str = "tests";
 
 struct Served {
-    endpoint: String,
+    address: SocketAddr,
     directory: PathBuf,
 }
 
@@ -34,7 +35,7 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
             let directory = place();
             let server = FakeS3::start(&directory).await;
             server.bucket(BUCKET);
-            let _ = started.send(Served { endpoint: server.endpoint(), directory });
+            let _ = started.send(Served { address: server.address(), directory });
             std::future::pending::<()>().await;
         });
     });
@@ -66,9 +67,24 @@ pub fn environment(data: &Path) -> Vec<(&'static str, OsString)> {
     if !is_used() || !(begun.contains(data) || (is_new && begun.insert(data.to_owned()))) {
         return Vec::new();
     }
+    variables(data)
+}
+
+/// The same, whatever the suite runs over.
+pub fn environment_of(data: &Path) -> Vec<(&'static str, OsString)> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner).insert(data.to_owned());
+    variables(data)
+}
+
+/// Where the bucket is served.
+pub fn address() -> SocketAddr {
+    SERVED.address
+}
+
+fn variables(data: &Path) -> Vec<(&'static str, OsString)> {
     vec![
         ("WHARF_STORAGE__URL", format!("s3://{BUCKET}/{}", prefix(data)).into()),
-        ("WHARF_STORAGE__ENDPOINT", SERVED.endpoint.clone().into()),
+        ("WHARF_STORAGE__ENDPOINT", format!("http://{}", SERVED.address).into()),
         ("WHARF_STORAGE__ALLOW_HTTP", "true".into()),
         ("AWS_ACCESS_KEY_ID", FakeS3::KEY.into()),
         ("AWS_SECRET_ACCESS_KEY", FakeS3::SECRET.into()),
