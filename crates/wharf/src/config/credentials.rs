@@ -53,7 +53,7 @@ pub(super) fn find(
         return read(path, &profile).map(Some);
     }
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if BEFORE_FILES.iter().any(|name| is_set(name)) {
+    if BEFORE_FILES.iter().any(is_set) {
         return Ok(None);
     }
     let Some(path) = usual_place() else { return Ok(None) };
