@@ -10,7 +10,7 @@ pub(crate) enum Class {
     Health,
     /// Tokens: passwords have a limit of their own, where they are verified.
     Login,
-    /// Answers from the metadata: manifests, HEAD, tags, referrers, the catalog.
+    /// Answers from the metadata: manifests, HEAD, tags, referrers, the catalog, pages.
     Read,
     /// Blobs on their way out.
     Download,
@@ -18,7 +18,7 @@ pub(crate) enum Class {
     Upload,
     /// Small changes: manifests, deletions, sessions.
     Commit,
-    /// The administration API.
+    /// The administration API, and what is changed on pages.
     Admin,
 }
 
@@ -29,11 +29,17 @@ impl Class {
     /// `path` is without the configured prefix.
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
-        if !path.starts_with("/v2") {
-            return if path.starts_with("/api/") { Self::Admin } else { Self::Health };
+        if path.starts_with("/api/") {
+            return Self::Admin;
         }
-        if path == "/v2/token" {
+        if matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with("/.well-known/") {
+            return Self::Health;
+        }
+        if path == "/v2/token" || (path == "/login" && !is_read) {
             return Self::Login;
+        }
+        if !path.starts_with("/v2") {
+            return if is_read { Self::Read } else { Self::Admin };
         }
         // A repository may have these words in its name; the last of them counts.
         let kind = path.rsplit('/').find(|part| matches!(*part, "blobs" | "uploads" | "manifests"));
@@ -77,6 +83,11 @@ mod tests {
         check("GET /healthz", Class::Health);
         check("GET /.well-known/jwks.json", Class::Health);
         check("GET /api/v1/gc", Class::Admin);
+        check("GET /", Class::Read);
+        check("GET /image", Class::Read);
+        check("GET /login", Class::Read);
+        check("POST /login", Class::Login);
+        check("POST /delete", Class::Admin);
         check("GET /v2/", Class::Read);
         check("GET /v2/token", Class::Login);
         check("GET /v2/_catalog", Class::Read);

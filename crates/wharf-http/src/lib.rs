@@ -1,7 +1,7 @@
-//! What the network sees: `/v2/`, `/api/v1/`, health. This room translates between HTTP and the use cases and decides nothing.
+//! What the network sees: `/v2/`, `/api/v1/`, the pages, health. This room translates between HTTP and the use cases and decides nothing.
 //!
 //! A request takes one way: connection → limits and request id (`service`) → route → who and whether (`auth`) →
-//! use case → answer (`v2`, `api`). Errors become answers in one place (`v2::error`), and every answer passes one door (`service`) where
+//! use case → answer (`v2`, `api`, `web`). Errors become answers in one place (`v2::error`), and every answer passes one door (`service`) where
 //! it gets the headers that all have and its line in the access log.
 
 mod api;
@@ -20,9 +20,11 @@ mod origin;
 mod plaintext;
 mod reply;
 mod routes;
+mod sendfile;
 mod service;
 mod tls;
 mod v2;
+mod web;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -21,6 +21,7 @@ use crate::gate::Gates;
 use crate::limits::{Connections, Place, RateLimit};
 use crate::metrics::Requests;
 use crate::origin::{ExternalUrl, Origins};
+use crate::sendfile::{FileSender, Lane};
 use crate::service::{self, Peer, Port};
 use crate::tls::{Certificates, TlsError};
 use crate::{App, Config, Parts, RequestIds, plaintext};
@@ -246,7 +247,9 @@ impl Acceptor {
     async fn handle(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
         let port = self.port;
         let Some(tls) = self.tls.clone() else {
-            return self.serve(stream, Peer { address: peer.ip(), tls: false, port }).await;
+            let lane = Lane::default();
+            let stream = FileSender::new(stream, lane.clone());
+            return self.serve(stream, Peer { address: peer.ip(), tls: false, port }, Some(lane)).await;
         };
         let limit = self.app.config.tls_handshake_timeout.get();
         let handshake = tokio::time::timeout(limit, async {
@@ -257,18 +260,19 @@ impl Acceptor {
             tls.accept(stream).await
         });
         match handshake.await {
-            Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true, port }).await,
+            Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true, port }, None).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer.ip(), %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(client.address = %peer.ip(), "a TLS handshake took too long"),
         }
     }
 
-    async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Peer) {
+    /// `lane` is there if `io` sends its files.
+    async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Peer, lane: Option<Lane>) {
         let in_flight = InFlight::default();
         let io = Connection::new(io, in_flight.clone(), Timeouts::new(&self.app.config));
         let app = Arc::clone(&self.app);
         let service = hyper::service::service_fn(move |request| {
-            service::serve(Arc::clone(&app), peer, in_flight.begin(), request)
+            service::serve(Arc::clone(&app), peer, lane.clone(), in_flight.begin(), request)
         });
         let builder = builder();
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));

@@ -64,6 +64,13 @@ pub(crate) struct Origin {
     host: String,
 }
 
+impl Origin {
+    /// Host, with its port if there is one.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
@@ -127,8 +134,31 @@ impl Origins {
         }
     }
 
-    fn prefix(&self) -> &str {
+    /// The path that stands in front of everything; empty, or starting with `/` and without one at its end.
+    pub(crate) fn prefix(&self) -> &str {
         self.external.as_ref().map_or("", |external| &external.prefix)
+    }
+
+    /// Scheme and host under which the client reached us.
+    pub(crate) fn own(&self, asked: Asked<'_>) -> Option<Origin> {
+        self.origin(asked)
+    }
+
+    /// Whether nobody on the way could read along: TLS of ours, or of a proxy that is declared by what it forwards or by the
+    /// address that clients use.
+    pub(crate) fn is_https(&self, asked: Asked<'_>) -> bool {
+        if asked.tls {
+            return true;
+        }
+        let forwarded = if self.trusts(asked.peer) { Forwarded::read(asked.headers).scheme } else { None };
+        match (forwarded, &self.external) {
+            (Some(scheme), _) => scheme == Scheme::Https,
+            (None, Some(external)) => {
+                let host = asked.authority.or_else(|| text(asked.headers, "host"));
+                external.origin.scheme == Scheme::Https && host == Some(external.host())
+            }
+            (None, None) => false,
+        }
     }
 
     /// The origin in the order of P-027; `None` when nothing names a valid host.

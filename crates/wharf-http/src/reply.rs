@@ -1,6 +1,7 @@
 //! Answers before they are sent: status, headers, payload of known length.
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +10,10 @@ use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use wharf_registry::{BlobFile, OpenBlob};
+
+/// Parts of blobs that are shorter are read: that takes fewer calls.
+const FILES_FROM_BYTES: u64 = 64 << 10;
 
 /// An answer.
 pub(crate) struct Reply {
@@ -75,18 +80,48 @@ pub(crate) enum Payload {
         /// (P-128).
         content: BoxStream<'static, io::Result<Bytes>>,
     },
+    /// A part of a blob that the kernel can send, where the connection lets it.
+    File {
+        /// That part.
+        file: BlobFile,
+        /// What it is a part of.
+        blob: OpenBlob,
+    },
 }
 
 impl Payload {
+    /// `range` (end exclusive) of `blob`.
+    pub(crate) fn of_blob(blob: &OpenBlob, range: Range<u64>) -> Self {
+        let length_bytes = range.end - range.start;
+        if length_bytes == 0 {
+            return Self::Empty;
+        }
+        match (length_bytes >= FILES_FROM_BYTES).then(|| blob.file(range.clone())).flatten() {
+            Some(file) => Self::File { file, blob: blob.clone() },
+            None => Self::Stream { length_bytes, content: blob.stream(range) },
+        }
+    }
+
+    /// The same bytes, read, for a connection that does not send files.
+    pub(crate) fn without_file(self) -> Self {
+        match self {
+            Self::File { file: BlobFile { range, .. }, blob } => {
+                Self::Stream { length_bytes: range.end - range.start, content: blob.stream(range) }
+            }
+            payload => payload,
+        }
+    }
+
     pub(crate) fn length_bytes(&self) -> u64 {
         match self {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Stream { length_bytes, .. } => *length_bytes,
+            Self::File { file, .. } => file.range.end - file.range.start,
         }
     }
 
-    /// The next bytes; `None` at the end.
+    /// The next bytes; `None` at the end. A file must have been taken away, or turned into a stream.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         match self {
             Self::Empty => Poll::Ready(None),
@@ -99,6 +134,7 @@ impl Payload {
                 let next = ready!(Pin::new(content).poll_next(context));
                 Poll::Ready(check_length(length_bytes, next))
             }
+            Self::File { .. } => Poll::Ready(Some(Err(io::Error::other("a file is not sent here")))),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use wharf_policy::Action;
 
-use crate::{api, v2};
+use crate::{api, v2, web};
 
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct RouteInfo {
     pub action: Option<Action>,
 }
 
-/// All routes under `/v2/` and `/api/v1/`. Beside them there are only `/healthz`, `/readyz` and the public keys, which are
-/// for everybody.
+/// All routes under `/v2/` and `/api/v1/`, and all pages. Beside them there are only `/healthz`, `/readyz`, the public keys, and
+/// the style and script of the pages, which are for everybody.
 pub fn routes() -> Vec<RouteInfo> {
     let registry = v2::table::routes();
     let registry = registry.map(|(method, path, action)| RouteInfo { method: method.to_owned(), path, action });
@@ -25,5 +25,10 @@ pub fn routes() -> Vec<RouteInfo> {
         path: route.path,
         action: Some(route.action),
     });
-    registry.chain(administration).collect()
+    let pages = web::ROUTES.iter().map(|route| RouteInfo {
+        method: route.method.to_string(),
+        path: route.path,
+        action: Some(route.action),
+    });
+    registry.chain(administration).chain(pages).collect()
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use http::header::{
     CONTENT_SECURITY_POLICY, EXPECT, HeaderName, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
@@ -28,8 +28,9 @@ use crate::gate::Permit;
 use crate::limits::Source;
 use crate::origin::{Asked, Origins};
 use crate::reply::{Payload, Reply, header_value};
+use crate::sendfile::{FilePiece, Lane};
 use crate::v2::Failure;
-use crate::{App, api, health, v2};
+use crate::{App, api, health, v2, web};
 
 /// The longest request target, in bytes (P-022).
 const TARGET_MAX_BYTES: usize = 32 << 10;
@@ -65,15 +66,31 @@ impl Inbound {
     /// The absolute URL of `path` under the address that the client used, for what may not be relative: the realm of a
     /// challenge (P-027, P-068). Without any valid host it is the path alone.
     pub(crate) fn absolute(&self, origins: &Origins, path: &str) -> String {
-        origins.absolute(
-            Asked {
-                peer: self.peer.address,
-                tls: self.peer.tls,
-                headers: &self.headers,
-                authority: self.authority.as_ref().map(Authority::as_str),
-            },
-            path,
-        )
+        origins.absolute(self.addressed(), path)
+    }
+
+    /// Scheme and host that the client used, if they are valid.
+    pub(crate) fn origin(&self, origins: &Origins) -> Option<String> {
+        origins.own(self.addressed()).map(|origin| origin.to_string())
+    }
+
+    /// Host and port that the client used, if they are valid.
+    pub(crate) fn host(&self, origins: &Origins) -> Option<String> {
+        origins.own(self.addressed()).map(|origin| origin.host().to_owned())
+    }
+
+    /// Whether nobody on the way could read along.
+    pub(crate) fn is_https(&self, origins: &Origins) -> bool {
+        origins.is_https(self.addressed())
+    }
+
+    fn addressed(&self) -> Asked<'_> {
+        Asked {
+            peer: self.peer.address,
+            tls: self.peer.tls,
+            headers: &self.headers,
+            authority: self.authority.as_ref().map(Authority::as_str),
+        }
     }
 }
 
@@ -98,6 +115,7 @@ pub(crate) enum Port {
 pub(crate) async fn serve(
     app: Arc<App>,
     peer: Peer,
+    lane: Option<Lane>,
     busy: Busy,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
@@ -106,6 +124,7 @@ pub(crate) async fn serve(
     let mut record = Record::begin(&app, &head, client);
     let span = tracing::info_span!("request", request.id = &*record.id);
     let is_head = head.method == Method::HEAD;
+    let lane = lane.filter(|_| head.version <= http::Version::HTTP_11);
     let in_v2 = is_v2(app.origins.strip(head.uri.path()));
 
     let answering = AssertUnwindSafe(answer(&app, peer, client, head, incoming, &record)).catch_unwind();
@@ -117,7 +136,7 @@ pub(crate) async fn serve(
     if is_head {
         reply = reply.without_payload();
     }
-    Ok(into_response(reply, record, busy))
+    Ok(into_response(reply, lane, record, busy))
 }
 
 async fn answer(
@@ -165,6 +184,8 @@ async fn answer(
     };
     let reply = if api::is_below(&inbound.path) {
         api::answer(app, inbound, body).await
+    } else if web::is_ours(&inbound) {
+        web::answer(app, inbound, body).await
     } else {
         v2::answer(app, inbound, body).await
     };
@@ -234,43 +255,65 @@ fn log_cause(reply: &Reply) {
 fn finish_headers(headers: &mut HeaderMap, id: &str, in_v2: bool) {
     headers.insert(REQUEST_ID, header_value(id));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
-    );
+    // Pages say themselves what they may load; everything else is no page.
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"));
     if in_v2 {
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     }
 }
 
-fn into_response(reply: Reply, mut record: Record, busy: Busy) -> Response<ReplyBody> {
+fn into_response(reply: Reply, lane: Option<Lane>, mut record: Record, busy: Busy) -> Response<ReplyBody> {
     record.status = reply.status;
-    let mut response = Response::new(ReplyBody { payload: reply.payload, record, _busy: busy });
+    let ending = Some(Ending { record, _busy: busy });
+    let payload = if lane.is_some() { reply.payload } else { reply.payload.without_file() };
+    let mut response = Response::new(ReplyBody { payload, lane, ending });
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response
 }
 
-/// The body of an answer; its end, whichever way it comes, writes the access line.
-pub(crate) struct ReplyBody {
-    payload: Payload,
+/// What lasts to the end of an answer.
+struct Ending {
     record: Record,
     _busy: Busy,
 }
 
+/// The body of an answer; its end, whichever way it comes, writes the access line.
+pub(crate) struct ReplyBody {
+    payload: Payload,
+    /// Without it there is no file in `payload`.
+    lane: Option<Lane>,
+    /// `None` when a file took it with it.
+    ending: Option<Ending>,
+}
+
 impl http_body::Body for ReplyBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, std::io::Error>>> {
+        if let Some(piece) = self.take_file() {
+            return Poll::Ready(Some(Ok(Frame::data(Piece::File(piece)))));
+        }
         let next = ready!(self.payload.poll_next(context));
-        Poll::Ready(next.map(|bytes| {
-            let bytes = bytes.inspect_err(|error| self.record.broke(error))?;
-            self.record.sent_bytes += bytes.len() as u64;
-            Ok(Frame::data(bytes))
+        let record = self.ending.as_mut().map(|ending| &mut ending.record);
+        Poll::Ready(next.map(|bytes| match (bytes, record) {
+            (Ok(bytes), Some(record)) => {
+                record.sent_bytes += bytes.len() as u64;
+                Ok(Frame::data(Piece::Bytes(bytes)))
+            }
+            (Ok(bytes), None) => Ok(Frame::data(Piece::Bytes(bytes))),
+            (Err(error), record) => {
+                if let Some(record) = record {
+                    record.broke(&error);
+                }
+                Err(error)
+            }
         }))
     }
 
@@ -280,6 +323,54 @@ impl http_body::Body for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.payload.length_bytes())
+    }
+}
+
+impl ReplyBody {
+    /// The file that is the whole of this body. The answer ends when the piece does, which is later than the body.
+    fn take_file(&mut self) -> Option<FilePiece> {
+        let lane = self.lane.as_ref().filter(|_| matches!(self.payload, Payload::File { .. }))?;
+        let Payload::File { file, .. } = std::mem::replace(&mut self.payload, Payload::Empty) else { return None };
+        let (range, content, mut ending) = (file.range.clone(), Box::new(file.file.clone()), self.ending.take());
+        Some(lane.piece(content, range, move |sent_bytes, failure| {
+            let Some(Ending { record, .. }) = &mut ending else { return };
+            record.sent_bytes += sent_bytes;
+            if let Some(failure) = failure {
+                record.broke(failure);
+                file.broke();
+            }
+        }))
+    }
+}
+
+/// A piece of a body.
+pub(crate) enum Piece {
+    /// In memory.
+    Bytes(Bytes),
+    /// In a file, for the connection that it was made for.
+    File(FilePiece),
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.remaining(),
+            Self::File(file) => file.remaining(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.chunk(),
+            Self::File(file) => file.chunk(),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Bytes(bytes) => bytes.advance(count),
+            Self::File(file) => file.advance(count),
+        }
     }
 }
 

@@ -44,6 +44,12 @@ pub struct Config {
     pub tokens_per_principal: u32,
     /// How many tokens may be asked for from one network in a minute.
     pub tokens_per_source: u32,
+    /// How long a session of the web pages lasts unused, from 1 min to the whole of its life.
+    pub session_idle: HumanDuration,
+    /// How long a session of the web pages lasts at most, up to 30 days.
+    pub session_life: HumanDuration,
+    /// How many sessions of the web pages one account may have; one more ends the one that was unused for longest.
+    pub sessions_per_account: u32,
 }
 
 impl Default for Config {
@@ -62,6 +68,9 @@ impl Default for Config {
             failures_per_source: 50,
             tokens_per_principal: 600,
             tokens_per_source: 1_200,
+            session_idle: HumanDuration::secs(1_800),
+            session_life: HumanDuration::hours(12),
+            sessions_per_account: 20,
         }
     }
 }
@@ -82,7 +91,10 @@ impl Config {
         between("refresh_token_life", self.refresh_token_life, HumanDuration::hours(1), year);
         between("api_token_life_max", self.api_token_life_max, day, year);
         between("api_token_life", self.api_token_life, HumanDuration::secs(60), self.api_token_life_max);
+        between("session_life", self.session_life, HumanDuration::secs(60), HumanDuration::days(30));
+        between("session_idle", self.session_idle, HumanDuration::secs(60), self.session_life);
         for (key, value) in [
+            ("sessions_per_account", self.sessions_per_account),
             ("api_tokens_per_account", self.api_tokens_per_account),
             ("failures_per_account", self.failures_per_account),
             ("failures_per_source", self.failures_per_source),

@@ -112,7 +112,7 @@ pub struct Identity {
     pub(crate) issued_from: Limit<Network>,
     tokens: Tokens,
     providers: Vec<Arc<dyn Provider>>,
-    mcias: Option<Arc<McIas>>,
+    pub(crate) mcias: Option<Arc<McIas>>,
     verified: Cache<[u8; 32], Verified>,
     failures: Limit<(String, Network)>,
     failures_from: Limit<Network>,
@@ -282,7 +282,12 @@ impl Identity {
     }
 
     /// Name and password, or an API token in the place of one.
-    async fn check(&self, username: &str, password: &Secret<String>, origin: &Origin) -> Result<Login, AuthError> {
+    pub(crate) async fn check(
+        &self,
+        username: &str,
+        password: &Secret<String>,
+        origin: &Origin,
+    ) -> Result<Login, AuthError> {
         if username.len() > USERNAME_MAX_BYTES {
             return Err(AuthError::WrongCredentials);
         }
@@ -393,7 +398,7 @@ impl Identity {
         account.map(|account| (local::principal(&account), None)).ok_or(AuthError::InvalidToken)
     }
 
-    fn note_login(&self, login: &Login, origin: &Origin) {
+    pub(crate) fn note_login(&self, login: &Login, origin: &Origin) {
         let how = match &login.proof {
             Proof::Anonymous => "anonymous",
             Proof::Password => "password",
@@ -417,7 +422,7 @@ impl Identity {
     }
 
     /// The name is what somebody typed: nobody has vouched for it.
-    fn note_failure(&self, username: &str, origin: &Origin) {
+    pub(crate) fn note_failure(&self, username: &str, origin: &Origin) {
         self.audit.note(AuditRecord {
             at: self.clock.now(),
             request_id: origin.request_id.to_string(),
@@ -480,6 +485,7 @@ impl Identity {
         }
         // A retired key verifies what it has signed until that has ended, whatever its life was.
         self.meta.remove_retired_keys(now.minus(jwt::LIFE_MAX + jwt::SIGNS_AFTER)).await?;
+        self.forget_sessions(now).await?;
         self.meta.remove_expired_tokens(now.minus(Duration::from_secs(7 * 86_400))).await?;
         Ok(())
     }

@@ -25,6 +25,7 @@ mod password;
 mod provider;
 mod scopes;
 mod secret_text;
+mod session;
 
 pub use admin::{ADMIN, AdminError, NewAccount, NewToken};
 pub use config::{AuditConfig, Config, ProviderName};
@@ -35,8 +36,9 @@ pub use issue::Issued;
 pub use name::{AccountName, NameError};
 pub use password::PasswordError;
 pub use provider::{Attempt, Login, Proof, Provider, Unavailable, Verdict};
+pub use session::{NewSession, Visitor};
 /// What of the metadata crosses this room's interface.
-pub use wharf_meta::{Account, ApiToken, SigningKey};
+pub use wharf_meta::{Account, ApiToken, Session, SigningKey};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod own_tokens;
 mod providers;
+mod sessions;
 mod world;
 
 use std::time::Duration;

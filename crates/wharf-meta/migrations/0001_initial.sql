@@ -292,6 +292,26 @@ create table api_tokens (
 create index api_tokens_by_account on api_tokens (account_id, kind, id);
 create index api_tokens_by_end on api_tokens (expires_at_us);
 
+-- Sessions of the web pages, by the hash of what the browser holds. `sealed_token` is the token of another provider, under a
+-- key that is made from what the browser holds and kept nowhere.
+create table sessions (
+    id_sha256      blob    primary key check (length(id_sha256) = 32),
+    principal      text    not null,
+    provider       text    not null,
+    subject        text    not null,
+    account_type   text    not null check (account_type in ('human', 'system')),
+    roles          text    not null check (json_valid(roles)),
+    sealed_token   blob,
+    source         text    not null,
+    created_at_us  integer not null,
+    seen_at_us     integer not null,
+    ends_at_us     integer not null
+) strict, without rowid;
+
+create index sessions_by_principal on sessions (principal, seen_at_us);
+create index sessions_by_use on sessions (seen_at_us);
+create index sessions_by_end on sessions (ends_at_us);
+
 create table signing_keys (
     id             text    primary key,
     algorithm      text    not null,

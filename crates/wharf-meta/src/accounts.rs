@@ -5,7 +5,7 @@ use wharf_policy::{AccountType, Attribution};
 
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, texts};
+use crate::sql::{Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, texts};
 
 /// The role that may do everything. There is always an enabled account that has it.
 const ADMIN: &str = "admin";
@@ -85,7 +85,11 @@ statements! {
     DELETE = "delete from accounts where name = $1";
     FORGET_LOGINS = "delete from api_tokens where account_id = $1 and kind = 'refresh'";
     OTHER_ADMIN =
-        "select 1 from accounts where enabled = 1 and instr(roles, '\"admin\"') > 0 and name > '' and name <> $1 limit 1";
+        "select 1 from accounts where enabled = 1 and instr(roles, '\"admin\"') > 0 and name > '' and name <> $1 limit 1",
+    postgres:
+        "select 1 from accounts
+          where enabled = 1 and strpos(roles, '\"admin\"') > 0 and name > '' and name <> $1
+          limit 1";
 }
 
 pub(crate) fn find(tx: &Tx<'_>, name: &str) -> Result<Option<Account>> {
@@ -97,6 +101,7 @@ pub(crate) fn page(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<A
 }
 
 pub(crate) fn create(tx: &Tx<'_>, new: &Account, by: &Attribution) -> Result<CreateAccount> {
+    tx.lock(Locks::identities)?;
     let inserted = tx.prepare_cached(INSERT)?.execute(params![
         new.id.to_string(),
         new.name,
@@ -123,6 +128,7 @@ pub(crate) fn change(
     by: &Attribution,
     now: Timestamp,
 ) -> Result<ChangeAccount> {
+    tx.lock(Locks::identities)?;
     let Some(mut account) = find(tx, name)? else { return Ok(ChangeAccount::Unknown) };
     let was_admin = is_admin(&account);
     let mut detail = serde_json::Map::new();
@@ -165,6 +171,7 @@ pub(crate) fn rehash(tx: &Tx<'_>, name: &str, old: &Secret<String>, new: &Secret
 
 /// Its tokens go with it, by cascade.
 pub(crate) fn delete(tx: &Tx<'_>, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount> {
+    tx.lock(Locks::identities)?;
     let Some(account) = find(tx, name)? else { return Ok(ChangeAccount::Unknown) };
     if is_admin(&account) && !has_other_admin(tx, name)? {
         return Ok(ChangeAccount::LastAdmin);

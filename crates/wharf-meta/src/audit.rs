@@ -182,8 +182,11 @@ macro_rules! page {
               where ",
             $first,
             " and sequence < $2
-                and ($3 is null or principal = $3) and ($4 is null or repository = $4)
-                and ($5 is null or action = $5) and ($6 is null or outcome = $6) and ($7 is null or request_id = $7)
+                and (cast($3 as text) is null or principal = $3)
+                and (cast($4 as text) is null or repository = $4)
+                and (cast($5 as text) is null or action = $5)
+                and (cast($6 as text) is null or outcome = $6)
+                and (cast($7 as text) is null or request_id = $7)
                 and at_us >= $8 and at_us < $9
               order by sequence desc
               limit $10"
@@ -196,7 +199,7 @@ statements! {
         "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
                                 rule_id, detail)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    PAGE = page!("$1 is null");
+    PAGE = page!("cast($1 as text) is null");
     PAGE_OF_PRINCIPAL = page!("principal = $1");
     PAGE_OF_REPOSITORY = page!("repository = $1");
     IN_ORDER =
@@ -218,6 +221,7 @@ statements! {
           where last_sequence > $1
           order by last_sequence
           limit $2";
+    LAST = "select coalesce(max(sequence), 0) from audit_log where sequence > $1";
     SEAL_RECORD = "update audit_log set sha256 = $1 where sequence = $2";
     INSERT_SEAL =
         "insert into audit_seals (last_sequence, records, sha256, previous_sha256, sealed_at_us)
@@ -295,7 +299,9 @@ pub(crate) fn last_seal(tx: &Tx<'_>) -> Result<Option<Seal>> {
 /// Gives the records since the last seal their hashes; `None` if there are none.
 pub(crate) fn seal(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Seal>> {
     let (after, previous) = last_seal(tx)?.map_or((0, Hash::BEGINNING), |seal| (seal.last_sequence, seal.sha256));
-    let entries = in_order(tx, after, SEAL_MAX)?;
+    let settled: i64 = tx.at_a_settled_moment(|| tx.prepare_cached(LAST)?.query_row([after], |row| row.get(0)))?;
+    let mut entries = in_order(tx, after, SEAL_MAX)?;
+    entries.retain(|entry| entry.sequence <= settled);
     let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(None) };
     let mut head = previous;
     for entry in &entries {

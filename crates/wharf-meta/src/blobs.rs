@@ -120,6 +120,7 @@ pub(crate) fn live_in(tx: &Tx<'_>, repository: Key, digest: &Digest) -> Result<O
 
 /// Records content that is already in place: review, blob, association, session, in the order of R-014.
 pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
+    tx.lock(|locks| locks.change_contents([&record.digest]))?;
     if let Some(upload) = record.upload {
         match uploads::completion(tx, upload, &record.repository, &record.digest, record.now)? {
             Completion::Open => {}
@@ -257,6 +258,7 @@ pub(crate) fn dissociate(tx: &Tx<'_>, repository: Key, blob: Key) -> Result<bool
 
 /// Whether the source has the blob is decided in the transaction that gives it to the target (S-012).
 pub(crate) fn mount(tx: &Tx<'_>, mount: &BlobMount) -> Result<bool> {
+    tx.lock(|locks| locks.use_contents([&mount.digest]))?;
     let Some(from) = repositories::find(tx, &mount.from)? else { return Ok(false) };
     let Some(blob) = live_in(tx, from, &mount.digest)? else { return Ok(false) };
     let to = repositories::find_or_create(tx, &mount.to, mount.now)?;
@@ -281,6 +283,7 @@ pub(crate) fn delete(
     now: Timestamp,
     review_at: Timestamp,
 ) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     let Some(repository) = repositories::find(tx, name)? else { return Ok(false) };
     let blob: Option<Key> = tx
         .prepare_cached(ASSOCIATED)?

@@ -229,6 +229,7 @@ pub(crate) fn links(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Res
 }
 
 pub(crate) fn manifests(tx: &Tx<'_>, after: Option<&CheckCursor>, limit: u32) -> Result<Page<CheckedManifest>> {
+    let limit = tx.rows_with_bodies(limit);
     let mut statement = tx.prepare_cached(MANIFESTS)?;
     let mut rows = statement.query(params![start(after).key, limit])?;
     let (mut found, mut next, mut bytes) = (Vec::new(), None, 0);
@@ -327,6 +328,7 @@ pub(crate) fn deleted(
     limit: u32,
 ) -> Result<Page<CheckedDeleted>> {
     let after = start(after);
+    let limit = tx.rows_with_bodies(limit);
     let mut statement = tx.prepare_cached(DELETED)?;
     let mut rows = statement.query(params![after.key, after.text, limit])?;
     let (mut found, mut next, mut bytes, mut seen) = (Vec::new(), None, 0, 0);

@@ -13,7 +13,7 @@ use crate::blobs;
 use crate::collection_log;
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{Count, Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
+use crate::sql::{Count, Key, Locks, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
 
 /// What some reviews came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,12 +123,12 @@ statements! {
     STRIKE_REMOVAL = "delete from gc_removals where key = $1";
     IS_NAMED = "select 1 from blobs where digest = $1";
     COUNT_REVIEWS =
-        "select count(*) from (select 1 from gc_reviews where kind = 'blob' and due_at_us <= $1 limit $2)";
+        "select count(*) from (select 1 from gc_reviews where kind = 'blob' and due_at_us <= $1 limit $2) found";
     OLDEST_REVIEW = "select due_at_us from gc_reviews where kind = 'blob' order by due_at_us limit 1";
     COUNT_CONDEMNED =
-        "select count(*), coalesce(sum(size_bytes), 0)
-           from (select size_bytes from blobs where state = 'deleting' and delete_after_us > 0 limit $1)";
-    COUNT_REMOVALS = "select count(*) from (select 1 from gc_removals where due_at_us > 0 limit $1)";
+        "select count(*), cast(coalesce(sum(size_bytes), 0) as bigint)
+           from (select size_bytes from blobs where state = 'deleting' and delete_after_us > 0 limit $1) found";
+    COUNT_REMOVALS = "select count(*) from (select 1 from gc_removals where due_at_us > 0 limit $1) found";
     HOLDS = "select id, reason, until_us from gc_holds where id > '' and until_us > $1 order by id";
     HOLD =
         "insert into gc_holds (id, reason, until_us) values ($1, $2, $3)
@@ -164,7 +164,13 @@ statements! {
 /// Looks at associations whose time has come, at most `limit`; condemned content goes at `remove_at`.
 pub(crate) fn review_blobs(tx: &Tx<'_>, now: Timestamp, remove_at: Timestamp, limit: u32) -> Result<Reviewed> {
     let mut reviewed = Reviewed::default();
-    for (repository, digest) in due(tx, now, limit)? {
+    let mut due_now = due(tx, now, limit)?;
+    if tx.lock(|locks| locks.change_contents(due_now.iter().map(|(_, digest)| digest)))? {
+        // An entry that has moved meanwhile is not due, and one that is gone was looked at by somebody else.
+        let still = due(tx, now, limit)?;
+        due_now.retain(|entry| still.contains(entry));
+    }
+    for (repository, digest) in due_now {
         reviewed.looked_at += 1;
         review_blob(tx, repository, &digest, Dates { now, remove_at }, &mut reviewed)?;
         reviews::strike(tx, repository, Kind::Blob, &digest)?;
@@ -228,6 +234,10 @@ pub(crate) fn condemned(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<D
 /// The hold is looked for in this very transaction: whoever has set one knows that nothing goes from then on, whatever
 /// step a collector stood at (GR-36).
 pub(crate) fn forget(tx: &Tx<'_>, digest: &Digest, due_by: Timestamp, now: Timestamp) -> Result<Option<Removal>> {
+    tx.lock(|locks| {
+        locks.respect_holds();
+        locks.change_contents([digest]);
+    })?;
     if tx.prepare_cached(IS_HELD)?.exists([Micros(now)])? {
         return Ok(None);
     }
@@ -276,6 +286,7 @@ pub(crate) fn removals(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Re
 
 /// Whether the bytes may go: nothing names them by now. If something does, the note is struck instead (GR-6).
 pub(crate) fn confirm_removal(tx: &Tx<'_>, removal: &Removal) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([&removal.digest]))?;
     let is_named = if removal.location.is_by_digest() {
         tx.prepare_cached(IS_NAMED)?.exists([removal.digest.to_string()])?
     } else {
@@ -359,6 +370,7 @@ pub(crate) fn holds(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Hold>> {
 
 /// Adds a hold, or changes the one of that id.
 pub(crate) fn hold(tx: &Tx<'_>, hold: &Hold) -> Result<()> {
+    tx.lock(Locks::change_holds)?;
     tx.prepare_cached(HOLD)?.execute(params![hold.id, hold.reason, Micros(hold.until)])?;
     Ok(())
 }
@@ -388,6 +400,7 @@ pub(crate) fn keep_blob(
     not_before: Timestamp,
     review_at: Timestamp,
 ) -> Result<Option<u64>> {
+    tx.lock(|locks| locks.use_contents([digest]))?;
     let Some(repository) = repositories::find(tx, name)? else { return Ok(None) };
     let Some(size_bytes) = blobs::size(tx, name, digest)? else { return Ok(None) };
     if reviews::due_at(tx, repository, Kind::Blob, digest)?.is_some_and(|due_at| due_at < not_before) {

@@ -43,7 +43,15 @@ statements! {
     KEEP_ASIDE =
         "insert or replace into deleted_manifests (repository_id, digest, media_type, tags, deleted_at_us, deleted_by,
                                                    restorable_until_us, body)
-         select repository_id, digest, media_type, $1, $2, $3, $4, body from manifests where id = $5";
+         select repository_id, digest, media_type, $1, $2, $3, $4, body from manifests where id = $5",
+    postgres:
+        "insert into deleted_manifests (repository_id, digest, media_type, tags, deleted_at_us, deleted_by,
+                                        restorable_until_us, body)
+         select repository_id, digest, media_type, $1, $2, $3, $4, body from manifests where id = $5
+             on conflict (repository_id, digest) do update
+            set media_type = excluded.media_type, tags = excluded.tags, deleted_at_us = excluded.deleted_at_us,
+                deleted_by = excluded.deleted_by, restorable_until_us = excluded.restorable_until_us,
+                body = excluded.body";
     DELETE = "delete from manifests where id = $1";
 }
 
@@ -55,10 +63,13 @@ pub(crate) fn delete(
     now: Timestamp,
     review_at: Timestamp,
 ) -> Result<Option<DeletedManifest>> {
+    tx.lock(|locks| locks.repository(name))?;
     let Some(repository) = repositories::find(tx, name)? else { return Ok(None) };
     let Some((manifest, _)) = manifests::key(tx, repository, digest)? else { return Ok(None) };
 
-    for blob in digests(tx, BLOBS, manifest)? {
+    let blobs = digests(tx, BLOBS, manifest)?;
+    tx.lock(|locks| locks.use_contents(&blobs))?;
+    for blob in blobs {
         reviews::add(tx, repository, Kind::Blob, &blob, review_at)?;
     }
     for child in digests(tx, CHILDREN, manifest)? {

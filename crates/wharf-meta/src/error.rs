@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use wharf_base::StoreId;
 
+use crate::postgres::failure;
 use crate::sql;
 
 /// What a method of this crate answers.
@@ -46,7 +47,7 @@ pub enum Error {
 
     /// A commit could not be brought to stable storage. Whether it lasts is unknown until the database is opened again,
     /// so nothing more is written; the process should end, and recovery will decide.
-    #[error("the metadata database could not sync a commit; restart to recover")]
+    #[error("the metadata database does not keep what is committed any more; restart to recover")]
     StorageFailed {
         /// What the operating system said.
         #[source]
@@ -65,6 +66,20 @@ pub enum Error {
         readable_by: u32,
         /// The newest schema this binary knows.
         known: u32,
+    },
+
+    /// The server cannot be used as it is set up; it is untouched.
+    #[error("the PostgreSQL server cannot keep the metadata: {reason}")]
+    Server {
+        /// What is wrong with it and what to do, as a clause.
+        reason: String,
+    },
+
+    /// Another process uses the database; it is untouched.
+    #[error("the metadata database is in use by {by}")]
+    InUse {
+        /// Who that is, as far as the server knows.
+        by: String,
     },
 
     /// The file is not a database that can be opened as it is (B-137). It is untouched.
@@ -107,7 +122,15 @@ impl Error {
         match source {
             sql::Error::Sqlite(source) => Self::sqlite(doing, source),
             source @ sql::Error::Contradiction(_) => Self::Corrupt { doing, source: Arc::new(source) },
-            source @ sql::Error::NoRow => Self::Unavailable { doing, source: Arc::new(source) },
+            source @ sql::Error::Postgres(_) if failure::is_damage(&source) => {
+                Self::Corrupt { doing, source: Arc::new(source) }
+            }
+            source @ sql::Error::Postgres(_) if failure::is_full(&source) => {
+                Self::Full { doing, source: Arc::new(source) }
+            }
+            source @ (sql::Error::NoRow | sql::Error::Postgres(_) | sql::Error::Server(_)) => {
+                Self::Unavailable { doing, source: Arc::new(source) }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Micros, Result, Tx, params, statements};
+use crate::sql::{Locks, Micros, Result, Tx, params, statements};
 
 /// A key pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub(crate) fn all(tx: &Tx<'_>) -> Result<Vec<SigningKey>> {
 /// Adds a key, and retires those before it when it begins to sign. `only_first`: nothing happens if there is one already,
 /// because two replicas that start at once need one key between them. Whether it was added.
 pub(crate) fn add(tx: &Tx<'_>, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
+    tx.lock(Locks::keys)?;
     let count: i64 = tx.prepare_cached(COUNT)?.query_row((), |row| row.get(0))?;
     if only_first && count > 0 {
         return Ok(false);
@@ -75,6 +76,7 @@ pub(crate) fn add(tx: &Tx<'_>, key: &SigningKey, only_first: bool, by: &Attribut
 
 /// Forgets keys that were retired before `before`. How many.
 pub(crate) fn remove_retired(tx: &Tx<'_>, before: Timestamp) -> Result<u64> {
+    tx.lock(Locks::keys)?;
     let removed = tx.prepare_cached(REMOVE)?.execute([Micros(before)])?;
     if removed > 0 {
         changes::note(tx, Kind::Keys)?;

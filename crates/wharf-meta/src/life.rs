@@ -2,7 +2,7 @@
 
 use wharf_base::{StoreId, Timestamp};
 
-use crate::sql::{Micros, Parsed, Result, Tx, statements};
+use crate::sql::{Locks, Micros, Parsed, Result, Tx, statements};
 
 statements! {
     STORE = "select store_id from meta where id = 1";
@@ -19,6 +19,7 @@ pub(crate) fn store(tx: &Tx<'_>) -> Result<Option<StoreId>> {
 
 /// Binds the database to a store once and for all; answers the store that it belongs to now.
 pub(crate) fn set_store(tx: &Tx<'_>, id: StoreId) -> Result<StoreId> {
+    tx.lock(Locks::settings)?;
     if let Some(recorded) = store(tx)? {
         return Ok(recorded);
     }

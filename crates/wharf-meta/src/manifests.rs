@@ -5,8 +5,8 @@ use wharf_oci::{Digest, Reference, RepositoryName};
 
 use crate::sql::{Count, Key, OptionalExtension as _, Result, Row, Sql, Tx, params, parsed, statements};
 
-/// A manifest, byte for byte as it was pushed (P-197, P-212).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A manifest, byte for byte as it was pushed (P-197, P-212). What is known of its bytes makes it no other.
+#[derive(Clone, Debug)]
 pub struct StoredManifest {
     /// The digest it was pushed or tagged with.
     pub digest: Digest,
@@ -14,6 +14,8 @@ pub struct StoredManifest {
     pub media_type: String,
     /// Its bytes.
     pub body: Bytes,
+    /// Whether they are known to hash to `digest`.
+    pub is_intact: bool,
 }
 
 /// A manifest without its bytes.
@@ -25,6 +27,21 @@ pub struct ManifestHead {
     pub media_type: String,
     /// The length of its bytes.
     pub size_bytes: u64,
+}
+
+impl PartialEq for StoredManifest {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.digest, &self.media_type, &self.body) == (&other.digest, &other.media_type, &other.body)
+    }
+}
+
+impl Eq for StoredManifest {}
+
+impl From<StoredManifest> for ManifestHead {
+    fn from(manifest: StoredManifest) -> Self {
+        let size_bytes = manifest.body.len() as u64;
+        Self { digest: manifest.digest, media_type: manifest.media_type, size_bytes }
+    }
 }
 
 statements! {
@@ -60,6 +77,7 @@ pub(crate) fn find(tx: &Tx<'_>, repository: &RepositoryName, reference: &Referen
             digest: parsed(row, 0)?,
             media_type: row.get(1)?,
             body: Bytes::from(row.get::<Vec<u8>>(2)?),
+            is_intact: false,
         })
     })
 }

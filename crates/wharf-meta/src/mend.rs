@@ -42,7 +42,7 @@ statements! {
            join blobs b on b.digest = $1
            join repository_blobs a on a.repository_id = r.id and a.blob_id = b.id
           where r.name = $2 and b.state = 'quarantined'";
-    COUNT_SET_ASIDE = "select count(*) from (select 1 from blobs where state = 'quarantined' and id > 0 limit $1)";
+    COUNT_SET_ASIDE = "select count(*) from (select 1 from blobs where state = 'quarantined' and id > 0 limit $1) found";
     RESCUE =
         "update blobs set state = 'live', delete_after_us = null, verified_at_us = $1
           where id = $2 and state = 'deleting'";
@@ -68,6 +68,7 @@ pub(crate) fn longest_ago(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
 }
 
 pub(crate) fn note_verified(tx: &Tx<'_>, digests: &[Digest], at: Timestamp) -> Result<()> {
+    tx.lock(|locks| locks.change_contents(digests))?;
     let mut statement = tx.prepare_cached(NOTE_VERIFIED)?;
     for digest in digests {
         statement.execute(params![Micros(at), digest.to_string()])?;
@@ -84,6 +85,7 @@ pub(crate) fn set_aside(
     by: &Attribution,
     now: Timestamp,
 ) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     if blobs::location(tx, digest)? != *location {
         return Ok(false);
     }
@@ -102,6 +104,7 @@ pub(crate) fn bring_back(
     by: &Attribution,
     now: Timestamp,
 ) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     if tx.prepare_cached(BRING_BACK)?.execute(params![Micros(now), digest.to_string()])? == 0 {
         return Ok(false);
     }
@@ -122,6 +125,7 @@ pub(crate) fn count_set_aside(tx: &Tx<'_>) -> Result<u64> {
 }
 
 pub(crate) fn rescue(tx: &Tx<'_>, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     let Some((blob, ..)) = blobs::row(tx, digest)? else { return Ok(false) };
     if !collection::is_needed(tx, blob)? {
         return Ok(false);
@@ -140,6 +144,7 @@ pub(crate) fn review_links(
     now: Timestamp,
     review_at: Timestamp,
 ) -> Result<u32> {
+    tx.lock(|locks| locks.change_contents(links.iter().map(|link| &link.digest)))?;
     let mut added = 0;
     for link in links {
         if let Some(repository) = unreviewed(tx, link)? {
@@ -165,6 +170,10 @@ fn unreviewed(tx: &Tx<'_>, link: &Unreviewed) -> Result<Option<Key>> {
 }
 
 pub(crate) fn describe_manifest(tx: &Tx<'_>, record: &ManifestRecord) -> Result<bool> {
+    tx.lock(|locks| {
+        locks.repository(&record.repository);
+        locks.change_contents(record.blobs.iter().chain(&record.children));
+    })?;
     let Some(repository) = repositories::find(tx, &record.repository)? else { return Ok(false) };
     let Some((manifest, _)) = manifests::key(tx, repository, &record.digest)? else { return Ok(false) };
     if !push::has_body(tx, manifest, &record.body)? {

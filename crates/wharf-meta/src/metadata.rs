@@ -6,9 +6,9 @@ use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
 use crate::{
-    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Checking, Collecting, DeletedManifest,
+    Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Browsing, Checking, Collecting, DeletedManifest,
     Identities, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor,
-    Result, Rules, StoredManifest, Undoing, Upload, UploadLimits,
+    Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Why the disk did not take a change.
@@ -46,7 +46,20 @@ pub struct DatabaseFigures {
 /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close). None of them says that something is absent.
 #[async_trait]
 pub trait Metadata:
-    Identities + Rules + AuditLog + BackingUp + Checking + Collecting + Mending + Undoing + Send + Sync + Debug + 'static
+    Identities
+    + Sessions
+    + Rules
+    + AuditLog
+    + BackingUp
+    + Browsing
+    + Checking
+    + Collecting
+    + Mending
+    + Undoing
+    + Send
+    + Sync
+    + Debug
+    + 'static
 {
     /// Opens a session, if `limits` allow one more; only open sessions that have not expired count (P-138, P-146).
     async fn begin_upload(&self, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload>;
@@ -173,7 +186,8 @@ pub trait Metadata:
     /// Notes that it runs at `now`.
     async fn set_clock_mark(&self, now: Timestamp) -> Result<()>;
 
-    /// Resolves when a commit could not be brought to stable storage, and never otherwise. Every later change answers
+    /// Resolves when a commit could not be brought to stable storage, or another process has taken the database meanwhile,
+    /// and never otherwise. Every later change answers
     /// [`Error::StorageFailed`](crate::Error::StorageFailed), and only opening the database again tells what lasted: the
     /// process should end.
     async fn storage_failed(&self);

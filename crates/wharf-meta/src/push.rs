@@ -120,6 +120,15 @@ statements! {
 ///
 /// A push that could not succeed anyway is told why before its condition is looked at (RFC 9110 §13.2.1).
 pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManifest> {
+    tx.lock(|locks| {
+        locks.repository(&record.repository);
+        let named = record.blobs.iter().chain(&record.children);
+        match (record.missing_blobs, record.missing_children) {
+            (Missing::Refuse, Missing::Refuse) => locks.use_contents(named),
+            // What is not there gets a row, and what is condemned is saved.
+            _ => locks.change_contents(named),
+        }
+    })?;
     let repository = repositories::find(tx, &record.repository)?;
     let references = References::look_up(tx, repository, record)?;
     if let Some(refusal) = references.refusal(record) {
@@ -173,6 +182,7 @@ pub(crate) fn describe_again(tx: &Tx<'_>, repository: Key, manifest: Key, record
     let mut held: Vec<Digest> =
         tx.prepare_cached(HELD)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
     held.sort_unstable();
+    tx.lock(|locks| locks.use_contents(&held))?;
     for digest in held.iter().filter(|digest| !record.blobs.contains(digest)) {
         reviews::add(tx, repository, Kind::Blob, digest, record.review_at)?;
     }

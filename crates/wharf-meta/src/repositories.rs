@@ -3,11 +3,11 @@
 use wharf_base::Timestamp;
 use wharf_oci::RepositoryName;
 
-use crate::sql::{Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
+use crate::sql::{Contradiction, Key, Micros, OptionalExtension as _, Result, Tx, params, parsed, statements};
 
 statements! {
     FIND = "select id from repositories where name = $1";
-    INSERT = "insert into repositories (name, created_at_us) values ($1, $2)";
+    INSERT = "insert into repositories (name, created_at_us) values ($1, $2) on conflict do nothing";
     /// Walks the names in order and leaves out those without a manifest (P-283).
     PAGE =
         "select r.name
@@ -22,10 +22,12 @@ pub(crate) fn find(tx: &Tx<'_>, name: &RepositoryName) -> Result<Option<Key>> {
 }
 
 pub(crate) fn find_or_create(tx: &Tx<'_>, name: &RepositoryName, now: Timestamp) -> Result<Key> {
-    match find(tx, name)? {
-        Some(key) => Ok(key),
-        None => tx.prepare_cached(INSERT)?.insert(params![name.as_str(), Micros(now)]),
+    if let Some(key) = find(tx, name)? {
+        return Ok(key);
     }
+    // Somebody else may make it at the same time; then this waits, and finds theirs.
+    tx.prepare_cached(INSERT)?.execute(params![name.as_str(), Micros(now)])?;
+    find(tx, name)?.ok_or_else(|| Contradiction(format!("{name} was made and is not there")).into())
 }
 
 /// Names strictly after `after` in byte order that have a manifest.

@@ -128,6 +128,7 @@ pub(crate) fn retire(
     now: Timestamp,
     review_at: Timestamp,
 ) -> Result<Retired> {
+    tx.lock(|locks| locks.repository(name))?;
     let Some(repository) = repositories::find(tx, name)? else { return Ok(Retired::Gone) };
     reviews::strike(tx, repository, Kind::Manifest, digest)?;
     let Some((manifest, _)) = manifests::key(tx, repository, digest)? else { return Ok(Retired::Gone) };

@@ -33,6 +33,12 @@ statements! {
          values ($1, $2, $3, $4)
              on conflict (repository_id, kind, digest) do update
             set due_at_us = max(excluded.due_at_us, gc_reviews.due_at_us), tries = 0
+          where excluded.due_at_us > gc_reviews.due_at_us or gc_reviews.tries > 0",
+    postgres:
+        "insert into gc_reviews (repository_id, kind, digest, due_at_us)
+         values ($1, $2, $3, $4)
+             on conflict (repository_id, kind, digest) do update
+            set due_at_us = greatest(excluded.due_at_us, gc_reviews.due_at_us), tries = 0
           where excluded.due_at_us > gc_reviews.due_at_us or gc_reviews.tries > 0";
     DUE_AT = "select due_at_us from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
     STRIKE = "delete from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
@@ -40,6 +46,11 @@ statements! {
     PUT_OFF =
         "update gc_reviews
             set tries = tries + 1, due_at_us = $1 + min(300000000 * (1 << min(tries, 9)), 86400000000)
+          where repository_id = $2 and kind = $3 and digest = $4",
+    postgres:
+        "update gc_reviews
+            set tries = tries + 1,
+                due_at_us = $1 + least(300000000::bigint << least(tries, 9)::integer, 86400000000)
           where repository_id = $2 and kind = $3 and digest = $4";
 }
 

@@ -5,7 +5,7 @@ use wharf_policy::{Attribution, StoredRule};
 
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
-use crate::sql::{Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
+use crate::sql::{Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
 
 /// The most rules there may be (security requirements, §3.4).
 const RULES_MAX: i64 = 10_000;
@@ -61,6 +61,12 @@ statements! {
                 updated_by
            from policy_rules indexed by policy_rules_in_order
           where priority >= $1 and enabled = 1
+          order by priority, id",
+    postgres:
+        "select id, priority, enabled, rule_json, description, version, created_at_us, created_by, updated_at_us,
+                updated_by
+           from policy_rules
+          where priority >= $1 and enabled = 1
           order by priority, id";
     PAGE =
         "select id, priority, enabled, rule_json, description, version, created_at_us, created_by, updated_at_us,
@@ -104,6 +110,7 @@ pub(crate) fn find(tx: &Tx<'_>, id: &str) -> Result<Option<PolicyRule>> {
 }
 
 pub(crate) fn create(tx: &Tx<'_>, id: RuleId, text: &RuleText, by: &Attribution, now: Timestamp) -> Result<WriteRule> {
+    tx.lock(Locks::rules)?;
     let count: i64 = tx.prepare_cached(COUNT)?.query_row((), |row| row.get(0))?;
     if count >= RULES_MAX {
         return Ok(WriteRule::TooMany);
@@ -130,6 +137,7 @@ pub(crate) fn replace(
     by: &Attribution,
     now: Timestamp,
 ) -> Result<WriteRule> {
+    tx.lock(Locks::rules)?;
     if let Some(refusal) = refusal(tx, id, version)? {
         return Ok(refusal);
     }
@@ -153,6 +161,7 @@ pub(crate) fn delete(
     by: &Attribution,
     now: Timestamp,
 ) -> Result<WriteRule> {
+    tx.lock(Locks::rules)?;
     if let Some(refusal) = refusal(tx, id, version)? {
         return Ok(refusal);
     }

@@ -46,6 +46,7 @@ statements! {
           where digest = $3";
     WITHOUT_KEYS = "delete from signing_keys where id > ''";
     WITHOUT_LOGINS = "delete from api_tokens where id > '' and kind = 'refresh'";
+    WITHOUT_SESSIONS = "delete from sessions where principal >= ''";
     WITHOUT_UPLOADS = "delete from uploads where id > ''";
     WITHOUT_REMOVALS = "delete from gc_removals where key > ''";
     /// A copy of the content lies where its digest says.
@@ -81,6 +82,7 @@ pub(crate) fn size_in_any_state(tx: &Tx<'_>, digest: &Digest) -> Result<Option<u
 
 /// Content is there again. What was condemned stays so.
 pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, location: &Location, size_bytes: u64) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     let key = (!location.is_by_digest()).then(|| location.as_str());
     Ok(tx.prepare_cached(RETURNED)?.execute(params![Count(size_bytes), key, digest.to_string()])? == 1)
 }
@@ -88,7 +90,7 @@ pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, location: &Location, size_b
 /// What could be used to pass for somebody does not leave the registry: the keys that sign tokens, and what logged-in
 /// clients keep. Whoever restores makes new ones.
 pub(crate) fn remove_secrets(tx: &Tx<'_>) -> Result<()> {
-    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_LOCATIONS] {
+    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_SESSIONS, WITHOUT_LOCATIONS] {
         tx.prepare_cached(statement)?.execute(())?;
     }
     Ok(())

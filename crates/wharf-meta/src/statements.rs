@@ -2,16 +2,17 @@
 
 use crate::sql::Sql;
 use crate::{
-    accounts, audit, blobs, changes, check, collection, collection_log, deletion, keys, life, manifests, mend, push,
-    referrers, repositories, retention, reviews, rules, snapshot, tags, tokens, undo, uploads,
+    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, keys, life, manifests,
+    mend, push, referrers, repositories, retention, reviews, rules, sessions, snapshot, tags, tokens, undo, uploads,
 };
 
 /// Each statement with its file and its name.
 pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
-    let files: [(&str, &[(&str, Sql)]); 23] = [
+    let files: [(&str, &[(&str, Sql)]); 25] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
+        ("browsing", browsing::STATEMENTS),
         ("changes", changes::STATEMENTS),
         ("check", check::STATEMENTS),
         ("collection", collection::STATEMENTS),
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
         ("retention", retention::STATEMENTS),
         ("reviews", reviews::STATEMENTS),
         ("rules", rules::STATEMENTS),
+        ("sessions", sessions::STATEMENTS),
         ("snapshot", snapshot::STATEMENTS),
         ("tags", tags::STATEMENTS),
         ("tokens", tokens::STATEMENTS),

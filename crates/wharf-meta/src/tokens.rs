@@ -7,7 +7,7 @@ use crate::accounts::{self, Account};
 use crate::audit::{self, AuditRecord};
 use crate::changes::{self, Kind};
 use crate::sql::{
-    Contradiction, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
+    Contradiction, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
 };
 
 /// What a token is for.
@@ -149,6 +149,7 @@ pub(crate) fn page_of(
 
 /// Of refresh tokens the oldest makes room: nobody is there to delete one when `docker login` wants another.
 pub(crate) fn create(tx: &Tx<'_>, new: &NewApiToken, by: &Attribution) -> Result<CreateToken> {
+    tx.lock(Locks::identities)?;
     let token = &new.token;
     let Some(account) = accounts::find(tx, &token.account)? else { return Ok(CreateToken::AccountUnknown) };
     let known: Vec<String> = tx
@@ -191,6 +192,7 @@ pub(crate) fn delete(
     by: &Attribution,
     now: Timestamp,
 ) -> Result<bool> {
+    tx.lock(Locks::identities)?;
     let Some((token, _)) = by_id(tx, id)? else { return Ok(false) };
     if account.is_some_and(|account| account != token.account) {
         return Ok(false);

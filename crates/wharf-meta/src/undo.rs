@@ -187,6 +187,10 @@ pub(crate) fn deleted_body(
 /// Records a deleted manifest again. With tags in `record` exactly these point at it then; without, those that it had and
 /// that point at nothing now.
 pub(crate) fn restore(tx: &Tx<'_>, record: &ManifestRecord) -> Result<Restore> {
+    tx.lock(|locks| {
+        locks.repository(&record.repository);
+        locks.change_contents(record.blobs.iter().chain(&record.children));
+    })?;
     let Some(repository) = repositories::find(tx, &record.repository)? else { return Ok(Restore::Unknown) };
     let digest = record.digest.to_string();
     let had: Option<Vec<Tag>> = tx
@@ -252,6 +256,7 @@ fn associate_all(tx: &Tx<'_>, repository: Key, record: &ManifestRecord) -> Resul
 /// Takes back that content is to go; the caller has seen its bytes and excludes that they are being removed. Should
 /// nothing come to need it, the collector looks again at `review_at`.
 pub(crate) fn revive(tx: &Tx<'_>, name: &RepositoryName, digest: &Digest, review_at: Timestamp) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([digest]))?;
     let Some(repository) = repositories::find(tx, name)? else { return Ok(false) };
     reviews::add(tx, repository, Kind::Blob, digest, review_at)?;
     let Some((blob, ..)) = blobs::row(tx, digest)? else { return Ok(false) };
@@ -268,6 +273,7 @@ pub(crate) fn retag(
     now: Timestamp,
     review_at: Timestamp,
 ) -> Result<bool> {
+    tx.lock(|locks| locks.repository(name))?;
     let Some(repository) = repositories::find(tx, name)? else { return Ok(false) };
     let Some((manifest, _)) = manifests::key(tx, repository, digest)? else { return Ok(false) };
     tags::point(tx, &Change { repository, name, by, now, review_at }, tag, manifest, digest)?;

@@ -3,7 +3,9 @@
 use wharf_base::{Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest, RepositoryName};
 
-use crate::sql::{Contradiction, Count, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements};
+use crate::sql::{
+    Contradiction, Count, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements,
+};
 
 /// A session to begin.
 #[derive(Clone, Debug)]
@@ -93,18 +95,23 @@ statements! {
         "select count(*)
            from (select 1 from uploads
                   where state = 'open' and repository = $1 and expires_at_us > $2
-                  limit $3)";
+                  limit $3) found";
     COUNT_OF_OWNER =
         "select count(*)
            from (select 1 from uploads
                   where state = 'open' and owner = $1 and expires_at_us > $2
-                  limit $3)";
+                  limit $3) found";
     /// Walks an index of the open sessions only; as many steps as the limit allows sessions.
     COUNT_ALL =
         "select count(*)
            from (select 1 from uploads indexed by uploads_open_by_owner
                   where state = 'open' and expires_at_us > $1
-                  limit $2)";
+                  limit $2) found",
+    postgres:
+        "select count(*)
+           from (select 1 from uploads
+                  where state = 'open' and expires_at_us > $1
+                  limit $2) found";
     INSERT =
         "insert into uploads (id, repository, owner, algorithm, state, started_at_us, expires_at_us)
          values ($1, $2, $3, $4, 'open', $5, $6)";
@@ -120,15 +127,27 @@ statements! {
     END = "delete from uploads where id = $1 and repository = $2 and owner = $3 and state = 'open'";
     EXPIRED = "select id from uploads where expires_at_us <= $1 order by expires_at_us, id limit $2";
     REMOVE_EXPIRED = "delete from uploads where id = $1 and expires_at_us <= $2";
-    COMPLETION = "select state, digest from uploads where id = $1 and repository = $2 and expires_at_us > $3";
+    /// The session's row is kept from everybody else until the end: what was found holds when the blob is recorded.
+    COMPLETION =
+        "select state, digest from uploads where id = $1 and repository = $2 and expires_at_us > $3",
+    postgres:
+        "select state, digest from uploads where id = $1 and repository = $2 and expires_at_us > $3 for update";
     /// The hash state has served.
     FINISH =
         "update uploads set state = 'done', digest = $1, hash_state = null, expires_at_us = $2
           where id = $3 and state = 'open'";
 }
 
-/// Limits are counted in the transaction that begins the session, so that concurrent requests cannot pass together.
+/// More sessions than can be on their way at the same time, in all replicas together: PostgreSQL has fewer connections.
+const ON_THEIR_WAY_MAX: u32 = 1000;
+
+/// Limits are counted in the transaction that begins the session, so that concurrent requests cannot pass together. Those of
+/// one repository or owner wait for each other; of all others only whoever comes near the limit of the whole registry.
 pub(crate) fn begin(tx: &Tx<'_>, new: &NewUpload, limits: &UploadLimits) -> Result<BeginUpload> {
+    let others_are_on_their_way = tx.lock(|locks| {
+        locks.uploads_into(&new.repository);
+        locks.uploads_of(&new.owner);
+    })?;
     let repository = new.repository.as_str();
     let now = Micros(new.now);
     let here: u32 = tx
@@ -142,7 +161,11 @@ pub(crate) fn begin(tx: &Tx<'_>, new: &NewUpload, limits: &UploadLimits) -> Resu
     if of_owner >= limits.per_owner {
         return Ok(BeginUpload::TooMany { scope: "principal" });
     }
-    let all = count_open(tx, new.now, limits.total)?;
+    let mut all = count_open(tx, new.now, limits.total)?;
+    if others_are_on_their_way && all.saturating_add(ON_THEIR_WAY_MAX) >= limits.total {
+        tx.lock(Locks::all_uploads)?;
+        all = count_open(tx, new.now, limits.total)?;
+    }
     if all >= limits.total {
         return Ok(BeginUpload::TooMany { scope: "registry" });
     }

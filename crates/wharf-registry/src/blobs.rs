@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use wharf_base::failpoint;
 use wharf_oci::Digest;
 use wharf_policy::{Authorized, Pull, Push};
-use wharf_store::{BlobReader, Place};
+use wharf_store::{BlobReader, ContentFile, Place};
 
 use crate::check::{Depth, Verdict, itself};
 use crate::{Error, Registry, VerifyReads};
@@ -40,6 +40,24 @@ pub struct OpenBlob {
     content: BlobReader,
     verify: VerifyReads,
     registry: Arc<Registry>,
+}
+
+/// A part of a blob that the kernel can send by itself.
+#[derive(Clone, Debug)]
+pub struct BlobFile {
+    /// Its bytes.
+    pub range: Range<u64>,
+    /// Where they are.
+    pub file: ContentFile,
+    digest: Digest,
+    registry: Arc<Registry>,
+}
+
+impl BlobFile {
+    /// Takes note that the content could not be sent: the blob is looked at, and set aside if it is damaged.
+    pub fn broke(&self) {
+        self.registry.suspect(self.digest, Depth::Fast);
+    }
 }
 
 /// Which large blobs have been read in full and were right, since the start.
@@ -78,6 +96,16 @@ impl OpenBlob {
         let place = self.registry.place(&self.digest).await?;
         let link = self.registry.parts.store.link(&place, content_type, lifetime).await;
         link.map_err(Error::store("signing an address in the bucket"))
+    }
+
+    /// The bytes of `range` (end exclusive) as a part of a file, if they are one and need not be hashed on their way.
+    pub fn file(&self, range: Range<u64>) -> Option<BlobFile> {
+        let is_whole = range == (0..self.size_bytes);
+        if range.end > self.size_bytes || (is_whole && self.verify != VerifyReads::Scrub) {
+            return None;
+        }
+        let file = self.content.file()?;
+        Some(BlobFile { range, file, digest: self.digest, registry: Arc::clone(&self.registry) })
     }
 
     /// The bytes of `range` (end exclusive).

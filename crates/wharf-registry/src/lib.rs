@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod blobs;
 mod body;
+mod browse;
 mod check;
 mod collect;
 mod config;
@@ -38,8 +39,9 @@ use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
 pub use backup::{Backup, BackupSnapshot, SnapshotFile};
-pub use blobs::{BlobHead, OpenBlob};
+pub use blobs::{BlobFile, BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
+pub use browse::{ContentSum, Listing};
 pub use check::{
     CheckConfig, CheckOrder, CheckProgress, CheckReport, CheckStatus, Class, Depth, Finding, NotRepairable, REPAIRABLE,
     ScrubTotals, Severity, Stage, StoredHealth, UnknownClass, VerifyReads, Watch,
@@ -59,7 +61,10 @@ pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
 pub use undo::{Deleted, RestoreFrom, Restored, TagChange};
 pub use uploads::{FinishedBlob, UploadStatus};
 /// What of the metadata crosses this room's interface.
-pub use wharf_meta::{AuditEntry, AuditFilter, Backlog, Hold, PolicyRule, RemovedBlob, RemovedCursor};
+pub use wharf_meta::{
+    AuditEntry, AuditFilter, Backlog, HOLDERS_COUNTED_MAX, HeldBlob, Hold, ManifestDetails, PolicyRule, RemovedBlob,
+    RemovedCursor, RepositorySummary, TAGS_COUNTED_MAX, TagSummary,
+};
 
 /// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
 const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);
@@ -117,6 +122,7 @@ pub struct Registry {
     checks: check::Checks,
     backups: backup::Backups,
     sessions: sessions::Claims,
+    sums: browse::Sums,
     /// Since when the database has been slow whenever it was asked, in monotonic time.
     slow_since: Mutex<Option<Duration>>,
     /// Rules are loaded by one at a time.
@@ -141,6 +147,7 @@ impl Registry {
             checks: check::Checks::default(),
             backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
+            sums: browse::Sums::default(),
             slow_since: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
         })

@@ -35,5 +35,5 @@ pub use directory::{Claim, DirectoryStore, RestoreTargetError, Restoring};
 pub use error::{BucketError, Error, OpenError};
 pub use hash::{HashState, Hasher};
 pub use lock::{Placed, Removing};
-pub use reader::{BlobReader, Rehash};
+pub use reader::{BlobReader, ContentFile, Rehash};
 pub use store::{BlobStore, BlobWriter, Checkpoint, Place, Space, StagedBytes};

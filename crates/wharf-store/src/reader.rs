@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,6 +19,10 @@ const CHUNK_BYTES: u64 = 512 << 10;
 /// How much of verified content is held back at least until its hash is known.
 const HELD_BACK_BYTES: u64 = 64 << 10;
 
+/// Content up to this is hashed by the thread that asks for it, if it is in memory: that takes less than the way to another
+/// thread and back.
+const HASHED_AT_ONCE_BYTES: u64 = 64 << 10;
+
 /// How much is read and hashed at once when content is verified.
 const REHASH_BYTES: u64 = 1 << 20;
 
@@ -25,6 +30,27 @@ const REHASH_BYTES: u64 = 1 << 20;
 pub(crate) trait Content: Send + Sync + fmt::Debug {
     /// Exactly `len_bytes` bytes from `offset_bytes` on; fewer are [`io::ErrorKind::UnexpectedEof`].
     fn read_exact(&self, offset_bytes: u64, len_bytes: usize) -> io::Result<Bytes>;
+
+    /// The same, if it can be had without waiting for a disk; may be called on any thread.
+    fn read_now(&self, offset_bytes: u64, len_bytes: usize) -> Option<Bytes> {
+        let _ = (offset_bytes, len_bytes);
+        None
+    }
+
+    /// The file that the content is, from its first byte on, if it is one.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Content that is an open file: for whoever lets the kernel send it, without reading it.
+#[derive(Clone, Debug)]
+pub struct ContentFile(Arc<dyn Content>);
+
+impl AsFd for ContentFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file().expect("made only from content that is a file")
+    }
 }
 
 /// What a reader reads from another machine.
@@ -74,6 +100,13 @@ impl BlobReader {
         self.size_bytes
     }
 
+    /// The file with the content at its beginning, if the content is a file. What becomes of its length must be seen by
+    /// whoever uses it: it was right when the content was opened.
+    pub fn file(&self) -> Option<ContentFile> {
+        let Source::Here(content) = &self.source else { return None };
+        content.file().is_some().then(|| ContentFile(Arc::clone(content)))
+    }
+
     /// All bytes as [`stream`](Self::stream) gives them, and hashed on their way: the last 64 KiB at least are held back
     /// until the hash is known.
     ///
@@ -105,18 +138,25 @@ impl BlobReader {
     /// As [`stream`](Self::stream).
     pub async fn verified(&self, digest: &Digest) -> io::Result<Option<Self>> {
         let (digest, len) = (*digest, usize::try_from(self.size_bytes).map_err(io::Error::other)?);
+        let is_right = move |bytes: &Bytes| Digest::of(digest.algorithm(), bytes) == digest;
         let bytes = match &self.source {
             Source::Here(content) => {
+                if self.size_bytes <= HASHED_AT_ONCE_BYTES
+                    && let Some(bytes) = content.read_now(0, len)
+                {
+                    return Ok(Some(bytes).filter(is_right).map(Self::in_memory));
+                }
                 let content = Arc::clone(content);
-                let read = tokio::task::spawn_blocking(move || content.read_exact(0, len));
-                read.await.map_err(io::Error::other)??
+                let read = tokio::task::spawn_blocking(move || {
+                    content.read_exact(0, len).map(|bytes| Some(bytes).filter(is_right))
+                });
+                return Ok(read.await.map_err(io::Error::other)??.map(Self::in_memory));
             }
             Source::Elsewhere(_) if len == 0 => Bytes::new(),
             Source::Elsewhere(content) => content.pieces(0..self.size_bytes).next(len).await?,
         };
-        let hash = move || (Digest::of(digest.algorithm(), &bytes) == digest).then_some(bytes);
-        let right = tokio::task::spawn_blocking(hash).await.map_err(io::Error::other)?;
-        Ok(right.map(Self::in_memory))
+        let hashed = tokio::task::spawn_blocking(move || Some(bytes).filter(is_right));
+        Ok(hashed.await.map_err(io::Error::other)?.map(Self::in_memory))
     }
 
     /// Hashes the whole content again.
@@ -129,8 +169,9 @@ impl BlobReader {
         Rehash { from, rest, running: Some(Running::new(algorithm)) }
     }
 
-    /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB, one read ahead. Reading begins
-    /// when the stream is first polled and never blocks the polling thread.
+    /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB. Reading begins when the stream is
+    /// first polled. What the operating system has in memory is read at once; the polling thread never waits for a disk:
+    /// other threads do, one chunk ahead.
     ///
     /// # Errors
     ///
@@ -155,6 +196,10 @@ impl Content for InMemory {
         let from = usize::try_from(offset_bytes).map_err(io::Error::other)?;
         let end = from.checked_add(len_bytes).filter(|end| *end <= self.0.len());
         end.map(|end| self.0.slice(from..end)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn read_now(&self, offset_bytes: u64, len_bytes: usize) -> Option<Bytes> {
+        self.read_exact(offset_bytes, len_bytes).ok()
     }
 }
 
@@ -248,7 +293,12 @@ impl Reading {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
         let current = match self.ahead.take() {
             Some(current) => current,
-            None => self.ask(self.digest.map(|digest| Running::new(digest.algorithm())))?,
+            None => {
+                if let Some(chunk) = self.take_now() {
+                    return Some((Ok(chunk), self));
+                }
+                self.ask(self.digest.map(|digest| Running::new(digest.algorithm())))?
+            }
         };
         let piece = current.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
         let chunk = piece.and_then(|(chunk, running)| {
@@ -265,6 +315,17 @@ impl Reading {
             self.rest = 0..0;
         }
         Some((chunk, self))
+    }
+
+    /// The next chunk, if nobody has to wait for it and it need not be hashed.
+    fn take_now(&mut self) -> Option<Bytes> {
+        let len = self.rest.end.saturating_sub(self.rest.start).min(CHUNK_BYTES);
+        if len == 0 || self.digest.is_some() {
+            return None;
+        }
+        let chunk = self.content.read_now(self.rest.start, usize::try_from(len).ok()?)?;
+        self.rest.start += len;
+        Some(chunk)
     }
 
     /// Starts reading the next chunk; `None` when all have been asked for.

@@ -43,6 +43,13 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// A certificate for `host` and its key, in PEM.
+    pub fn pem_for(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
     fn issue(&self, tls: &Tls) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![tls.host.clone()]).unwrap();

@@ -7,9 +7,11 @@ mod fault;
 mod https;
 mod mcias;
 mod oidc;
+mod postgres;
 
 pub use bucket::FakeS3;
 pub use fault::Fault;
 pub use https::{Authority, Tls};
 pub use mcias::FakeMcias;
 pub use oidc::{FakeOidc, SigningKind, forge};
+pub use postgres::{PostgresDatabase, PostgresServer};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
 use wharf_http::{Server, StartError};
 use wharf_identity::Identity;
-use wharf_meta::{Metadata, SqliteMetadata};
+use wharf_meta::{Metadata, PostgresMetadata, SqliteMetadata};
 use wharf_oci::Digest;
 use wharf_policy::Engine;
 use wharf_registry::Registry;
@@ -62,10 +62,10 @@ pub enum AppError {
         source: wharf_store::Error,
     },
     /// The metadata database cannot be opened.
-    #[error("opening the metadata database {}", .path.display())]
+    #[error("opening the metadata database {place}")]
     Meta {
-        /// Where.
-        path: PathBuf,
+        /// Where, as people may be told.
+        place: String,
         /// Why not.
         source: wharf_meta::Error,
     },
@@ -80,12 +80,20 @@ pub enum AppError {
         /// Why not.
         source: BucketError,
     },
+    /// The embedded database, of which another one has everything by now, cannot be put by.
+    #[error("renaming {}, whose rows are in PostgreSQL by now", .path.display())]
+    PutBy {
+        /// The embedded database.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is content, and no database that says whose it is. An empty one in its place would be a registry that has lost
     /// everything, and whose collector finds nothing but orphans.
-    #[error("the data directory has content, but its metadata database {} is missing", .path.display())]
+    #[error("the data directory has content, but its metadata database {place} is missing")]
     NoDatabase {
-        /// Where it should be.
-        path: PathBuf,
+        /// Where it should be, as people may be told.
+        place: String,
     },
     /// Database and content do not belong together; nothing may be written or removed (B-138).
     #[error("the metadata database belongs to store {database}, the content to store {content}")]
@@ -236,7 +244,8 @@ impl App {
             ended = serving.as_mut() => ended,
             () = self.meta.storage_failed() => {
                 tracing::error!(
-                    "the metadata database could not sync a commit; the process ends, and the next start tells what lasted"
+                    "the metadata database does not keep what is committed any more; the process ends, and the next start \
+                     tells what lasted"
                 );
                 self.shutdown.start();
                 let _ = tokio::time::timeout(READ_GRACE, serving).await;
@@ -265,7 +274,8 @@ impl App {
 /// # Errors
 ///
 /// [`CommandError`]: there is no registry, or its database is missing.
-pub fn check_data(data: &Path) -> Result<(), CommandError> {
+pub fn check_data(config: &Config) -> Result<(), CommandError> {
+    let data = &config.storage.data;
     let usage = |problem: String| Err(CommandError::new(Exit::Usage, problem).with_hint("name it with --data"));
     if !data.is_dir() {
         return usage(format!("there is no data directory {}", data.display()));
@@ -273,7 +283,7 @@ pub fn check_data(data: &Path) -> Result<(), CommandError> {
     if !data.join("wharf.id").exists() {
         return usage(format!("{} is not the data directory of a registry", data.display()));
     }
-    if !data.join(DATABASE).exists() {
+    if config.metadata.postgres.url.is_none() && !data.join(DATABASE).exists() {
         let problem = format!("{} holds content and no database that says whose it is", data.display());
         return Err(CommandError::new(Exit::WrongStore, problem).with_hint("restore wharf.db from a backup"));
     }
@@ -359,20 +369,55 @@ async fn open_meta(
     is_new: bool,
 ) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
-    let failed = |source| AppError::Meta { path: path.clone(), source };
-    let is_missing = !is_new && !path.exists();
-    if is_missing && has_content(store).await.map_err(|source| AppError::Probe { path: path.clone(), source })? {
-        return Err(AppError::NoDatabase { path });
-    }
+    let place = match &config.metadata.postgres.url {
+        Some(url) => url.to_string(),
+        None => path.display().to_string(),
+    };
+    let failed = |source| AppError::Meta { place: place.clone(), source };
+    let missing = || async {
+        let has_content = has_content(store).await;
+        let has_content =
+            has_content.map_err(|source| AppError::Probe { path: config.storage.data.clone(), source })?;
+        if has_content { Err(AppError::NoDatabase { place: place.clone() }) } else { Ok(()) }
+    };
+    let (meta, was_clean): (Arc<dyn Metadata>, bool) = if config.metadata.postgres.url.is_some() {
+        let mut meta = PostgresMetadata::open(&config.metadata.postgres, &path).await.map_err(failed)?;
+        let is_empty = meta.store_id().await.map_err(failed)?.is_none();
+        if is_empty && path.exists() {
+            tracing::info!("{place} is empty and takes over what {} has", path.display());
+            meta.adopt(&path, &config.metadata.embedded).await.map_err(failed)?;
+        } else if is_empty && !is_new {
+            missing().await?;
+        }
+        let was_clean = meta.was_clean_shutdown();
+        (Arc::new(meta), was_clean)
+    } else {
+        if !is_new && !path.exists() {
+            missing().await?;
+        }
+        let meta = SqliteMetadata::open(&path, &config.metadata.embedded).map_err(failed)?;
+        let was_clean = meta.was_clean_shutdown();
+        (Arc::new(meta), was_clean)
+    };
     let store_id = store.store_id();
-    let meta = SqliteMetadata::open(&path, &config.metadata).map_err(failed)?;
     match meta.store_id().await.map_err(failed)? {
         None => meta.set_store_id(store_id).await.map_err(failed)?,
         Some(found) if found == store_id => {}
         Some(database) => return Err(AppError::ForeignStore { database, content: store_id }),
     }
-    let was_clean = meta.was_clean_shutdown();
-    Ok((Arc::new(meta), was_clean))
+    // Taken over just now, or before the process was killed here.
+    if config.metadata.postgres.url.is_some() && path.exists() {
+        put_by(&path).map_err(|source| AppError::PutBy { path: path.clone(), source })?;
+    }
+    Ok((meta, was_clean))
+}
+
+/// What the embedded database was is in the other one. It stays for whoever wants to look at it, under a name by which nobody
+/// takes it for what is in force.
+fn put_by(path: &Path) -> std::io::Result<()> {
+    let mut by = path.as_os_str().to_owned();
+    by.push(".moved");
+    std::fs::rename(path, by)
 }
 
 /// Whether anything was ever pushed. Asked only where there is no database, so it may take its time.

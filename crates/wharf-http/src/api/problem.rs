@@ -111,6 +111,23 @@ impl Problem {
         self
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// What was wrong, as a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let mut characters = self.0.detail.chars();
+        let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        let end = if self.0.detail.ends_with(['.', '?', '!']) { "" } else { "." };
+        format!("{first}{}{end}", characters.as_str())
+    }
+
+    /// The headers of the answer, and what the log says.
+    pub(crate) fn into_rest(self) -> (HeaderMap, Option<Box<dyn std::error::Error + Send + Sync>>) {
+        (self.0.headers, self.0.cause)
+    }
+
     pub(crate) fn into_reply(self, request_id: &str) -> Reply {
         let Inner { status, detail, field, headers, cause } = *self.0;
         let details = ProblemDetails {
@@ -195,7 +212,10 @@ impl From<wharf_registry::Error> for Problem {
         use wharf_registry::Error;
         let text = error.to_string();
         match &error {
-            Error::NothingToRestore(_) => Self::new(StatusCode::NOT_FOUND, text),
+            Error::NothingToRestore(_)
+            | Error::ManifestUnknown(_)
+            | Error::RepositoryUnknown(_)
+            | Error::BlobSetAside(_) => Self::new(StatusCode::NOT_FOUND, text),
             Error::ContentGone(digests) => {
                 let names: Vec<String> = digests.iter().take(5).map(ToString::to_string).collect();
                 Self::conflict(format!("{text}: {}", names.join(", ")))
@@ -210,6 +230,7 @@ impl From<wharf_registry::Error> for Problem {
             Error::CollectionHeld { .. }
             | Error::CheckRunning
             | Error::ReadOnly
+            | Error::DeletionDisabled(_)
             | Error::BackupRunning { .. }
             | Error::BackupHoldGone
             | Error::Damaged(_) => Self::conflict(text),

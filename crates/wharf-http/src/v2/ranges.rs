@@ -21,9 +21,9 @@ const BOUNDARY: &str = "wharf-0f6b2b9d1c8e4a53";
 pub(super) fn reply(blob: &OpenBlob, selection: Selection, content_type: HeaderValue) -> Answer {
     let size_bytes = blob.size_bytes;
     match selection {
-        Selection::Whole => Ok(Reply::of(StatusCode::OK, content_type, content(blob, 0, size_bytes))),
+        Selection::Whole => Ok(Reply::of(StatusCode::OK, content_type, Payload::of_blob(blob, 0..size_bytes))),
         Selection::One(range) => {
-            let payload = content(blob, range.start, range.len());
+            let payload = Payload::of_blob(blob, range.start..range.start + range.len());
             let reply = Reply::of(StatusCode::PARTIAL_CONTENT, content_type, payload);
             Ok(reply.with(CONTENT_RANGE, content_range(&range, size_bytes)))
         }
@@ -38,13 +38,6 @@ pub(super) fn reply(blob: &OpenBlob, selection: Selection, content_type: HeaderV
 
 fn content_range(range: &ByteRange, size_bytes: u64) -> HeaderValue {
     header_value(&format!("bytes {}-{}/{size_bytes}", range.start, range.end))
-}
-
-fn content(blob: &OpenBlob, start: u64, length_bytes: u64) -> Payload {
-    if length_bytes == 0 {
-        return Payload::Empty;
-    }
-    Payload::Stream { length_bytes, content: blob.stream(start..start + length_bytes) }
 }
 
 /// Each range as a part of its own, in the order of the request (P-122).

@@ -9,6 +9,7 @@
 
 pub mod backing_up;
 pub mod blobs;
+pub mod browsing;
 pub mod checking;
 pub mod collecting;
 pub(crate) mod fixture;
@@ -47,6 +48,14 @@ macro_rules! metadata_contract {
             p155_repositories_with_a_blob,
             f03_deleting_a_blob_ends_one_association,
             p135_a_referenced_blob_is_deletable_and_comes_back,
+        );
+        $crate::metadata_contract!(@file $fresh, browsing:
+            repositories_are_found_by_a_part_of_their_names,
+            repositories_are_summed_up,
+            tags_are_told_with_what_they_hold,
+            a_manifest_is_told_with_what_depends_on_it,
+            content_is_counted,
+            s038_sessions_are_kept_and_ended,
         );
         $crate::metadata_contract!(@file $fresh, pushes:
             p209_a_push_is_pullable_by_digest_and_tag,

@@ -20,7 +20,7 @@ pub async fn p209_a_push_is_pullable_by_digest_and_tag(metadata: Subject) {
     let record = ManifestRecord { body: body.clone(), digest: wide, ..tagged("a", "", &["v1", "v2"]) };
     assert_eq!(metadata.record_manifest(&record).await.unwrap(), CREATED);
 
-    let stored = StoredManifest { digest: wide, media_type: MANIFEST.to_owned(), body: body.clone() };
+    let stored = StoredManifest { digest: wide, media_type: MANIFEST.to_owned(), body: body.clone(), is_intact: false };
     let head =
         ManifestHead { digest: wide, media_type: MANIFEST.to_owned(), size_bytes: u64::try_from(body.len()).unwrap() };
     for reference in [Reference::Digest(wide), by_tag("v1"), by_tag("v2")] {

@@ -59,8 +59,16 @@ impl<D: Database> Metadata for D {
     }
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.read("looking up a blob", move |tx| blobs::size(tx, &repository, &digest)).await
+        if let Some(size_bytes) = self.memory().and_then(|memory| memory.blob(repository, digest)) {
+            return Ok(Some(size_bytes));
+        }
+        let generation = self.memory().map(|memory| memory.generation(repository));
+        let (name, digest) = (repository.clone(), *digest);
+        let found = self.read("looking up a blob", move |tx| blobs::size(tx, &name, &digest)).await?;
+        if let (Some(memory), Some(generation), Some(size_bytes)) = (self.memory(), generation, found) {
+            memory.keep_blob(generation, repository, &digest, size_bytes);
+        }
+        Ok(found)
     }
 
     async fn locations(&self, digests: &[Digest]) -> Result<Vec<Location>> {
@@ -96,11 +104,23 @@ impl<D: Database> Metadata for D {
     }
 
     async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
-        let (repository, reference) = (repository.clone(), reference.clone());
-        self.read("reading a manifest", move |tx| manifests::find(tx, &repository, &reference)).await
+        if let Some(manifest) = self.memory().and_then(|memory| memory.manifest(repository, reference)) {
+            return Ok(Some(manifest));
+        }
+        let generation = self.memory().map(|memory| memory.generation(repository));
+        let (name, wanted) = (repository.clone(), reference.clone());
+        let found = self.read("reading a manifest", move |tx| manifests::find(tx, &name, &wanted)).await?;
+        if let (Some(memory), Some(generation), Some(manifest)) = (self.memory(), generation, &found) {
+            memory.keep_manifest(generation, repository, reference, manifest);
+        }
+        Ok(found)
     }
 
     async fn manifest_head(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<ManifestHead>> {
+        // Whoever asks for the head often asks for the rest next.
+        if self.memory().is_some() {
+            return Ok(self.manifest(repository, reference).await?.map(ManifestHead::from));
+        }
         let (repository, reference) = (repository.clone(), reference.clone());
         self.read("looking up a manifest", move |tx| manifests::head(tx, &repository, &reference)).await
     }
@@ -133,6 +153,7 @@ impl<D: Database> Metadata for D {
     ) -> Result<bool> {
         let (name, tag, by) = (repository.clone(), tag.clone(), by.clone());
         self.write("deleting a tag", move |tx| {
+            tx.lock(|locks| locks.repository(&name))?;
             let Some(repository) = repositories::find(tx, &name)? else { return Ok(false) };
             tags::delete(tx, &Change { repository, name: &name, by: &by, now, review_at }, &tag)
         })

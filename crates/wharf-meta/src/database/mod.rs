@@ -2,6 +2,7 @@
 //! noun, and here is which of them each method runs.
 
 mod backing_up;
+mod browsing;
 mod checking;
 mod collecting;
 mod identities;
@@ -12,6 +13,7 @@ mod undoing;
 use std::fmt::Debug;
 use std::future::Future;
 
+use crate::memory::Memory;
 use crate::sql::{self, Tx};
 use crate::{DatabaseFigures, DiskRefusal, Result, Snapshot};
 
@@ -32,6 +34,11 @@ pub(crate) trait Database: Send + Sync + Debug + 'static {
     where
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static;
+
+    /// What was read and still holds, where changes of other processes cannot go unnoticed.
+    fn memory(&self) -> Option<&Memory> {
+        None
+    }
 
     /// As [`Metadata::storage_failed`](crate::Metadata::storage_failed).
     fn storage_failed(&self) -> impl Future<Output = ()> + Send;

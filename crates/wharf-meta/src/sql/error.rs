@@ -12,6 +12,14 @@ pub(crate) enum Error {
     #[error(transparent)]
     Sqlite(rusqlite::Error),
 
+    /// PostgreSQL's.
+    #[error(transparent)]
+    Postgres(#[from] tokio_postgres::Error),
+
+    /// PostgreSQL's server did not answer in time, or said something that nobody expects.
+    #[error("{0}")]
+    Server(&'static str),
+
     /// What the database holds contradicts itself.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),

@@ -4,6 +4,7 @@
 //! SQLite has ([`ValueRef`]: null, integer, real, text, bytes); PostgreSQL's schema uses no others.
 
 mod error;
+mod locks;
 mod tx;
 
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use rusqlite::types::{FromSqlError, FromSqlResult, ToSqlOutput};
 use wharf_base::Timestamp;
 
 pub(crate) use error::{Contradiction, Error, OptionalExtension, Result};
+pub(crate) use locks::Locks;
 pub(crate) use rusqlite::params;
 pub(crate) use rusqlite::types::{FromSql, ToSql, ValueRef};
 pub(crate) use tx::{Row, Tx};

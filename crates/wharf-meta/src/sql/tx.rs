@@ -1,11 +1,13 @@
 use rusqlite::Connection;
 
 use super::{FromSql, Result, Sql, ToSql, ValueRef};
+use crate::postgres::{Column, Session, Value};
 
 /// Where statements run: a transaction that changes something, or a connection that is asked.
 #[derive(Clone, Copy)]
 pub(crate) enum Tx<'a> {
     Sqlite(&'a Connection),
+    Postgres(&'a Session),
 }
 
 impl<'a> From<&'a Connection> for Tx<'a> {
@@ -19,6 +21,7 @@ impl<'a> Tx<'a> {
     pub(crate) fn prepare_cached(&self, sql: Sql) -> Result<Statement<'a>> {
         match *self {
             Self::Sqlite(connection) => Ok(Statement::Sqlite(connection.prepare_cached(sql.sqlite)?)),
+            Self::Postgres(session) => Ok(Statement::Postgres(session, sql.postgres)),
         }
     }
 
@@ -31,13 +34,39 @@ impl<'a> Tx<'a> {
                 snapshot.finish()?;
                 Ok(found)
             }
+            Self::Postgres(session) => session.at_one_moment(|| read(self)),
+        }
+    }
+
+    /// Runs `read` at a moment at which every place in the audit log that was taken is filled, or never will be.
+    pub(crate) fn at_a_settled_moment<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        match *self {
+            Self::Sqlite(_) => read(),
+            Self::Postgres(session) => session.at_a_settled_moment(read),
+        }
+    }
+
+    /// At most `limit`, and at most as many rows as fit into memory when each has a manifest's bytes: PostgreSQL answers with
+    /// all rows at once.
+    pub(crate) fn rows_with_bodies(&self, limit: u32) -> u32 {
+        match self {
+            Self::Sqlite(_) => limit,
+            Self::Postgres(_) => limit.min(BODIES_AT_ONCE),
         }
     }
 }
 
+/// Of at most 4 MiB each.
+const BODIES_AT_ONCE: u32 = 8;
+
 /// A statement that can be run.
 pub(crate) enum Statement<'a> {
     Sqlite(rusqlite::CachedStatement<'a>),
+    Postgres(&'a Session, &'static str),
+}
+
+fn values(params: &impl Params) -> Result<Vec<Value>> {
+    params.lend(|values| values.iter().map(|value| Value::of(*value)).collect())
 }
 
 /// The values of a statement's parameters.
@@ -70,6 +99,7 @@ impl Statement<'_> {
     pub(crate) fn execute(&mut self, params: impl Params) -> Result<usize> {
         match self {
             Self::Sqlite(statement) => Ok(params.lend(|values| statement.execute(values))?),
+            Self::Postgres(session, sql) => session.execute(sql, values(&params)?),
         }
     }
 
@@ -77,6 +107,7 @@ impl Statement<'_> {
     pub(crate) fn insert(&mut self, params: impl Params) -> Result<i64> {
         match self {
             Self::Sqlite(statement) => Ok(params.lend(|values| statement.insert(values))?),
+            Self::Postgres(session, sql) => session.insert(sql, values(&params)?),
         }
     }
 
@@ -84,6 +115,7 @@ impl Statement<'_> {
     pub(crate) fn exists(&mut self, params: impl Params) -> Result<bool> {
         match self {
             Self::Sqlite(statement) => Ok(params.lend(|values| statement.exists(values))?),
+            Self::Postgres(session, sql) => Ok(!session.query(sql, values(&params)?)?.is_empty()),
         }
     }
 
@@ -112,6 +144,9 @@ impl Statement<'_> {
     pub(crate) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
         match self {
             Self::Sqlite(statement) => Ok(Rows::Sqlite(params.lend(|values| statement.query(values))?)),
+            Self::Postgres(session, sql) => {
+                Ok(Rows::Postgres { rows: session.query(sql, values(&params)?)?.into_iter(), current: None })
+            }
         }
     }
 }
@@ -119,6 +154,7 @@ impl Statement<'_> {
 /// The rows of a query.
 pub(crate) enum Rows<'s> {
     Sqlite(rusqlite::Rows<'s>),
+    Postgres { rows: std::vec::IntoIter<tokio_postgres::Row>, current: Option<tokio_postgres::Row> },
 }
 
 impl Rows<'_> {
@@ -126,6 +162,10 @@ impl Rows<'_> {
     pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>> {
         match self {
             Self::Sqlite(rows) => Ok(rows.next()?.map(Row::Sqlite)),
+            Self::Postgres { rows, current } => {
+                *current = rows.next();
+                Ok(current.as_ref().map(Row::Postgres))
+            }
         }
     }
 }
@@ -148,6 +188,7 @@ impl<T, F: FnMut(&Row<'_>) -> Result<T>> Iterator for Mapped<'_, F> {
 /// One row.
 pub(crate) enum Row<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r tokio_postgres::Row),
 }
 
 impl Row<'_> {
@@ -155,6 +196,8 @@ impl Row<'_> {
     pub(crate) fn get<T: FromSql>(&self, column: usize) -> Result<T> {
         match self {
             Self::Sqlite(row) => Ok(row.get(column)?),
+            Self::Postgres(_) => T::column_result(self.get_ref(column)?)
+                .map_err(|error| super::Contradiction(format!("column {column}: {error}")).into()),
         }
     }
 
@@ -162,6 +205,7 @@ impl Row<'_> {
     pub(crate) fn get_ref(&self, column: usize) -> Result<ValueRef<'_>> {
         match self {
             Self::Sqlite(row) => Ok(row.get_ref(column)?),
+            Self::Postgres(row) => Ok(row.try_get::<_, Column<'_>>(column)?.0),
         }
     }
 

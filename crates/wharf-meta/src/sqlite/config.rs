@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharf_base::ByteSize;
 
-/// `[metadata]`: the embedded database.
+/// `[metadata]`, as far as it is about the embedded database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct SqliteConfig {
     /// How many reads run at the same time, each on a connection of its own that is opened when first needed.
     /// Default 4; 1 to 64.
@@ -19,6 +19,10 @@ pub struct SqliteConfig {
 
     /// At most how much memory each reading connection uses for pages. Default 4 MiB.
     pub reader_cache: ByteSize,
+
+    /// At most how much memory is used for manifests, and for which repository serves which blob, so that they are not read
+    /// from the database again. Default 8 MiB; 0 for none.
+    pub remembered: ByteSize,
 
     /// How large the write-ahead log may grow before writes wait for a checkpoint. Default 64 MiB.
     pub wal_max: ByteSize,
@@ -40,6 +44,7 @@ impl Default for SqliteConfig {
             readers: NonZeroUsize::MIN.saturating_add(3),
             writer_cache: ByteSize::mib(16),
             reader_cache: ByteSize::mib(4),
+            remembered: ByteSize::mib(8),
             wal_max: ByteSize::mib(64),
         }
     }

@@ -2,6 +2,7 @@ use rusqlite::Connection;
 
 use super::SqliteMetadata;
 use crate::database::Database;
+use crate::memory::Memory;
 use crate::sql::{self, Tx};
 use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot};
 
@@ -21,6 +22,10 @@ impl Database for SqliteMetadata {
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
     {
         self.writer.write(doing, move |connection| work(&Tx::from(connection))).await
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        Some(&self.memory)
     }
 
     async fn storage_failed(&self) {

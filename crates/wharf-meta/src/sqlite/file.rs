@@ -120,7 +120,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
     fs::rename(&draft, path).and_then(|()| sync_parent(path)).map_err(|error| Error::unavailable(doing, error))
 }
 
-fn fill(draft: &Path) -> sql::Result<()> {
+pub(super) fn fill(draft: &Path) -> sql::Result<()> {
     let connection = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
     connection::set(&connection, "synchronous", 2)?;
     connection::set(&connection, "application_id", i64::from(APPLICATION_ID))?;

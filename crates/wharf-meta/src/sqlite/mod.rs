@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod database;
 mod file;
+mod forgetting;
 mod readers;
 mod schema;
 mod snapshot;
@@ -21,6 +22,7 @@ mod tests;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use wharf_base::failpoint;
@@ -28,14 +30,16 @@ use wharf_base::failpoint;
 use self::checkpoint::Checkpointer;
 use self::connection::Role;
 use self::file::Found;
+use self::forgetting::Forgetting;
 use self::readers::Readers;
-use self::snapshot::Snapshots;
 use self::writer::Writer;
+use crate::memory::Memory;
 use crate::sql::{self, Tx};
 use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;
 pub use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::{Abandoned, Given, Snapshots};
 
 /// Metadata in one SQLite file.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub struct SqliteMetadata {
     writer: Writer,
     readers: Readers,
     snapshots: Snapshots,
+    memory: Arc<Memory>,
     was_clean_shutdown: bool,
 }
 
@@ -76,14 +81,17 @@ impl SqliteMetadata {
             schema::migrate(&writer, schema::MIGRATIONS).map_err(|error| Error::sql("migrating", error))?;
         }
         let was_clean_shutdown = begin(&writer, identity).map_err(|error| Error::sql("opening", error))?;
+        let memory = Arc::new(Memory::new(config.remembered));
+        let forgetting =
+            Forgetting::follow(&writer, Arc::clone(&memory)).map_err(|error| Error::sqlite("opening", error))?;
         let start = || {
             let checkpointer = Checkpointer::start(path.to_owned(), config.clone())?;
-            Writer::start(writer, checkpointer)
+            Writer::start(writer, checkpointer, forgetting)
         };
         let writer = start().map_err(|error| Error::unavailable("starting a thread", error))?;
         let readers = Readers::new(path.to_owned(), config.clone(), reader);
         let snapshots = Snapshots::of(path, config)?;
-        Ok(Self { writer, readers, snapshots, was_clean_shutdown })
+        Ok(Self { writer, readers, snapshots, memory, was_clean_shutdown })
     }
 
     /// Whether the database was closed in order before it was opened this time; `true` for a new one.

@@ -4,23 +4,10 @@
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use sha2::{Digest as _, Sha256};
 
 use crate::Error;
+use crate::migrations::{Migration, checksum, compare, known};
 use crate::sql::{self, Contradiction, Result};
-
-/// One step of the schema.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Migration {
-    /// Its place in the order, from 1 without gaps; the schema's number once it has run.
-    pub(super) number: u32,
-    /// What it does, in a word or two.
-    pub(super) name: &'static str,
-    /// The oldest schema that a binary must know to use the database afterwards.
-    pub(super) readable_by: u32,
-    /// Its statements.
-    pub(super) sql: &'static str,
-}
 
 /// Every step there is. A released one is never edited: databases made by it name its checksum.
 pub(super) const MIGRATIONS: &[Migration] =
@@ -56,7 +43,7 @@ pub(super) fn check(connection: &Connection, path: &Path, identity: i32) -> Resu
         );
         return Err(Error::Refused { path: path.to_owned(), reason });
     }
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
+    let known = known(MIGRATIONS);
     let version = version(connection).map_err(corrupt)?;
     if version.readable_by > known {
         return Err(Error::NewerSchema { found: version.schema, readable_by: version.readable_by, known });
@@ -97,21 +84,12 @@ fn version(connection: &Connection) -> Result<Version> {
         .ok_or_else(|| Contradiction("it does not say which schema it has".to_owned()).into())
 }
 
-/// A database made by other statements under the same numbers is not the one this binary was tested with.
+/// As [`compare`], for all that have run.
 fn compare_checksums(connection: &Connection, migrations: &[Migration]) -> Result<()> {
     let mut statement = connection.prepare(APPLIED)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let number: u32 = row.get(0)?;
-        // One that this binary does not know yet made a schema that it may use nevertheless.
-        let Some(known) = migrations.iter().find(|migration| migration.number == number) else { continue };
-        if row.get::<_, String>(1)? != checksum(known) {
-            return Err(Contradiction(format!("migration {number} was made by another text than this binary's")).into());
-        }
+        compare(migrations, row.get(0)?, &row.get::<_, String>(1)?)?;
     }
     Ok(())
-}
-
-fn checksum(migration: &Migration) -> String {
-    hex::encode(Sha256::digest(migration.sql))
 }

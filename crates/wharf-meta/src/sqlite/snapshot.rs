@@ -36,7 +36,7 @@ const REST_MAX: Duration = Duration::from_millis(20);
 /// Copies of one database. The file of a copy stands beside it, because only there is it certain that the database's owner
 /// may write, and that nobody else may read.
 #[derive(Debug)]
-pub(super) struct Snapshots {
+pub(crate) struct Snapshots {
     database: PathBuf,
     config: SqliteConfig,
     /// Each copy takes as much space as the database.
@@ -45,7 +45,7 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     /// Removes what a process that was killed has left.
-    pub(super) fn of(database: &Path, config: &SqliteConfig) -> Result<Self> {
+    pub(crate) fn of(database: &Path, config: &SqliteConfig) -> Result<Self> {
         remove(&file::beside(database, SUFFIX))
             .map_err(|error| Error::unavailable("removing an old snapshot", error))?;
         Ok(Self { database: database.to_owned(), config: config.clone(), one: Arc::new(Semaphore::new(1)) })
@@ -53,29 +53,68 @@ impl Snapshots {
 
     pub(super) async fn take(&self) -> Result<Snapshot> {
         let doing = "taking a snapshot";
-        let permit = Arc::clone(&self.one).try_acquire_owned();
-        let permit = permit.map_err(|_| Error::unavailable(doing, "another snapshot is in use"))?;
+        let draft = self.begin()?;
         let (database, config) = (self.database.clone(), self.config.clone());
         let abandoned = Abandoned::default();
-        let flag = Arc::clone(&abandoned.0);
+        let flag = abandoned.flag();
         let copying = tokio::task::spawn_blocking(move || {
-            let path = Temporary { path: file::beside(&database, SUFFIX), _permit: permit };
-            copy(&database, &path.path, &config, &flag).map_err(|error| Error::sql(doing, error))?;
-            reach("snapshot.copied");
-            let mut snapshot = Snapshot::open(&path.path)?;
-            snapshot.sha256 = hash(&snapshot.file).map_err(|error| Error::unavailable(doing, error))?;
-            snapshot.temporary = Some(path);
-            Ok(snapshot)
+            copy(&database, draft.path(), &config, &flag).map_err(|error| Error::sql(doing, error))?;
+            draft.finish()
         });
         copying.await.map_err(|lost| Error::unavailable(doing, lost))?
+    }
+
+    /// A place for the next one.
+    pub(crate) fn begin(&self) -> Result<Draft> {
+        let permit = Arc::clone(&self.one).try_acquire_owned();
+        let permit = permit.map_err(|_| Error::unavailable("taking a snapshot", "another snapshot is in use"))?;
+        Ok(Draft(Temporary { path: file::beside(&self.database, SUFFIX), _permit: permit }))
+    }
+}
+
+/// A snapshot that is being made, and goes with this value if it does not become one.
+#[derive(Debug)]
+pub(crate) struct Draft(Temporary);
+
+impl Draft {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Makes a new database there, as large as an empty one and with a connection that is in no hurry to sync: a draft that is
+    /// cut off is thrown away.
+    pub(crate) fn make(&self) -> sql::Result<Connection> {
+        prepare(self.path())?;
+        file::fill(self.path())?;
+        let connection =
+            Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
+        connection::set(&connection, "journal_mode", "delete".to_owned())?;
+        connection::set(&connection, "synchronous", 0)?;
+        connection::set(&connection, "temp_store", 2)?;
+        Ok(connection)
+    }
+
+    /// Its file is complete and closed.
+    pub(crate) fn finish(self) -> Result<Snapshot> {
+        reach("snapshot.copied");
+        let mut snapshot = Snapshot::open(&self.0.path)?;
+        snapshot.sha256 = hash(&snapshot.file).map_err(|error| Error::unavailable("taking a snapshot", error))?;
+        snapshot.temporary = Some(self.0);
+        Ok(snapshot)
     }
 }
 
 const SUFFIX: &str = ".snapshot";
 
 /// Set when nobody waits for the copy any more.
-#[derive(Default)]
-struct Abandoned(Arc<AtomicBool>);
+#[derive(Debug, Default)]
+pub(crate) struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
@@ -111,12 +150,17 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Nobody waits any more.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody waits for the snapshot any more")]
-struct Given;
+pub(crate) struct Given;
+
+/// Nothing is there any more but an empty file, which nobody else may read.
+fn prepare(path: &Path) -> rusqlite::Result<()> {
+    let io = |error: io::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+    remove(path).map_err(io)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop).map_err(io)
+}
 
 fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -> sql::Result<()> {
-    let io = |error: io::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
-    remove(to).map_err(io)?;
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
+    prepare(to)?;
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | connection::COMMON)?;
     source.busy_timeout(Duration::from_secs(5))?;
     connection::set(&source, "cache_size", -(i64::try_from(config.reader_cache.as_u64()).unwrap_or(i64::MAX) / 1024))?;

@@ -21,6 +21,7 @@ use wharf_base::{Distribution, failpoint};
 
 use super::checkpoint::Checkpointer;
 use super::connection::retry_busy;
+use super::forgetting::Forgetting;
 use crate::error::Source;
 use crate::sql::{self, Tx};
 use crate::{DatabaseFigures, DiskRefusal, Error, life};
@@ -72,14 +73,19 @@ type CloseReply = oneshot::Sender<crate::Result<()>>;
 
 impl Writer {
     /// Starts the writing thread, which ends when the queue is closed or dropped.
-    pub(super) fn start(connection: Connection, checkpointer: Checkpointer) -> std::io::Result<Self> {
-        Self::start_with(connection, checkpointer, commit)
+    pub(super) fn start(
+        connection: Connection,
+        checkpointer: Checkpointer,
+        forgetting: Forgetting,
+    ) -> std::io::Result<Self> {
+        Self::start_with(connection, checkpointer, forgetting, commit)
     }
 
     /// The same with another way to commit, for tests of what happens when it fails.
     pub(super) fn start_with(
         connection: Connection,
         checkpointer: Checkpointer,
+        forgetting: Forgetting,
         commit: fn(&Connection) -> Result<()>,
     ) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
@@ -92,6 +98,7 @@ impl Writer {
         let thread = WriterThread {
             connection,
             checkpointer,
+            forgetting,
             commit,
             failure,
             refusals: Arc::clone(&refusals),
@@ -278,6 +285,7 @@ impl Failure {
 struct WriterThread {
     connection: Connection,
     checkpointer: Checkpointer,
+    forgetting: Forgetting,
     commit: fn(&Connection) -> Result<()>,
     failure: watch::Sender<bool>,
     refusals: Arc<Refusals>,
@@ -332,6 +340,7 @@ impl WriterThread {
                 self.failure.send_replace(true);
             }
         }
+        self.forgetting.settle();
         done
     }
 

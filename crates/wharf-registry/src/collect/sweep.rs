@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use wharf_base::{Location, Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId, failpoint};
 use wharf_oci::Digest;
 use wharf_store::Entry;
 
@@ -72,7 +72,7 @@ impl Registry {
 
     /// Lists everything, enters associations for review that nobody would look at, and removes what nothing leads to.
     /// With `accepted`, so many files may go.
-    pub(super) async fn sweep(&self, accepted: Option<u64>, done: &mut Totals) -> Result<Sweep, Error> {
+    pub(crate) async fn sweep(&self, accepted: Option<u64>, done: &mut Totals) -> Result<Sweep, Error> {
         self.reconcile(done).await?;
         let (mut sweep, orphans) = self.find_orphans().await?;
         let limit =
@@ -90,6 +90,7 @@ impl Registry {
                 sweep.orphans
             );
         } else {
+            failpoint::arrive("registry.orphans-found").await;
             for orphan in orphans {
                 self.remove_orphan(&orphan, done).await?;
             }
@@ -109,6 +110,7 @@ impl Registry {
             let page = self.parts.meta.check_links(after.as_ref(), LINKS).await;
             let page = page.map_err(Error::meta("reconciling associations"))?;
             let links: Vec<_> = page.rows.iter().filter_map(unreviewed).collect();
+            failpoint::arrive("registry.links-looked").await;
             if !links.is_empty() {
                 done.reconciled += u64::from(self.review_links(&links, &itself("gc")).await?);
             }
@@ -192,7 +194,7 @@ impl Registry {
                 facts.size_bytes
             }
         };
-        wharf_base::failpoint::reach("collect.orphan_removed");
+        failpoint::reach("collect.orphan_removed");
         done.orphans += 1;
         done.orphan_bytes += size_bytes;
         Ok(())

@@ -1,8 +1,8 @@
-//! Rows 8 to 13, 26, 30, 32: the collector against manifests, looks and reads.
+//! Rows 8 to 13, 26, 30 to 32: the collector against manifests, looks and reads.
 
 use futures_util::TryStreamExt;
 
-use super::world::{DAY, HOUR, World, bytes, digest, race};
+use super::world::{AGES, DAY, HOUR, World, bytes, digest, race};
 use crate::Error;
 
 #[tokio::test]
@@ -155,6 +155,43 @@ async fn gr30_two_collectors_do_everything_once() {
         assert_eq!((first.removed + second.removed, first.condemned + second.condemned), (1, 1), "{place}");
         assert!(!world.is_stored(&blob).await);
         assert!(world.is_stored(&other).await);
+    }
+}
+
+/// A sweep only asks for reviews, and only removes what no row names when it is about to go.
+#[tokio::test]
+async fn gr31_a_sweep_takes_nothing_from_anybody() {
+    // What it looked at is reviewed, condemned and removed meanwhile.
+    let (world, blob) = (World::new(), bytes(1));
+    world.due("r/one", &blob).await;
+    let (swept, ()) = race("registry.links-looked", world.clone().sweep(), async {
+        assert_eq!(world.clone().collect().await.condemned, 1);
+        world.pass(DAY);
+        assert_eq!(world.clone().collect().await.removed, 1);
+    })
+    .await;
+    assert_eq!((swept.reconciled, swept.orphans), (0, 0));
+    world.lacks("r/one", &blob).await;
+    world.clone().push("r/one", blob.clone()).await.unwrap();
+    world.serves("r/one", &blob).await;
+
+    // What the death of a push has left is pushed again when it has been found; or nobody pushes it.
+    for is_pushed in [true, false] {
+        let (world, blob) = (World::new(), bytes(1));
+        world.leave(&blob).await;
+        world.pass(AGES);
+        let (swept, ()) = race("registry.orphans-found", world.clone().sweep(), async {
+            if is_pushed {
+                world.clone().push("r/two", blob.clone()).await.unwrap();
+            }
+            world.clone().collect().await;
+        })
+        .await;
+        assert_eq!(swept.orphans, u64::from(!is_pushed));
+        assert_eq!(world.is_stored(&blob).await, is_pushed);
+        if is_pushed {
+            world.serves("r/two", &blob).await;
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// The clock of these tests stands years before that of the files.
+pub(super) const AGES: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// How long a second actor may take that is not held back by the first. Nothing depends on it when it is.
 const WHILE_HELD: Duration = Duration::from_millis(300);
 
@@ -228,6 +231,14 @@ impl World {
 
     // The collector -------------------------------------------------------------------------------------------------
 
+    /// What a push leaves that dies before it has recorded what it placed.
+    pub(super) async fn leave(&self, bytes: &Bytes) {
+        let upload = UploadId::generate(&*self.clock, &SeededRng::new(9));
+        let mut writer = self.store.writer(upload, Algorithm::Sha256, None, None).await.unwrap();
+        writer.write(bytes.clone()).await.unwrap();
+        drop(writer.commit(&digest(bytes)).await.unwrap());
+    }
+
     /// Collects until nothing is due.
     pub(super) async fn collect(self) -> Totals {
         let mut totals = Totals::default();
@@ -238,6 +249,13 @@ impl World {
             }
             totals.add(&done);
         }
+    }
+
+    /// Lists everything, and lets go what nothing leads to.
+    pub(super) async fn sweep(self) -> Totals {
+        let mut totals = Totals::default();
+        self.registry.sweep(None, &mut totals).await.unwrap();
+        totals
     }
 
     /// Reviews what will be due in a day, as a collector with a shorter grace period would.

@@ -5,13 +5,13 @@
 //! (S-068); only the data directory itself is opened by its configured path.
 
 use std::fmt::Debug;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
-use rustix::io::{Errno, Result};
+use rustix::io::{Errno, ReadWriteFlags, Result};
 use wharf_base::failpoint;
 
 use wharf_base::Timestamp;
@@ -26,6 +26,8 @@ pub(super) enum Access {
     Directory,
     /// A file, to read it.
     Read,
+    /// The same, if it can be opened without waiting for a disk; otherwise `AGAIN`.
+    ReadNow,
     /// Whatever it is, only to ask what it is.
     Inspect,
     /// A file that exists, to read and write it.
@@ -75,6 +77,8 @@ pub(super) trait Files: Debug + Send + Sync + 'static {
     fn write(&self, file: BorrowedFd<'_>, parts: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize>;
     /// Appends to `buffer` at most its spare capacity; 0 is the end of the file.
     fn read(&self, file: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset_bytes: u64) -> Result<usize>;
+    /// As `read`, but `AGAIN` instead of waiting for the disk, and `OPNOTSUPP` where that cannot be told.
+    fn read_now(&self, file: BorrowedFd<'_>, buffer: &mut [u8], offset_bytes: u64) -> Result<usize>;
     fn truncate(&self, file: BorrowedFd<'_>, size_bytes: u64) -> Result<()>;
     /// Reserves blocks without changing the size.
     fn reserve(&self, file: BorrowedFd<'_>, offset_bytes: u64, len_bytes: u64) -> Result<()>;
@@ -104,7 +108,7 @@ impl Access {
         let file = OFlags::NONBLOCK | OFlags::NOCTTY;
         let access = match self {
             Self::Directory => OFlags::RDONLY | OFlags::DIRECTORY,
-            Self::Read => OFlags::RDONLY | file,
+            Self::Read | Self::ReadNow => OFlags::RDONLY | file,
             Self::Inspect => OFlags::PATH,
             Self::Modify => OFlags::RDWR | file,
             Self::Create => OFlags::RDWR | file | OFlags::CREATE | OFlags::EXCL,
@@ -116,7 +120,7 @@ impl Access {
     fn mode(self) -> Mode {
         match self {
             Self::Create | Self::CreateOrModify => FILE_MODE,
-            Self::Directory | Self::Read | Self::Inspect | Self::Modify => Mode::empty(),
+            Self::Directory | Self::Read | Self::ReadNow | Self::Inspect | Self::Modify => Mode::empty(),
         }
     }
 }
@@ -140,7 +144,8 @@ impl Files for SystemFiles {
     }
 
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
-        rustix::fs::openat2(directory, path.as_str(), access.flags(), access.mode(), ONLY_BENEATH)
+        let resolve = if access == Access::ReadNow { ONLY_BENEATH | ResolveFlags::CACHED } else { ONLY_BENEATH };
+        rustix::fs::openat2(directory, path.as_str(), access.flags(), access.mode(), resolve)
     }
 
     fn make_directory(&self, directory: BorrowedFd<'_>, name: &Name) -> Result<()> {
@@ -181,6 +186,10 @@ impl Files for SystemFiles {
 
     fn read(&self, file: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset_bytes: u64) -> Result<usize> {
         rustix::io::pread(file, spare_capacity(buffer), offset_bytes)
+    }
+
+    fn read_now(&self, file: BorrowedFd<'_>, buffer: &mut [u8], offset_bytes: u64) -> Result<usize> {
+        rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset_bytes, ReadWriteFlags::NOWAIT)
     }
 
     fn truncate(&self, file: BorrowedFd<'_>, size_bytes: u64) -> Result<()> {

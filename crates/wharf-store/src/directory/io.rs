@@ -97,6 +97,9 @@ pub(super) fn fill(
     Ok(())
 }
 
+/// Up to this, asking whether something is in memory costs more than a buffer in vain.
+const UNPROBED_BYTES: usize = 64 << 10;
+
 /// An open file as the source of a reader.
 #[derive(Debug)]
 pub(super) struct OpenFile {
@@ -113,5 +116,21 @@ impl Content for OpenFile {
         }
         buffer.truncate(len_bytes);
         Ok(buffer.into())
+    }
+
+    fn read_now(&self, offset_bytes: u64, len_bytes: usize) -> Option<Bytes> {
+        let read_now = |buffer: &mut [u8]| uninterrupted(|| self.files.read_now(self.fd.as_fd(), buffer, offset_bytes));
+        // A byte tells, before there is a large buffer for all of them.
+        if len_bytes > UNPROBED_BYTES && read_now(&mut [0]) != Ok(1) {
+            return None;
+        }
+        let mut buffer = vec![0; len_bytes];
+        let read = read_now(&mut buffer);
+        // Less than all is read again by whoever may wait, and who then says what is wrong.
+        (read == Ok(len_bytes)).then(|| buffer.into())
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
     }
 }

@@ -14,7 +14,7 @@ mod space;
 mod staged;
 mod writer;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,9 +103,13 @@ impl BlobStore for DirectoryStore {
 
     async fn open(&self, place: &Place, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
         let digest = place.digest;
+        // What is wrong is looked at again, and said, where waiting is no harm.
+        if let Some(fd) = self.root.open_now(&digest, size_bytes) {
+            return Ok(Some(reader(&self.root, fd, size_bytes)));
+        }
         self.on_root("opening stored content", move |root| {
             let file = root.open_for_reading(&digest, size_bytes)?;
-            Ok(file.map(|fd| BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)))
+            Ok(file.map(|fd| reader(root, fd, size_bytes)))
         })
         .await
     }
@@ -136,8 +140,7 @@ impl BlobStore for DirectoryStore {
     async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<StagedBytes, Error> {
         self.on_root("opening staged content", move |root| {
             let Some(fd) = root.open_staged(upload, size_bytes)? else { return Ok(StagedBytes::Lost) };
-            let file = Arc::new(OpenFile { files: Arc::clone(&root.files), fd });
-            Ok(StagedBytes::Readable(BlobReader::new(file, size_bytes)))
+            Ok(StagedBytes::Readable(reader(root, fd, size_bytes)))
         })
         .await
     }
@@ -200,6 +203,10 @@ impl BlobStore for DirectoryStore {
     fn store_id(&self) -> StoreId {
         self.root.store_id
     }
+}
+
+fn reader(root: &Root, fd: OwnedFd, size_bytes: u64) -> BlobReader {
+    BlobReader::new(Arc::new(OpenFile { files: Arc::clone(&root.files), fd }), size_bytes)
 }
 
 /// The caller holds the digest's lock.

@@ -89,12 +89,23 @@ impl Root {
     /// [`Error::Damaged`] when it is not a readable regular file of `size_bytes` bytes, [`Error::Io`].
     pub(super) fn open_for_reading(&self, digest: &Digest, size_bytes: u64) -> Result<Option<OwnedFd>, Error> {
         let Some(file) = self.open_content(digest, Access::Read)? else { return Ok(None) };
-        let found = self.check_file(digest, &file)?.size_bytes;
+        self.check_length(digest, &file, size_bytes)?;
+        Ok(Some(file))
+    }
+
+    /// The same content, if it is there as it should be and can be opened without waiting for a disk.
+    pub(super) fn open_now(&self, digest: &Digest, size_bytes: u64) -> Option<OwnedFd> {
+        let file = self.files.open(self.layers.as_fd(), &layout::content(digest), Access::ReadNow).ok()?;
+        self.check_length(digest, &file, size_bytes).is_ok().then_some(file)
+    }
+
+    fn check_length(&self, digest: &Digest, file: &OwnedFd, size_bytes: u64) -> Result<(), Error> {
+        let found = self.check_file(digest, file)?.size_bytes;
         if found != size_bytes {
             let reason = if found < size_bytes { "shorter than recorded" } else { "longer than recorded" };
             return Err(Error::Damaged { digest: *digest, reason });
         }
-        Ok(Some(file))
+        Ok(())
     }
 
     fn open_content(&self, digest: &Digest, access: Access) -> Result<Option<OwnedFd>, Error> {

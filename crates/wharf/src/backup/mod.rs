@@ -92,9 +92,11 @@ fn of_database(error: wharf_meta::Error) -> CommandError {
         Error::Unavailable { .. } | Error::Closed | Error::StorageFailed { .. } => {
             CommandError::from_source(Exit::Unexpected, error)
         }
-        Error::Corrupt { .. } | Error::Refused { .. } | Error::OtherStore { .. } => {
-            CommandError::from_source(Exit::Broken, error)
-        }
+        Error::Corrupt { .. }
+        | Error::Refused { .. }
+        | Error::Server { .. }
+        | Error::InUse { .. }
+        | Error::OtherStore { .. } => CommandError::from_source(Exit::Broken, error),
     }
 }
 

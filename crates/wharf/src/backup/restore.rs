@@ -272,7 +272,7 @@ pub(crate) async fn return_blob(
     digest: &Digest,
     config: &Config,
 ) -> Result<bool, CommandError> {
-    app::check_data(&config.storage.data)?;
+    app::check_data(config)?;
     let unexpected = |error: &dyn std::error::Error| CommandError::because(Exit::Unexpected, "restoring it", error);
     let clock = Arc::new(SystemClock::new());
     let opened = app::open_offline(config, clock.clone()).await?;

@@ -196,7 +196,7 @@ pub(crate) struct Offline {
 impl Offline {
     /// The data directory that `config` names.
     pub(crate) async fn open(config: &Config) -> Result<Self, CommandError> {
-        app::check_data(&config.storage.data)?;
+        app::check_data(config)?;
         let opened = app::open_offline(config, Arc::new(SystemClock::new())).await?;
         Ok(Self { opened, snapshot: Mutex::new(None) })
     }

@@ -1,6 +1,7 @@
 //! The command line. The doc comments are the help texts.
 
 mod backup;
+mod bench;
 mod check;
 mod remote;
 
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::Flag;
 
 pub use backup::{BackupArgs, BackupCommand, CreateBackupArgs, RestoreBackupArgs};
+pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use remote::{
     AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
@@ -120,6 +122,19 @@ Examples:
   wharf check --repair I-07 --dry-run
   wharf check --deep --data /srv/wharf    without a running registry")]
     Check(CheckArgs),
+    /// Measure how fast registries are, of any make, side by side
+    ///
+    /// Pushes its own images into a new repository below wharf-bench/ and leaves them there, so use a registry that is
+    /// meant for it. Servers take turns in every round. Whatever is read is hashed or compared, and an answer that is
+    /// wrong ends the run.
+    #[command(after_help = "\
+Examples:
+  wharf bench http://127.0.0.1:5000
+  wharf bench wharf=http://127.0.0.1:5000 other=http://127.0.0.1:5001 --svg bench.svg
+  wharf bench wharf=http://127.0.0.1:5000 --pid wharf=$(pidof wharf) --only pull-large,push-large
+  WHARF_BENCH_PASSWORD=… wharf bench https://registry.example.com --user alice --json
+  wharf bench http://127.0.0.1:5000 --files nginx=http://127.0.0.1:8080,/srv/files --limit")]
+    Bench(BenchArgs),
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version

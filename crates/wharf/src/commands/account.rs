@@ -12,8 +12,8 @@ use super::remote::{list, new_password, pages, show};
 use crate::app::{self, AppError};
 use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
 use crate::client::{Api, escape};
-use crate::config::Sources;
-use crate::error::CommandError;
+use crate::config::{Flag, Sources};
+use crate::error::{CommandError, Exit};
 use crate::table::Column;
 
 const COLUMNS: [Column; 6] = [
@@ -72,10 +72,16 @@ fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandEr
 
 /// On the data directory itself, which nobody else may use meanwhile.
 fn reset_admin(data: &Path, config: Option<&Path>) -> Result<(), CommandError> {
-    app::check_data(data)?;
-    let file = config.map(Path::to_owned);
-    let mut config = Sources { file, environment: std::env::vars_os().collect(), flags: Vec::new() }.load()?.config;
-    data.clone_into(&mut config.storage.data);
+    // Where the metadata and the content are says the environment, or the file.
+    let data =
+        data.to_str().ok_or_else(|| CommandError::new(Exit::Usage, "the path of the data directory is not UTF-8"))?;
+    let sources = Sources {
+        file: config.map(Path::to_owned),
+        environment: std::env::vars_os().collect(),
+        flags: vec![Flag::short("data", data.to_owned())],
+    };
+    let config = sources.load()?.config;
+    app::check_data(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     let password = runtime.block_on(async {

@@ -83,7 +83,7 @@ fn offline(args: &CheckArgs, settings: &SettingArgs) -> Result<Value, CommandErr
     let dry_run = args.dry_run;
     let order = CheckOrder { repositories, offline: true, repair, dry_run, ..CheckOrder::of(depth) };
     let config = load(settings)?.config;
-    app::check_data(&config.storage.data)?;
+    app::check_data(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?;
     runtime.block_on(check_directory(&config, &order))

@@ -10,6 +10,7 @@ use crate::logging;
 mod account;
 mod audit;
 mod backup;
+mod bench;
 mod check;
 pub mod config;
 mod gc;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Backup(args) => backup::run(&args),
         Command::Gc(command) => gc::run(&command),
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Config(args) => config::run(&args.command),
         Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
     }

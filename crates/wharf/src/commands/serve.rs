@@ -211,6 +211,14 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
         AppError::Store { .. } | AppError::Probe { .. } => {
             (Exit::Usage, Some("name a directory of your own on a local disk with --data".into()))
         }
+        AppError::Meta { source: wharf_meta::Error::Unavailable { .. }, place } if place.starts_with("postgres") => (
+            Exit::Unreachable,
+            Some("see that the server runs and that metadata.url, the password and the certificate are right".into()),
+        ),
+        AppError::Meta { source: wharf_meta::Error::InUse { .. }, .. } => {
+            (Exit::InUse, Some("stop the other process, or name another database with metadata.url".into()))
+        }
+        AppError::Meta { source: wharf_meta::Error::Server { .. }, .. } => (Exit::Usage, None),
         AppError::Meta { .. } => (
             Exit::WrongStore,
             Some(
@@ -219,6 +227,9 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
         ),
         AppError::Credentials(_) => (Exit::Usage, Some("see storage.credentials_file and storage.profile".to_owned())),
         AppError::Bucket { source, .. } => of_bucket(source),
+        AppError::PutBy { path, .. } => {
+            (Exit::Unexpected, Some(format!("rename {} yourself, and start again", path.display())))
+        }
         AppError::NoDatabase { .. } => (
             Exit::WrongStore,
             Some(

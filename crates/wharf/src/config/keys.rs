@@ -46,6 +46,11 @@ impl Keys {
         self.0.contains_key(key)
     }
 
+    /// Whether the value may not be repeated.
+    pub(super) fn is_secret(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|schema| schema.to_string().contains("\"writeOnly\":true"))
+    }
+
     pub(super) fn is_section(&self, path: &str) -> bool {
         self.sections().any(|section| section == path)
     }

@@ -56,7 +56,7 @@ impl Sources {
         }
         let mut merged = BTreeMap::new();
         for layer in [in_file, environment.settings, on_line] {
-            merged.extend(layer_of(layer, &mut complaints));
+            merged.extend(layer_of(&keys, layer, &mut complaints));
         }
         complaints.sort_by_key(Complaint::place);
         let config = if complaints.is_empty() { together(&merged) } else { Err(complaints) };
@@ -66,13 +66,13 @@ impl Sources {
 }
 
 /// The settings of one source by key; complains of values that are not right and of keys that are said twice.
-fn layer_of(settings: Vec<Setting>, complaints: &mut Vec<Complaint>) -> BTreeMap<String, Setting> {
+fn layer_of(keys: &Keys, settings: Vec<Setting>, complaints: &mut Vec<Complaint>) -> BTreeMap<String, Setting> {
     let mut layer: BTreeMap<String, Setting> = BTreeMap::new();
     for setting in settings {
         if let Some(first) = layer.get(&setting.key) {
             complaints
                 .push(Complaint::of(setting.origin, format!("{} is already set by {}", setting.key, first.origin)));
-        } else if let Err(reason) = alone(&setting) {
+        } else if let Err(reason) = alone(keys, &setting) {
             complaints.push(Complaint::of(setting.origin, reason));
         } else {
             layer.insert(setting.key.clone(), setting);
@@ -82,13 +82,14 @@ fn layer_of(settings: Vec<Setting>, complaints: &mut Vec<Complaint>) -> BTreeMap
 }
 
 /// Whether the value is right by itself: with the default for everything else, it must make a configuration.
-fn alone(setting: &Setting) -> Result<(), String> {
+fn alone(keys: &Keys, setting: &Setting) -> Result<(), String> {
     let mut table = Table::new();
     insert(&mut table, &setting.key, setting.value.clone());
     let Err(error) = Config::deserialize(table) else { return Ok(()) };
     let Setting { key, value, .. } = setting;
     let (reason, shown) = (in_plain_words(error.message()), value.to_string());
-    if reason.starts_with(&shown) {
+    // A part of it may be a password.
+    if keys.is_secret(key) || reason.starts_with(&shown) {
         return Err(format!("{key}: {reason}"));
     }
     let cut: String = shown.chars().take(SHOWN_MAX_CHARS).collect();

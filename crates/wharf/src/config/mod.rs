@@ -51,8 +51,8 @@ pub struct Config {
     pub oidc: wharf_identity::oidc::Config,
     /// The record of what happened.
     pub audit: wharf_identity::AuditConfig,
-    /// The embedded database.
-    pub metadata: wharf_meta::SqliteConfig,
+    /// Where the metadata is kept.
+    pub metadata: wharf_meta::Config,
     /// Where everything is kept.
     pub storage: Storage,
     /// What is logged and how.
@@ -71,6 +71,7 @@ impl Config {
             self.mcias.check(),
             self.oidc.check(),
             self.audit.check(),
+            self.metadata.check(),
             self.storage.check(),
         ];
         rooms.into_iter().flatten().map(Complaint::of_all).collect()

@@ -253,6 +253,29 @@ fn b132_wrong_types_say_what_is_expected() {
     );
 }
 
+/// S-070: the URL of a database may have a password, and nobody is told it.
+#[test]
+fn s070_a_wrong_url_of_a_database_is_not_repeated() {
+    check_file(
+        "[metadata]\nurl = \"mysql://wharf:swordfish@db/wharf\"\nurls = 1\n",
+        &[
+            "wharf.toml:2: metadata.url: must be a URL such as \"postgres://wharf@db.example.com/wharf\"",
+            "wharf.toml:3: unknown key metadata.urls; did you mean metadata.url?",
+        ],
+    );
+    check_file(
+        "[metadata]\nurl = \"postgres://wharf:swordfish@db/wharf?sslmode=prefer\"\n",
+        &[
+            "wharf.toml:2: metadata.url: its sslmode must be verify-full, which is the default, or disable: the others protect \
+           from nobody",
+        ],
+    );
+    check_file(
+        "[metadata]\npassword_file = \"secret\"\n",
+        &["metadata.password_file is for PostgreSQL; set metadata.url as well, or remove it"],
+    );
+}
+
 #[test]
 fn b132_a_file_that_is_no_toml_is_refused() {
     check_file("[server]\nlisten = \n", &["wharf.toml:2: string values must be quoted, expected literal string"]);

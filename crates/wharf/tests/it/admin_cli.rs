@@ -46,6 +46,7 @@ impl Terminal {
         if let Some((_, data)) = args.split_once("--data ") {
             command.envs(bucket::environment(Path::new(data.split_whitespace().next().unwrap())));
         }
+        command.envs(self.server.metadata_environment());
         command.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path().join("config"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -154,8 +155,7 @@ async fn b145_an_audit_log_that_was_edited_is_found_out() {
     terminal.ok("account create ci --robot", "");
     terminal.server.wait_for_log("the audit log is sealed");
     assert!(terminal.ok("audit verify", "").contains("all as they were sealed"));
-    let database = rusqlite::Connection::open(terminal.server.data().join("wharf.db")).unwrap();
-    database.execute("update audit_log set principal = 'somebody' where sequence = 1", []).unwrap();
+    terminal.server.tamper("update audit_log set principal = 'somebody' where sequence = 1");
     terminal.fails("audit verify", 8, "record 1: it, or what stands before it, was edited");
 }
 
@@ -185,9 +185,7 @@ async fn b140_a_damaged_rule_is_out_of_effect_and_reported() {
     let rule: serde_json::Value = serde_json::from_str(&terminal.ok(rule, "")).unwrap();
     let id = rule[0]["id"].as_str().unwrap().to_owned();
     terminal.server.stop();
-    let database = rusqlite::Connection::open(terminal.server.data().join("wharf.db")).unwrap();
-    database.execute("update policy_rules set rule_json = '{\"effect\":\"allow\",\"repositorys\":[]}'", []).unwrap();
-    drop(database);
+    terminal.server.tamper("update policy_rules set rule_json = '{\"effect\":\"allow\",\"repositorys\":[]}'");
     terminal.server.restart();
     terminal.server.wait_for_log(&format!("policy rule {id} is not in force: repositorys is not a member of a rule"));
     let mut nobody = terminal.server.client();

@@ -17,13 +17,39 @@ struct Persona {
     name: &'static str,
     authorization: Option<String>,
     repository: &'static str,
+    /// What a browser holds that has signed in, and what its forms carry.
+    session: Option<Session>,
+}
+
+#[derive(Clone)]
+struct Session {
+    cookie: String,
+    form_token: String,
 }
 
 impl Persona {
     fn new(name: &'static str, authorization: impl Into<Option<String>>) -> Self {
-        Self { name, authorization: authorization.into(), repository: "alpha/app" }
+        Self { name, authorization: authorization.into(), repository: "alpha/app", session: None }
+    }
+
+    fn signed_in(self, session: &Session) -> Self {
+        Self { session: Some(session.clone()), ..self }
     }
 }
+
+/// Signs in as a browser does.
+async fn sign_in(server: &Wharf, username: &str, password: &str) -> Session {
+    let mut client = server.client();
+    let form = Request::new("POST", "/login").header("Sec-Fetch-Site", "same-origin").header("Content-Type", FORM);
+    let reply = client.send(form.body(format!("username={username}&password={password}"))).await.expect(303);
+    let cookie = reply.header("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
+    let page = client.send(Request::new("GET", "/").header("Cookie", &cookie)).await.expect(200);
+    let html = String::from_utf8_lossy(&page.body).into_owned();
+    let (_, rest) = html.split_once("name=\"form_token\" value=\"").expect("a form");
+    Session { cookie, form_token: rest.split('"').next().expect("a value").to_owned() }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 async fn personas(server: &Wharf) -> Vec<Persona> {
     let mut admin = Admin::of(server);
@@ -45,6 +71,12 @@ async fn personas(server: &Wharf) -> Vec<Persona> {
     let pulls = alice.fetch_token(&["repository:alpha/app:pull"]).await;
     let elsewhere = alice.fetch_token(&["repository:alpha/other:pull,push,delete"]).await;
     let of_gone = server.client().authorized(basic("gone", PASSWORD)).fetch_token(&["repository:alpha/app:pull"]).await;
+    let [of_human, of_denied, of_admin, was_gone] = [
+        sign_in(server, "alice", PASSWORD).await,
+        sign_in(server, "other", PASSWORD).await,
+        sign_in(server, "admin", ADMIN_PASSWORD).await,
+        sign_in(server, "gone", PASSWORD).await,
+    ];
     admin.send("PATCH", "/accounts/gone", &json!({ "enabled": false })).await.expect(200);
 
     let forge = Forge::of(server);
@@ -78,7 +110,17 @@ async fn personas(server: &Wharf) -> Vec<Persona> {
         Persona::new("robot with rule", basic("with-rule", &with_rule)),
         Persona::new("robot of another", basic("no-rule", &with_rule)),
         Persona::new("admin", basic("admin", ADMIN_PASSWORD)),
+        Persona::new("human, signed in", None).signed_in(&of_human),
+        Persona::new("human, denied, signed in", None).signed_in(&of_denied),
+        Persona::new("disabled, signed in", None).signed_in(&was_gone),
+        Persona::new("human, signed in, form of another", None)
+            .signed_in(&Session { form_token: of_admin.form_token.clone(), ..of_human }),
+        Persona::new("admin, signed in", None).signed_in(&of_admin),
     ]
+}
+
+fn is_page(route: &RouteInfo) -> bool {
+    !route.path.starts_with("/v2/") && !route.path.starts_with("/api/")
 }
 
 /// A request for the route. What it is about does not exist, so whoever is let through is told that.
@@ -91,8 +133,8 @@ fn request(route: &RouteInfo, repository: &str) -> Request {
         .replace("{reference}", &format!("sha256:{}", "0".repeat(64)))
         .replace("{id}", "01a20d6b-5871-7dc9-8308-9d294c9c90fa");
     let path = match route.action.map(|action| action.as_str()) {
-        Some("registry:pull" | "registry:push") if route.path.starts_with("/api/") => {
-            format!("{path}?repository={repository}&tag=not-there")
+        Some("registry:pull" | "registry:push" | "registry:delete") if !route.path.starts_with("/v2/") => {
+            format!("{path}?repository={repository}&tag=not-there&reference=not-there")
         }
         _ => path,
     };
@@ -100,6 +142,7 @@ fn request(route: &RouteInfo, repository: &str) -> Request {
     let request = Request::new(method, path);
     match method {
         "GET" | "HEAD" | "DELETE" => request,
+        _ if is_page(route) => request.header("Sec-Fetch-Site", "same-origin").header("Content-Type", FORM),
         _ if route.path.starts_with("/api/") => request.header("Content-Type", "application/json").body("{}"),
         _ => request.body(""),
     }
@@ -117,6 +160,13 @@ async fn ask(client: &mut Client, route: &RouteInfo, persona: &Persona) -> Reply
     if let Some(authorization) = &persona.authorization {
         request = request.header("Authorization", authorization);
     }
+    if let Some(session) = &persona.session {
+        request = request.header("Cookie", &session.cookie);
+    }
+    if is_page(route) && route.method == "POST" {
+        let form_token = persona.session.as_ref().map_or("", |session| session.form_token.as_str());
+        request = request.body(format!("form_token={form_token}&tag=not-there"));
+    }
     client.send(request).await
 }
 
@@ -124,16 +174,21 @@ async fn ask(client: &mut Client, route: &RouteInfo, persona: &Persona) -> Reply
 async fn s002_every_route_answers_everybody_as_the_matrix_says() {
     let server = Wharf::builder().accounts();
     let server = server.set("auth.failures_per_account", "100000").set("auth.failures_per_source", "100000").start();
-    let personas = personas(&server).await;
+    let everybody = personas(&server).await;
     let mut table = String::new();
-    for (number, persona) in personas.iter().enumerate() {
+    for (number, persona) in everybody.iter().enumerate() {
         writeln!(table, "{number:>2} {}", persona.name).unwrap();
     }
     let routes = routes();
     for route in &routes {
         let action = route.action.map_or("(token service)", |action| action.as_str());
         writeln!(table, "\n{} {} {action}", route.method, route.path).unwrap();
-        for (number, persona) in personas.iter().enumerate() {
+        for (number, persona) in everybody.iter().enumerate() {
+            // The routes behind it are asked by the same sessions, so only a form that does not fit is sent here.
+            let would_end = route.path.starts_with("/logout") && persona.session.is_some();
+            if would_end && !persona.name.ends_with("form of another") {
+                continue;
+            }
             let reply = ask(&mut server.client(), route, persona).await;
             check(route, persona, &reply);
             write!(table, "{}{number}:{}", if number == 0 { "" } else { " " }, cell(&reply)).unwrap();
@@ -155,6 +210,10 @@ async fn s002_every_route_answers_everybody_as_the_matrix_says() {
 fn check(route: &RouteInfo, persona: &Persona, reply: &Reply) {
     let told = format!("{} {} as {}\n{reply}", route.method, route.path, persona.name);
     assert!(reply.status < 500, "{told}");
+    if is_page(route) {
+        check_page(route, persona, reply, &told);
+        return;
+    }
     let is_v2 = route.path.starts_with("/v2/");
     let has_bad_credentials = matches!(
         persona.name,
@@ -190,6 +249,28 @@ fn check(route: &RouteInfo, persona: &Persona, reply: &Reply) {
     });
     if is_for_admins && persona.name != "admin" {
         assert!(matches!(reply.status, 401 | 403), "{told}");
+    }
+}
+
+/// A page knows whoever asks by a session alone (S-039), and lets nobody in whom policy does not.
+fn check_page(route: &RouteInfo, persona: &Persona, reply: &Reply, told: &str) {
+    assert_eq!(reply.header("www-authenticate"), None, "no browser asks for a password by itself: {told}");
+    assert_eq!(reply.header("x-frame-options"), Some("DENY"), "{told}");
+    let is_open = route.action.is_some_and(|action| action.as_str() == "registry:version_check");
+    let is_public = persona.repository == "pub/img" && route.action.is_some_and(|a| a.as_str() == "registry:pull");
+    let is_nobody = persona.session.is_none() || persona.name.starts_with("disabled");
+    if is_nobody && !is_open && !is_public {
+        assert_eq!(reply.status, 303, "{told}");
+        assert!(reply.header("location").unwrap_or_default().starts_with("/login?next="), "{told}");
+    }
+    if persona.name.ends_with("form of another") && route.method == "POST" && route.path != "/login" {
+        assert_eq!(reply.status, 403, "{told}");
+    }
+    let is_for_admins = route
+        .action
+        .is_some_and(|action| !action.as_str().starts_with("registry:") && action.as_str() != "account:self");
+    if is_for_admins && persona.name != "admin, signed in" {
+        assert!(matches!(reply.status, 303 | 403), "{told}");
     }
 }
 

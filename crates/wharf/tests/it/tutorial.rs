@@ -10,6 +10,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use wharf_testkit::PostgresServer;
+
 use crate::harness::tools;
 
 /// A command with the output that the tutorial promises.
@@ -50,6 +52,13 @@ fn the_document_on_checks_says_what_happens() {
 }
 
 #[test]
+fn the_document_on_postgresql_says_what_happens() {
+    // The document makes a role, which databases of one server share.
+    let server = PostgresServer::start(None);
+    check_with("postgresql.md", &server.environment());
+}
+
+#[test]
 fn the_examples_of_configuration_are_valid() {
     for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md"] {
         let text = fs::read_to_string(documents().join(document)).expect(document);
@@ -69,6 +78,10 @@ fn documents() -> PathBuf {
 }
 
 fn check(document: &str) {
+    check_with(document, &[]);
+}
+
+fn check_with(document: &str, environment: &[(&str, String)]) {
     let text = fs::read_to_string(documents().join(document)).expect(document);
     let port = free_port();
     let text = text.replace(":5000", &format!(":{port}"));
@@ -76,7 +89,7 @@ fn check(document: &str) {
     assert!(steps.len() > 10, "{document} has only {} commands", steps.len());
 
     let directory = tempfile::tempdir().expect("a directory");
-    let transcript = run(directory.path(), &steps, port);
+    let transcript = run(directory.path(), &steps, port, environment);
     for (step, output) in steps.iter().zip(&transcript) {
         let expected: Vec<&str> = step.expected.iter().map(String::as_str).collect();
         let found: Vec<&str> = output.lines().collect();
@@ -117,7 +130,7 @@ fn steps(text: &str) -> Vec<Step> {
 }
 
 /// Runs all steps in one shell, so that variables and background jobs live on, and cuts its output at marks.
-fn run(directory: &Path, steps: &[Step], port: u16) -> Vec<String> {
+fn run(directory: &Path, steps: &[Step], port: u16, environment: &[(&str, String)]) -> Vec<String> {
     const MARK: &str = "=== end of step ===";
     let mut script = String::from("exec 2>&1\n");
     for step in steps {
@@ -131,6 +144,8 @@ fn run(directory: &Path, steps: &[Step], port: u16) -> Vec<String> {
         .current_dir(directory)
         .env("PATH", path)
         .env("HOME", directory)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env_remove("WHARF_TEST_METADATA")
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("DOCKER_CONFIG")
         .stdin(Stdio::piped())

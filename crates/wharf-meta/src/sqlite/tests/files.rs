@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use rusqlite::Connection;
 
-use super::super::schema::{self, MIGRATIONS, Migration};
+use super::super::schema::{self, MIGRATIONS};
 use super::Place;
 use crate::contract::fixture::{BLOB_BYTES, digest, have_blob, name};
+use crate::migrations::Migration;
 use crate::{Error, Metadata as _};
 
 /// A database with something in it, closed in order.

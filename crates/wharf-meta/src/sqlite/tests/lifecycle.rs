@@ -182,6 +182,5 @@ fn the_configuration_names_its_keys() {
     assert_eq!(config.readers.get(), 2);
     assert_eq!(config.writer_cache, ByteSize::mib(256));
     assert_eq!(config.reader_cache, ByteSize::mib(4));
-    serde_json::from_str::<SqliteConfig>(r#"{"reader": 2}"#).unwrap_err();
     serde_json::from_str::<SqliteConfig>(r#"{"readers": 0}"#).unwrap_err();
 }

@@ -6,6 +6,7 @@ mod files;
 mod lifecycle;
 mod model;
 mod model_operations;
+mod remembered;
 mod rows;
 mod snapshots;
 mod statements;

@@ -158,6 +158,7 @@ impl Model {
             digest: record.digest,
             media_type: record.media_type.clone(),
             body: record.body.clone(),
+            is_intact: false,
         })
     }
 

@@ -5,11 +5,13 @@ use wharf_oci::Digest;
 
 use super::Place;
 use crate::contract::fixture::*;
-use crate::{BlobMount, ManifestRecord, Metadata, Missing, SqliteMetadata};
+use crate::{BlobMount, ManifestRecord, Metadata, Missing, SqliteConfig, SqliteMetadata};
 
+/// Nothing is remembered: what these tests change past all code goes unnoticed.
 fn start() -> (Place, SqliteMetadata, Connection) {
     let place = Place::new();
-    let metadata = place.open();
+    let config = SqliteConfig { remembered: wharf_base::ByteSize::bytes(0), ..SqliteConfig::default() };
+    let metadata = SqliteMetadata::open(&place.path(), &config).unwrap();
     let look = place.look();
     (place, metadata, look)
 }

@@ -35,8 +35,10 @@ fn plan(database: &Connection, sql: Sql) -> String {
     steps.join("\n")
 }
 
-/// One of `json_each` walks the list that the request gave, and one of the index of open sessions is bounded by a limit.
-const HARMLESS: [&str; 3] = [
+/// One of `json_each` walks the list that the request gave; one of the index of open sessions, and one of what a subquery
+/// has found, are bounded by a limit.
+const HARMLESS: [&str; 4] = [
+    "SCAN counted",
     "SCAN json_each VIRTUAL TABLE INDEX 1:",
     "SCAN uploads USING COVERING INDEX uploads_open_by_owner",
     "SCAN CONSTANT ROW",
@@ -48,7 +50,7 @@ fn no_statement_scans_a_table_or_sorts_one() {
     for (file, name, sql) in all() {
         let plan = plan(&database, sql);
         for step in plan.lines().filter(|step| !HARMLESS.contains(step)) {
-            let bounded = step.starts_with("SCAN (subquery") || !step.starts_with("SCAN ");
+            let bounded = step == "SCAN found" || !step.starts_with("SCAN ");
             assert!(bounded, "{file}::{name} scans:\n{plan}");
             assert!(!step.contains("AUTOMATIC"), "{file}::{name} builds an index:\n{plan}");
             assert!(file == "deletion" || !step.contains("TEMP B-TREE"), "{file}::{name} sorts:\n{plan}");

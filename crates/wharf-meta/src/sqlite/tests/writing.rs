@@ -9,8 +9,10 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use super::super::SqliteConfig;
 use super::super::checkpoint::Checkpointer;
 use super::super::connection::{self, Role};
+use super::super::forgetting::Forgetting;
 use super::super::writer::Writer;
 use super::Place;
+use crate::memory::Memory;
 use crate::{DiskRefusal, Error, Result};
 
 const CREATE: &str = "create table t (x integer primary key) strict";
@@ -20,8 +22,9 @@ fn writer(place: &Place, commit: fn(&Connection) -> rusqlite::Result<()>) -> Arc
     let config = SqliteConfig::default();
     let connection = connection::open(&place.path(), Role::Writer, &config).unwrap();
     connection.execute_batch(CREATE).unwrap();
-    let checkpointer = Checkpointer::start(place.path(), config).unwrap();
-    Arc::new(Writer::start_with(connection, checkpointer, commit).unwrap())
+    let checkpointer = Checkpointer::start(place.path(), config.clone()).unwrap();
+    let forgetting = Forgetting::follow(&connection, Arc::new(Memory::new(config.remembered))).unwrap();
+    Arc::new(Writer::start_with(connection, checkpointer, forgetting, commit).unwrap())
 }
 
 fn commit(connection: &Connection) -> rusqlite::Result<()> {

@@ -117,6 +117,10 @@ impl Files for Faulty {
     }
 
     fn open(&self, directory: BorrowedFd<'_>, path: &Below, access: Access) -> Result<OwnedFd> {
+        // As with `read_now`.
+        if access == Access::ReadNow {
+            return Err(Errno::AGAIN);
+        }
         *self.last_opened.lock().unwrap() = path.as_str().to_owned();
         self.call("open", path.as_str(), || SystemFiles.open(directory, path, access))
     }
@@ -164,6 +168,11 @@ impl Files for Faulty {
             }
             None => SystemFiles.read(file, buffer, offset_bytes),
         }
+    }
+
+    /// Nothing is ever in memory, so that all reading goes where faults are.
+    fn read_now(&self, _: BorrowedFd<'_>, _: &mut [u8], _: u64) -> Result<usize> {
+        Err(Errno::AGAIN)
     }
 
     fn truncate(&self, file: BorrowedFd<'_>, size_bytes: u64) -> Result<()> {

@@ -6,7 +6,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -159,10 +158,7 @@ pub fn contents(directory: &Path) -> BTreeSet<String> {
 
 /// Pairs that the server's database has.
 fn rows(server: &Wharf, sql: &str) -> Vec<(String, String)> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let database = Connection::open_with_flags(server.data().join("wharf.db"), flags).unwrap();
-    let mut statement = database.prepare(sql).unwrap();
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    server.look(sql).into_iter().map(|row| <[String; 2]>::try_from(row).unwrap().into()).collect()
 }
 
 const MANIFESTS: &str =

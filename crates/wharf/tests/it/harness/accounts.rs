@@ -92,14 +92,10 @@ pub struct Forge {
 impl Forge {
     /// With the key that the server signs with.
     pub fn of(server: &Wharf) -> Self {
-        let path = server.data().join("wharf.db");
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let database = rusqlite::Connection::open_with_flags(path, flags).expect("opening the server's database");
-        let (kid, key): (String, Vec<u8>) = database
-            .query_row("select id, private_key from signing_keys order by signs_from_us desc limit 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .expect("a signing key");
+        let key = server.hex_of("private_key");
+        let sql = format!("select id, {key} from signing_keys order by signs_from_us desc limit 1");
+        let [kid, key] = server.look(&sql).pop().and_then(|row| row.try_into().ok()).expect("a signing key");
+        let key = hex::decode(key).expect("hexadecimal digits");
         Self { kid, key: Ed25519KeyPair::from_pkcs8(&key).expect("an Ed25519 key in PKCS #8") }
     }
 

@@ -55,6 +55,12 @@ impl Image {
         Self { digest: sha256(&manifest), manifest, ..self }
     }
 
+    /// The same under another config, which the manifest does not name yet.
+    pub fn with_config(mut self, config: Vec<u8>) -> Self {
+        self.blobs[0] = sha256(&config);
+        Self { config, ..self }
+    }
+
     /// The manifest's digest.
     pub fn digest(&self) -> String {
         self.digest.clone()

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use wharf_testkit::{PostgresDatabase, PostgresServer};
 
 use super::{Client, Memory, bucket};
 
@@ -30,6 +31,8 @@ pub struct Builder {
     args: Vec<OsString>,
     accounts: bool,
     environment: Vec<(&'static str, OsString)>,
+    /// Where its metadata is, if not in the data directory.
+    metadata: Option<PostgresDatabase>,
     /// The command line that the server's own is put behind.
     under: Vec<OsString>,
     data: PathBuf,
@@ -92,6 +95,11 @@ impl Builder {
             .arg(directory.join("key.pem"))
     }
 
+    /// What tells a command where this server's metadata is.
+    pub fn metadata_environment(&self) -> Option<(&'static str, String)> {
+        self.metadata.as_ref().map(|database| ("WHARF_METADATA__URL", database.url.clone()))
+    }
+
     /// Starts the server and waits until it listens.
     #[track_caller]
     pub fn start(self) -> Wharf {
@@ -130,6 +138,7 @@ impl Wharf {
             args: Vec::new(),
             accounts: false,
             environment: Vec::new(),
+            metadata: metadata_elsewhere(),
             under: Vec::new(),
             data: data.path().to_owned(),
             _owned: Some(Arc::new(data)),
@@ -166,6 +175,43 @@ impl Wharf {
     /// The data directory.
     pub fn data(&self) -> &Path {
         &self.builder.data
+    }
+
+    /// As [`Builder::metadata_environment`].
+    pub fn metadata_environment(&self) -> Option<(&'static str, String)> {
+        self.builder.metadata_environment()
+    }
+
+    /// The texts that `sql` finds in its metadata.
+    #[track_caller]
+    pub fn look(&self, sql: &str) -> Vec<Vec<String>> {
+        if let Some(database) = &self.builder.metadata {
+            let cells = |line: &str| line.split('|').map(str::to_owned).collect();
+            return database.sql(sql).lines().map(cells).collect();
+        }
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = rusqlite::Connection::open_with_flags(self.data().join("wharf.db"), flags).unwrap();
+        let mut statement = database.prepare(sql).unwrap();
+        let width = statement.column_count();
+        let rows = statement.query_map([], |row| (0..width).map(|column| row.get(column)).collect());
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Changes its metadata behind its back.
+    #[track_caller]
+    pub fn tamper(&self, sql: &str) {
+        match &self.builder.metadata {
+            Some(database) => _ = database.sql(sql),
+            None => rusqlite::Connection::open(self.data().join("wharf.db")).unwrap().execute_batch(sql).unwrap(),
+        }
+    }
+
+    /// Bytes as hexadecimal digits, in the SQL of its database.
+    pub fn hex_of(&self, column: &str) -> String {
+        match self.builder.metadata {
+            Some(_) => format!("encode({column}, 'hex')"),
+            None => format!("lower(hex({column}))"),
+        }
     }
 
     /// What the kernel says about the process's memory now.
@@ -365,11 +411,21 @@ impl Builder {
         }
         // No load balancer has to take notice here.
         command.env("WHARF_SERVER__DRAIN_DELAY", "0s");
+        command.envs(self.metadata_environment());
         for (name, value) in &self.environment {
             command.env(name, value);
         }
         command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
         command
+    }
+}
+
+/// `WHARF_TEST_METADATA=postgres` has every server keep its metadata in a fresh PostgreSQL database.
+fn metadata_elsewhere() -> Option<PostgresDatabase> {
+    match std::env::var("WHARF_TEST_METADATA").as_deref() {
+        Err(_) | Ok("embedded") => None,
+        Ok("postgres") => Some(PostgresServer::shared().database()),
+        Ok(other) => panic!("WHARF_TEST_METADATA is {other}; it may be embedded or postgres"),
     }
 }
 

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{PostgresMetadata, check, copy};
+use crate::database::Database;
+use crate::sql::{self, Tx};
+use crate::sqlite::{Abandoned, Given};
+use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, life};
+
+impl Database for PostgresMetadata {
+    async fn read<T, F>(&self, doing: &'static str, question: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        self.pool.read(doing, question).await
+    }
+
+    async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        if self.owner.is_displaced() {
+            let source = "another process has taken it".to_owned();
+            return Err(Error::StorageFailed {
+                source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(source)),
+            });
+        }
+        self.pool.write(doing, work).await
+    }
+
+    /// A commit that the server cannot sync ends the server, not us. What ends us is another process in our place.
+    async fn storage_failed(&self) {
+        self.owner.displaced().await;
+    }
+
+    async fn disk_refused(&self) -> DiskRefusal {
+        std::future::pending().await
+    }
+
+    fn figures(&self) -> DatabaseFigures {
+        self.pool.figures()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pool.close(|tx| life::set_clean(tx, true)).await?;
+        let owner = Arc::clone(&self.owner);
+        let given_up = tokio::task::spawn_blocking(move || owner.give_up());
+        given_up.await.map_err(|lost| Error::unavailable("closing", lost))
+    }
+
+    async fn check(&self, thorough: bool) -> Result<Vec<String>> {
+        self.pool
+            .with_session_for_long("checking the database", move |session| check::complaints(session, thorough))
+            .await
+    }
+
+    async fn take_snapshot(&self) -> Result<Snapshot> {
+        let doing = "taking a snapshot";
+        let draft = self.snapshots.begin()?;
+        let abandoned = Abandoned::default();
+        let flag = abandoned.flag();
+        self.pool
+            .with_session_for_long(doing, move |session| {
+                let copied = draft.make().and_then(|target| {
+                    target.execute_batch("begin")?;
+                    copy::export(session, &target, || match flag.load(Ordering::Acquire) {
+                        false => Ok(()),
+                        true => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)).into()),
+                    })?;
+                    target.execute_batch("commit")?;
+                    target.flush_prepared_statement_cache();
+                    target.close().map_err(|(_, error)| error.into())
+                });
+                copied.map_err(|error| Error::sql(doing, error))?;
+                draft.finish()
+            })
+            .await
+    }
+}

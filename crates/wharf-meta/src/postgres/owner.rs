@@ -1,0 +1,150 @@
+//! One process at a time uses the database: it holds a lock of the server's for as long as it lives, on a connection that does
+//! nothing else. What processes keep to themselves (who writes into an upload, which content is just being placed or removed)
+//! would not be safe among several.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::Value;
+use super::connector::Connector;
+use super::session::Session;
+use crate::{Error, Result, sql};
+
+const KEY: i64 = 8_604_252_872_373_661_298;
+
+const TAKE: &str = "select pg_try_advisory_lock($1)::text";
+
+/// Whoever holds it, for people. The key stands in two halves there.
+const HOLDER: &str =
+    "select coalesce(host(a.client_addr), 'this machine''s socket'), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS')
+                        from pg_locks l
+                        join pg_stat_activity a on a.pid = l.pid
+                       where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                         and ((l.classid::bigint << 32) | l.objid::bigint) = $1
+                         and l.database = (select oid from pg_database where datname = current_database())";
+
+/// How long a process that is just ending is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the connection is tried, and a lock that another holds.
+const EVERY: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The lock, while this is there.
+#[derive(Debug)]
+pub(super) struct Owner {
+    stop: Mutex<Option<mpsc::Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    taken: watch::Receiver<bool>,
+}
+
+impl Owner {
+    /// Takes the lock. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] if another process has it.
+    pub(super) fn take(connector: Arc<Connector>) -> Result<Self> {
+        let doing = "taking the database";
+        let session = connector.connect().map_err(|error| Error::sql(doing, error))?;
+        let begun = Instant::now();
+        while !try_to_take(&session).map_err(|error| Error::sql(doing, error))? {
+            if begun.elapsed() > PATIENCE {
+                return Err(Error::InUse { by: holder(&session) });
+            }
+            std::thread::sleep(AGAIN);
+        }
+        let (stop, stopped) = mpsc::channel();
+        let (take, taken) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("wharf-pg-owner".to_owned());
+        let thread = thread
+            .spawn(move || keep(&connector, session, &stopped, &take))
+            .map_err(|error| Error::unavailable("starting a thread", error))?;
+        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), taken })
+    }
+
+    /// Whether another process has the database by now.
+    pub(super) fn is_displaced(&self) -> bool {
+        *self.taken.borrow()
+    }
+
+    /// Resolves when another process has the database, and never otherwise.
+    pub(super) async fn displaced(&self) {
+        let mut taken = self.taken.clone();
+        if taken.wait_for(|taken| *taken).await.is_err() {
+            // It was given up in order.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Gives it up. Blocks for the moment that it takes.
+    pub(super) fn give_up(&self) {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn try_to_take(session: &Session) -> sql::Result<bool> {
+    let rows = session.query(TAKE, vec![Value::Integer(KEY)])?;
+    let row = rows.first().ok_or(sql::Error::NoRow)?;
+    Ok(row.try_get::<_, &str>(0)? == "true")
+}
+
+fn holder(session: &Session) -> String {
+    let rows = session.query(HOLDER, vec![Value::Integer(KEY)]).unwrap_or_default();
+    let Some(row) = rows.first() else { return "another process".to_owned() };
+    let text = |column| row.try_get::<_, &str>(column).unwrap_or("?");
+    format!("a process that is connected from {} since {} UTC", text(0), text(1))
+}
+
+/// Keeps the lock, and takes it again after the server was away.
+fn keep(connector: &Connector, session: Session, stopped: &mpsc::Receiver<()>, taken: &watch::Sender<bool>) {
+    let mut pid = own_pid(&session);
+    let mut session = Some(session);
+    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+        if session.as_ref().is_some_and(|session| session.texts("select 'here'").is_ok()) {
+            continue;
+        }
+        session = None;
+        let Ok(new) = connector.connect() else { continue };
+        match try_to_take(&new) {
+            Ok(true) => {
+                pid = own_pid(&new);
+                session = Some(new);
+            }
+            // The server has not noticed yet that the old connection is gone.
+            Ok(false) if ended(&new, pid) => {}
+            Ok(false) => {
+                tracing::error!(
+                    "the connection to the metadata database was lost, and meanwhile it was taken by {}",
+                    holder(&new)
+                );
+                taken.send_replace(true);
+                return;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The number of the server's process for this connection.
+fn own_pid(session: &Session) -> i64 {
+    let rows = session.query("select pg_backend_pid()::bigint", Vec::new()).unwrap_or_default();
+    rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0)
+}
+
+/// Ends our own old connection; `false` if it is not the one that holds the lock.
+fn ended(session: &Session, pid: i64) -> bool {
+    let ended = "select count(pg_terminate_backend(pid))
+                   from pg_locks
+                  where locktype = 'advisory' and granted and objsubid = 1
+                    and ((classid::bigint << 32) | objid::bigint) = $1 and pid = $2";
+    let rows = session.query(ended, vec![Value::Integer(KEY), Value::Integer(pid)]).unwrap_or_default();
+    rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()).unwrap_or(0) > 0
+}

@@ -1,0 +1,261 @@
+//! A connection to the server, and what runs on it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, TryStreamExt as _};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::Value;
+use crate::sql::{Contradiction, Error, Locks, Result};
+
+/// What keeps the audit log from being sealed; also in the schema (`next_audit_sequence`).
+pub(super) const AUDIT_KEY: i64 = 8_604_252_872_138_646_644;
+
+/// A void among the columns would have no value, and the answers are not looked at.
+const LOCK: &str = "select count(case when shared then pg_advisory_xact_lock_shared(key)::text
+                                      else pg_advisory_xact_lock(key)::text end)
+                      from unnest($1::bigint[], $2::boolean[]) as wanted (key, shared)";
+
+/// A connection, owned by one thread, which waits in it for the server's answers: nobody else need be woken for one.
+pub(crate) struct Session {
+    runtime: Runtime,
+    client: Client,
+    /// How long any answer may take. The server gives up earlier, if it can still be reached.
+    patience: Cell<Duration>,
+    statements: RefCell<HashMap<&'static str, Statement>>,
+    inserts: RefCell<HashMap<&'static str, Statement>>,
+    /// Whether something is left that only the end of the connection undoes.
+    spoilt: Cell<bool>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// The number of a transaction, by which the server remembers what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TransactionId(String);
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Committed,
+    TakenBack,
+    Unknown,
+}
+
+impl Session {
+    pub(super) fn new(runtime: Runtime, client: Client, patience: Duration) -> Self {
+        Self {
+            runtime,
+            client,
+            patience: Cell::new(patience),
+            statements: RefCell::default(),
+            inserts: RefCell::default(),
+            spoilt: Cell::new(false),
+        }
+    }
+
+    /// Lets each answer take `patience` for as long as `work` runs.
+    pub(super) fn patiently<T>(&self, patience: Duration, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let usual = self.patience.replace(patience);
+        self.batch(&format!("set statement_timeout = {}", patience.as_millis()))?;
+        let done = work();
+        self.patience.set(usual);
+        // The server's own limit is another one now; a new connection has the right one.
+        self.spoilt.set(true);
+        done
+    }
+
+    /// Whether it may be used again.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.spoilt.get() && !self.client.is_closed()
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+        let answered = self.runtime.block_on(async { tokio::time::timeout(self.patience.get(), answer).await });
+        let Ok(answered) = answered else {
+            self.spoilt.set(true);
+            return Err(Error::Server("the server did not answer in time"));
+        };
+        Ok(answered?)
+    }
+
+    /// Runs statements without parameters and answers.
+    pub(super) fn batch(&self, statements: &str) -> Result<()> {
+        self.wait(self.client.batch_execute(statements))
+    }
+
+    /// How many rows `sql` has changed.
+    pub(crate) fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<usize> {
+        let statement = self.statement(sql)?;
+        let changed = self.wait(self.client.execute_raw(&statement, values))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// The key of the row that `sql` inserts.
+    pub(crate) fn insert(&self, sql: &'static str, values: Vec<Value>) -> Result<i64> {
+        let known = self.inserts.borrow().get(sql).cloned();
+        let statement = match known {
+            Some(statement) => statement,
+            None => {
+                let statement = self.wait(self.client.prepare(&format!("{sql} returning id")))?;
+                self.inserts.borrow_mut().insert(sql, statement.clone());
+                statement
+            }
+        };
+        let rows = self.rows(&statement, values)?;
+        let row = rows.first().ok_or(Error::NoRow)?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// The rows that `sql` finds.
+    pub(crate) fn query(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>> {
+        let statement = self.statement(sql)?;
+        self.rows(&statement, values)
+    }
+
+    /// Shows `each` the rows that `sql` finds, of which `rows` are here at once. Within a transaction. `go_on` is asked in
+    /// between.
+    pub(super) fn walk(
+        &self,
+        sql: &str,
+        rows: u32,
+        mut each: impl FnMut(&Row) -> Result<()>,
+        go_on: &impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        self.batch(&format!("declare walk no scroll cursor for {sql}"))?;
+        let fetch = self.wait(self.client.prepare(&format!("fetch forward {rows} from walk")))?;
+        loop {
+            go_on()?;
+            let found = self.rows(&fetch, Vec::new())?;
+            found.iter().try_for_each(&mut each)?;
+            if found.len() < rows as usize {
+                return self.batch("close walk");
+            }
+        }
+    }
+
+    /// Sends what `write` puts into each piece to the `copy … from stdin` that `sql` is, until it says that this was the last.
+    pub(super) fn fill(&self, sql: &str, mut write: impl FnMut(&mut Vec<u8>) -> Result<bool>) -> Result<()> {
+        let mut sink = Box::pin(self.wait(self.client.copy_in::<_, Bytes>(sql))?);
+        loop {
+            let mut piece = Vec::new();
+            let more = write(&mut piece)?;
+            if !piece.is_empty() {
+                self.wait(sink.send(Bytes::from(piece)))?;
+            }
+            if !more {
+                return self.wait(sink.as_mut().finish()).map(drop);
+            }
+        }
+    }
+
+    fn rows(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>> {
+        self.wait(async { self.client.query_raw(statement, values).await?.try_collect().await })
+    }
+
+    pub(super) fn statement(&self, sql: &'static str) -> Result<Statement> {
+        if let Some(statement) = self.statements.borrow().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.wait(self.client.prepare(&dialect(sql)))?;
+        self.statements.borrow_mut().insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Takes `locks` for the rest of the transaction.
+    pub(crate) fn lock(&self, locks: Locks) -> Result<()> {
+        let (keys, shared) = locks.in_order();
+        let statement = self.statement(LOCK)?;
+        self.wait(self.client.query(&statement, &[&keys, &shared]))?;
+        Ok(())
+    }
+
+    /// Runs `read` in a transaction that sees one moment.
+    pub(crate) fn at_one_moment<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.batch("begin isolation level repeatable read, read only")?;
+        let found = read();
+        self.end(if found.is_ok() { "commit" } else { "rollback" })?;
+        found
+    }
+
+    /// Runs `read` while no transaction has a place in the audit log that it has not filled or given up.
+    pub(crate) fn at_a_settled_moment<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let key = || vec![Value::Integer(AUDIT_KEY)];
+        self.query("select pg_advisory_lock($1)::text", key())?;
+        // Held by the connection, not by the transaction: a failure in between must not leave it behind.
+        self.spoilt.set(true);
+        let found = read()?;
+        self.query("select pg_advisory_unlock($1)", key())?;
+        self.spoilt.set(false);
+        Ok(found)
+    }
+
+    /// Begins a transaction that may change something.
+    ///
+    /// `read committed`: each statement sees what was committed before it, which the locks rest on ([`Locks`]).
+    pub(super) fn begin(&self) -> Result<TransactionId> {
+        let number = self.statement("select pg_current_xact_id()::text")?;
+        let (begun, rows) = self.wait(async {
+            let begin = self.client.batch_execute("begin isolation level read committed");
+            let (begun, rows) = tokio::join!(begin, self.client.query(&number, &[]));
+            Ok((begun, rows))
+        })?;
+        begun?;
+        let rows = rows?;
+        let row = rows.first().ok_or_else(|| Contradiction("a transaction has no number".to_owned()))?;
+        Ok(TransactionId(row.try_get(0)?))
+    }
+
+    /// Ends a transaction by `statement`; one that cannot be ended takes the connection with it.
+    fn end(&self, statement: &str) -> Result<()> {
+        let ended = self.batch(statement);
+        if ended.is_err() {
+            self.spoilt.set(true);
+        }
+        ended
+    }
+
+    pub(super) fn commit(&self) -> Result<()> {
+        self.end("commit")
+    }
+
+    pub(super) fn roll_back(&self) {
+        // The connection is given up if that fails, and the transaction with it.
+        let _ = self.end("rollback");
+    }
+
+    /// What became of a transaction whose connection was lost while it ended.
+    pub(super) fn fate(&self, transaction: &TransactionId) -> Result<Fate> {
+        let rows = self.query("select pg_xact_status(($1::text)::xid8)", vec![Value::Text(transaction.0.clone())])?;
+        let status: Option<&str> = match rows.first() {
+            Some(row) => row.try_get(0)?,
+            None => None,
+        };
+        Ok(match status {
+            Some("committed") => Fate::Committed,
+            Some("aborted") => Fate::TakenBack,
+            _ => Fate::Unknown,
+        })
+    }
+
+    /// The texts of one row, for what the server says about itself.
+    pub(super) fn texts(&self, sql: &'static str) -> Result<Vec<String>> {
+        let rows = self.query(sql, Vec::new())?;
+        let row = rows.first().ok_or(Error::NoRow)?;
+        (0..row.len()).map(|column| Ok(row.try_get(column)?)).collect()
+    }
+}
+
+/// `cross join … on` is how SQLite is told which table comes first. PostgreSQL's planner sees for itself.
+fn dialect(sql: &str) -> String {
+    sql.replace("cross join", "join")
+}

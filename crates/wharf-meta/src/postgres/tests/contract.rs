@@ -1,0 +1,3 @@
+use super::fresh;
+
+crate::metadata_contract!(fresh);

@@ -1,0 +1,49 @@
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod copying;
+mod races;
+mod server;
+mod statements;
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use wharf_testkit::{PostgresDatabase, PostgresServer};
+
+use super::{PostgresConfig, PostgresMetadata};
+use crate::Metadata;
+
+fn config(database: &PostgresDatabase) -> PostgresConfig {
+    PostgresConfig { url: Some(database.url.parse().unwrap()), ..PostgresConfig::default() }
+}
+
+/// A database, and a directory that stands for the registry's.
+struct Place {
+    database: PostgresDatabase,
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::on(PostgresServer::shared())
+    }
+
+    fn on(server: &PostgresServer) -> Self {
+        Self { database: server.database(), directory: TempDir::new().unwrap() }
+    }
+
+    async fn open(&self) -> PostgresMetadata {
+        self.try_open(&config(&self.database)).await.unwrap()
+    }
+
+    async fn try_open(&self, config: &PostgresConfig) -> crate::Result<PostgresMetadata> {
+        PostgresMetadata::open(config, &self.directory.path().join("wharf.db")).await
+    }
+}
+
+async fn fresh() -> (Place, Arc<dyn Metadata>) {
+    let place = Place::new();
+    let metadata = Arc::new(place.open().await);
+    (place, metadata)
+}

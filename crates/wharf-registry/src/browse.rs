@@ -1,0 +1,220 @@
+//! What people look at. Everything here shows what the asker may pull, and nothing tells of the rest (S-018).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use wharf_base::Timestamp;
+use wharf_meta::{AuditEntry, AuditFilter, ManifestDetails, RepositorySummary, TagSummary};
+use wharf_oci::{Digest, RepositoryName};
+use wharf_policy::{Action, Asker, Authorized, Catalog, Delete, GcManage, Pull};
+
+use crate::{Error, Registry};
+
+/// How many names are read at a time while those that the asker may pull are looked for.
+const NAMES_PORTION: u32 = 500;
+
+/// How many records of the audit log are looked at for what has changed lately.
+const RECORDS_LOOKED_AT: u32 = 1_000;
+
+/// What of the audit log is a change of content.
+const CHANGES: [&str; 7] =
+    ["manifest.push", "manifest.delete", "manifest.restore", "tag.create", "tag.move", "tag.delete", "blob.delete"];
+
+/// How many blobs are counted at a time, and how long a sum of all of them is good for.
+const CONTENT_PORTION: u32 = 5_000;
+const SUM_GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// A piece of a list that people page through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// In byte order.
+    pub items: Vec<T>,
+    /// Whether there are more.
+    pub goes_on: bool,
+}
+
+impl<T> Listing<T> {
+    /// Cuts a list that was asked for with one item more than it takes.
+    fn cut(mut items: Vec<T>, limit: u32) -> Self {
+        let goes_on = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Self { items, goes_on }
+    }
+}
+
+/// How much content there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContentSum {
+    /// Blobs.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The bytes that they would have if each repository kept its own.
+    pub unshared_bytes: u64,
+    /// When they were counted.
+    pub at: Option<Timestamp>,
+}
+
+/// The sum of all content, as it was counted last.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    last: Mutex<Option<(Duration, ContentSum)>>,
+    counting: tokio::sync::Mutex<()>,
+}
+
+impl Registry {
+    /// At most `limit` repositories whose names contain `text` and that the asker may pull, strictly after `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`].
+    pub async fn search_repositories(
+        &self,
+        ok: &Authorized<Catalog>,
+        text: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Listing<RepositorySummary>, Error> {
+        let doing = "searching repositories";
+        let mut last = after.map(str::to_owned);
+        let mut names: Vec<RepositoryName> = Vec::new();
+        loop {
+            let found = self.parts.meta.repositories_like(text, last.as_deref(), NAMES_PORTION).await;
+            let found = found.map_err(Error::meta(doing))?;
+            let is_end = found.len() < NAMES_PORTION as usize;
+            last = found.last().map(RepositoryName::to_string);
+            let room = limit as usize + 1 - names.len();
+            names.extend(found.into_iter().filter(|name| self.may_pull(ok.asker(), name)).take(room));
+            if is_end || names.len() > limit as usize {
+                break;
+            }
+        }
+        let names = Listing::cut(names, limit);
+        let items = self.parts.meta.repository_summaries(&names.items).await.map_err(Error::meta(doing))?;
+        Ok(Listing { items, goes_on: names.goes_on })
+    }
+
+    /// At most `limit` tags that contain `text`, strictly after `after`, with what they point at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RepositoryUnknown`]; [`Error::Meta`].
+    pub async fn search_tags(
+        &self,
+        ok: &Authorized<Pull>,
+        text: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Listing<TagSummary>, Error> {
+        let found = self.parts.meta.tag_summaries(ok.repository(), text, after, limit.saturating_add(1)).await;
+        let found = found.map_err(Error::meta("reading about tags"))?;
+        Ok(Listing::cut(found.ok_or_else(|| Error::RepositoryUnknown(ok.repository().clone()))?, limit))
+    }
+
+    /// What is known of a manifest besides its bytes; `None` if the repository does not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`].
+    pub async fn manifest_details(
+        &self,
+        ok: &Authorized<Pull>,
+        digest: &Digest,
+    ) -> Result<Option<ManifestDetails>, Error> {
+        let found = self.parts.meta.manifest_details(ok.repository(), digest).await;
+        found.map_err(Error::meta("reading about a manifest"))
+    }
+
+    /// The bytes of a blob that is looked into rather than downloaded; `None` if it has more than `max_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_blob`](Self::open_blob); [`Error::Read`].
+    pub async fn read_blob(
+        self: &Arc<Self>,
+        ok: &Authorized<Pull>,
+        digest: &Digest,
+        max_bytes: u64,
+    ) -> Result<Option<Bytes>, Error> {
+        let blob = self.open_blob(ok, digest).await?;
+        if blob.size_bytes > max_bytes {
+            return Ok(None);
+        }
+        let pieces: Vec<Bytes> = blob
+            .stream(0..blob.size_bytes)
+            .try_collect()
+            .await
+            .map_err(|source| Error::Read { doing: "reading a blob", source })?;
+        Ok(Some(pieces.concat().into()))
+    }
+
+    /// What has changed lately in repositories that the asker may pull, the newest first, at most `limit` of the last
+    /// thousand records.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`].
+    pub async fn recent_changes(&self, ok: &Authorized<Catalog>, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        let filter = AuditFilter { outcome: Some("done".to_owned()), ..AuditFilter::default() };
+        let found = self.parts.meta.audit(&filter, None, RECORDS_LOOKED_AT).await;
+        let found = found.map_err(Error::meta("reading what has changed"))?;
+        let is_shown = |entry: &AuditEntry| {
+            let name = entry.repository.as_deref().and_then(|name| name.parse::<RepositoryName>().ok());
+            CHANGES.contains(&entry.action.as_str()) && name.is_some_and(|name| self.may_pull(ok.asker(), &name))
+        };
+        Ok(found.into_iter().filter(is_shown).take(limit).collect())
+    }
+
+    /// How much content there is, at most a minute old. Counted in portions, by one at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Meta`].
+    pub async fn content_sum(&self, _ok: &Authorized<GcManage>) -> Result<ContentSum, Error> {
+        if let Some(sum) = self.known_sum() {
+            return Ok(sum);
+        }
+        let _turn = self.sums.counting.lock().await;
+        if let Some(sum) = self.known_sum() {
+            return Ok(sum);
+        }
+        let mut sum = ContentSum { at: Some(self.now()), ..ContentSum::default() };
+        let mut after = None;
+        loop {
+            let portion = self.parts.meta.content_portion(after, CONTENT_PORTION).await;
+            let portion = portion.map_err(Error::meta("counting content"))?;
+            sum.blobs += portion.blobs;
+            sum.bytes = sum.bytes.saturating_add(portion.bytes);
+            sum.unshared_bytes = sum.unshared_bytes.saturating_add(portion.unshared_bytes);
+            after = portion.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let now = self.parts.clock.monotonic();
+        *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, sum));
+        Ok(sum)
+    }
+
+    fn known_sum(&self) -> Option<ContentSum> {
+        let now = self.parts.clock.monotonic();
+        let last = *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(at, _)| now.saturating_sub(*at) < SUM_GOOD_FOR).map(|(_, sum)| sum)
+    }
+
+    /// Whether manifests may be deleted at all, by whoever asks, now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DeletionDisabled`]; [`Error::ReadOnly`].
+    pub fn may_delete_manifests(&self, _ok: &Authorized<Delete>) -> Result<(), Error> {
+        self.writable()?;
+        if self.config.delete_manifests { Ok(()) } else { Err(Error::DeletionDisabled("manifests")) }
+    }
+
+    fn may_pull(&self, asker: &Asker, name: &RepositoryName) -> bool {
+        self.parts.policy.permits(asker, Action::Pull, Some(name)).is_ok()
+    }
+}
