@@ -65,6 +65,26 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness for request ids.
     pub rng: Arc<dyn Rng>,
+    /// Who is sent to the bucket for what is large.
+    pub redirects: Redirects,
+}
+
+/// Who is sent to the bucket for large blobs, where there is one.
+#[derive(Clone, Debug, Default)]
+pub struct Redirects {
+    /// Whether anybody is.
+    pub are_on: bool,
+    /// Only clients of these networks; empty for all.
+    pub networks: Vec<ipnet::IpNet>,
+    /// How long the address that they get is good.
+    pub lifetime: std::time::Duration,
+}
+
+impl Redirects {
+    fn are_for(&self, client: std::net::IpAddr) -> bool {
+        let is_in = |network: &ipnet::IpNet| network.contains(&client);
+        self.are_on && (self.networks.is_empty() || self.networks.iter().any(is_in))
+    }
 }
 
 /// Everything a request can reach; one a process.

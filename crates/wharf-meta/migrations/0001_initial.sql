@@ -46,6 +46,9 @@ create table blobs (
     check ((delete_after_us is not null) = (state = 'deleting'))
 ) strict;
 
+-- Where a bucket's content lies: each key is used once. In a directory the digest says it, and this is null.
+create unique index blobs_by_storage_key on blobs (storage_key) where storage_key is not null;
+
 create index blobs_to_delete on blobs (delete_after_us) where state = 'deleting';
 
 -- What was verified longest ago: the scrub. New content goes to its end.

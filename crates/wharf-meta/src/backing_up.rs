@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use wharf_base::Location;
 use wharf_oci::Digest;
 
 use crate::{Result, Snapshot};
@@ -20,5 +21,5 @@ pub trait BackingUp: Send + Sync + Debug {
     async fn content_size(&self, digest: &Digest) -> Result<Option<u64>>;
 
     /// Content that was lost or damaged is there again, `size_bytes` long, and may be served; `false` if no row names it.
-    async fn content_returned(&self, digest: &Digest, size_bytes: u64) -> Result<bool>;
+    async fn content_returned(&self, digest: &Digest, location: &Location, size_bytes: u64) -> Result<bool>;
 }

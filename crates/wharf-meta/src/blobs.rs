@@ -2,7 +2,7 @@
 //!
 //! Knowing a digest is never enough (S-011): every question here is about a repository *and* a digest.
 
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
@@ -22,6 +22,10 @@ pub struct BlobRecord {
     pub digest: Digest,
     /// Its size, verified.
     pub size_bytes: u64,
+    /// Where the store put it. Content that was recorded elsewhere is replaced, and goes at `replaced_go_at`.
+    pub location: Location,
+    /// When what this replaces may be removed; until then somebody may still be reading it.
+    pub replaced_go_at: Timestamp,
     /// The session that brought it, finished by this; `None` if there was none.
     pub upload: Option<UploadId>,
     /// Who pushed it.
@@ -75,6 +79,9 @@ statements! {
            join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
           where b.digest = $2 and b.state = 'live'";
     FIND = "select id, state, size_bytes from blobs where digest = $1";
+    LOCATION = "select storage_key from blobs where digest = $1";
+    LOCATE = "update blobs set storage_key = $1 where id = $2";
+    IS_LOCATED = "select 1 from blobs where storage_key = $1";
     INSERT =
         "insert into blobs (digest, size_bytes, state, created_at_us, verified_at_us) values ($1, $2, $3, $4, $5)";
     REVIVE =
@@ -118,12 +125,12 @@ pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
         match uploads::completion(tx, upload, &record.repository, &record.digest, record.now)? {
             Completion::Open => {}
             // Done before, and whatever happened to the blob since then came later: nothing to do again.
-            Completion::Repeated => return Ok(RecordBlob::Recorded),
+            Completion::Repeated => {
+                note_unrecorded(tx, record)?;
+                return Ok(RecordBlob::Recorded);
+            }
             Completion::Gone => {
-                // Its bytes are in place, and nobody would look there again.
-                if row(tx, &record.digest)?.is_none() {
-                    collection::note_removal(tx, &record.digest, record.size_bytes, record.now)?;
-                }
+                note_unrecorded(tx, record)?;
                 return Ok(RecordBlob::UploadGone);
             }
         }
@@ -131,6 +138,7 @@ pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
     let repository = repositories::find_or_create(tx, &record.repository, record.now)?;
     reviews::add(tx, repository, Kind::Blob, &record.digest, record.review_at)?;
     let blob = place(tx, &record.digest, record.size_bytes, record.now)?;
+    locate(tx, blob, record)?;
     associate(tx, repository, blob, record.now, &record.by)?;
     let detail = serde_json::json!({ "size_bytes": record.size_bytes });
     let audited = AuditRecord::done(&record.by, record.now, "blob.push").on(&record.repository).to(record.digest);
@@ -139,6 +147,53 @@ pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
         uploads::finish(tx, upload, &record.digest, record.remember_until)?;
     }
     Ok(RecordBlob::Recorded)
+}
+
+/// Bytes that are in place and that nothing names are to go: nobody would look there again.
+fn note_unrecorded(tx: &Tx<'_>, record: &BlobRecord) -> Result<()> {
+    let is_named = if record.location.is_by_digest() {
+        row(tx, &record.digest)?.is_some()
+    } else {
+        is_located(tx, &record.location)?
+    };
+    if is_named {
+        return Ok(());
+    }
+    collection::note_removal(tx, &record.digest, &record.location, record.size_bytes, record.now)
+}
+
+/// Whether a row says that its content lies there.
+pub(crate) fn is_located(tx: &Tx<'_>, location: &Location) -> Result<bool> {
+    tx.prepare_cached(IS_LOCATED)?.exists([location.as_str()])
+}
+
+/// Where the content lies; what no row says lies where its digest says.
+pub(crate) fn location(tx: &Tx<'_>, digest: &Digest) -> Result<Location> {
+    let found: Option<Option<String>> =
+        tx.prepare_cached(LOCATION)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
+    Ok(Location::recorded(&found.flatten().unwrap_or_default()))
+}
+
+pub(crate) fn locations(tx: &Tx<'_>, digests: &[Digest]) -> Result<Vec<Location>> {
+    digests.iter().map(|digest| location(tx, digest)).collect()
+}
+
+/// Says where the content lies now. What lay elsewhere goes later: whoever has looked it up may be reading it.
+fn locate(tx: &Tx<'_>, blob: Key, record: &BlobRecord) -> Result<()> {
+    let before = location(tx, &record.digest)?;
+    if before == record.location {
+        return Ok(());
+    }
+    if !before.is_by_digest() {
+        collection::note_removal(tx, &record.digest, &before, record.size_bytes, record.replaced_go_at)?;
+    }
+    relocate(tx, blob, &record.location)
+}
+
+pub(crate) fn relocate(tx: &Tx<'_>, blob: Key, location: &Location) -> Result<()> {
+    let key = (!location.is_by_digest()).then(|| location.as_str());
+    tx.prepare_cached(LOCATE)?.execute(params![key, blob])?;
+    Ok(())
 }
 
 /// Makes the content's row `live`, whatever it was: its bytes are there now.

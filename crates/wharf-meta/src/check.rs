@@ -4,7 +4,7 @@
 //! later moment. Texts are not parsed here: a row that cannot be read would otherwise keep all others from being checked.
 
 use bytes::Bytes;
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::Digest;
 
 use crate::sql::{Key, Micros, OptionalExtension as _, Result, Row, Sql, Tx, params, statements};
@@ -141,6 +141,10 @@ statements! {
     /// A row, or a note that it is being removed.
     NAMED =
         "select 1 from blobs where digest = $1
+         union all
+         select 1 from gc_removals where key = $1";
+    LOCATED =
+        "select 1 from blobs where storage_key = $1
          union all
          select 1 from gc_removals where key = $1";
     HAS_SESSION = "select 1 from uploads where id = $1";
@@ -384,16 +388,20 @@ pub(crate) fn unnamed(tx: &Tx<'_>, digests: &[Digest]) -> Result<Vec<Digest>> {
     absent(tx, NAMED, digests)
 }
 
+pub(crate) fn unlocated(tx: &Tx<'_>, locations: &[Location]) -> Result<Vec<Location>> {
+    absent(tx, LOCATED, locations)
+}
+
 pub(crate) fn sessionless(tx: &Tx<'_>, ids: &[UploadId]) -> Result<Vec<UploadId>> {
     absent(tx, HAS_SESSION, ids)
 }
 
-fn absent<T: ToString + Copy>(tx: &Tx<'_>, statement: Sql, wanted: &[T]) -> Result<Vec<T>> {
+fn absent<T: ToString + Clone>(tx: &Tx<'_>, statement: Sql, wanted: &[T]) -> Result<Vec<T>> {
     let mut statement = tx.prepare_cached(statement)?;
     let mut absent = Vec::new();
     for item in wanted {
         if !statement.exists([item.to_string()])? {
-            absent.push(*item);
+            absent.push(item.clone());
         }
     }
     Ok(absent)

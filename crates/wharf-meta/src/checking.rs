@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::Digest;
 
 use crate::{
@@ -53,6 +53,9 @@ pub trait Checking: Send + Sync + Debug {
 
     /// Those of `digests` that have no row.
     async fn unnamed(&self, digests: &[Digest]) -> Result<Vec<Digest>>;
+
+    /// Those of `locations` that no row names and that are not noted to be removed.
+    async fn unlocated(&self, locations: &[Location]) -> Result<Vec<Location>>;
 
     /// Those of `ids` that no session has.
     async fn sessionless(&self, ids: &[UploadId]) -> Result<Vec<UploadId>>;

@@ -61,10 +61,10 @@ pub trait Collecting: Send + Sync + Debug {
 
     /// Whether bytes that were noted may go; if something names them again, the note is struck. The caller excludes
     /// that the same content is being placed.
-    async fn confirm_removal(&self, digest: &Digest) -> Result<bool>;
+    async fn confirm_removal(&self, removal: &Removal) -> Result<bool>;
 
     /// The bytes are gone: strikes the note.
-    async fn strike_removal(&self, digest: &Digest) -> Result<()>;
+    async fn strike_removal(&self, removal: &Removal) -> Result<()>;
 
     /// What was removed, the latest first and behind `after`, at most `limit`; only what had `digest` if there is one.
     async fn removed_blobs(

@@ -6,7 +6,7 @@
 //! is struck when the bytes are gone. So whatever is killed in between is found again, and nothing that is named is
 //! ever removed.
 
-use wharf_base::Timestamp;
+use wharf_base::{Location, Timestamp};
 use wharf_oci::{Digest, RepositoryName};
 
 use crate::blobs;
@@ -29,10 +29,12 @@ pub struct Reviewed {
 }
 
 /// Content whose row is gone and whose bytes may still be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// Its digest.
     pub digest: Digest,
+    /// Where it lies.
+    pub location: Location,
     /// Its size as it was recorded; 0 if it never was.
     pub size_bytes: u64,
 }
@@ -109,14 +111,15 @@ statements! {
           order by delete_after_us
           limit $2";
     IS_CONDEMNED =
-        "select id, size_bytes from blobs where digest = $1 and state = 'deleting' and delete_after_us <= $2";
+        "select id, size_bytes, storage_key from blobs
+          where digest = $1 and state = 'deleting' and delete_after_us <= $2";
     FORGET = "delete from blobs where id = $1";
     NOTE_REMOVAL =
         "insert into gc_removals (key, digest, reason, size_bytes, due_at_us)
          values ($1, $2, 'unreferenced', $3, $4)
              on conflict (key) do update
             set size_bytes = excluded.size_bytes, due_at_us = excluded.due_at_us";
-    REMOVALS = "select digest, size_bytes from gc_removals where due_at_us <= $1 order by due_at_us limit $2";
+    REMOVALS = "select key, digest, size_bytes from gc_removals where due_at_us <= $1 order by due_at_us limit $2";
     STRIKE_REMOVAL = "delete from gc_removals where key = $1";
     IS_NAMED = "select 1 from blobs where digest = $1";
     COUNT_REVIEWS =
@@ -238,48 +241,66 @@ pub(crate) fn forget(tx: &Tx<'_>, digest: &Digest, due_by: Timestamp, now: Times
     if tx.prepare_cached(IS_HELD)?.exists([Micros(now)])? {
         return Ok(None);
     }
-    let found: Option<(Key, Option<Count>)> = tx
+    let found: Option<(Key, Option<Count>, Option<String>)> = tx
         .prepare_cached(IS_CONDEMNED)?
-        .query_row(params![digest.to_string(), Micros(due_by)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![digest.to_string(), Micros(due_by)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((blob, size)) = found else { return Ok(None) };
+    let Some((blob, size, location)) = found else { return Ok(None) };
     let size_bytes = size.map_or(0, |size| size.0);
+    let location = Location::recorded(&location.unwrap_or_default());
     // Foreign keys refuse this if anything names the row after all; then nothing happens and somebody is told.
     tx.prepare_cached(FORGET)?.execute([blob])?;
-    note_removal(tx, digest, size_bytes, now)?;
+    note_removal(tx, digest, &location, size_bytes, now)?;
     collection_log::end(tx, digest, now)?;
-    Ok(Some(Removal { digest: *digest, size_bytes }))
+    Ok(Some(Removal { digest: *digest, location, size_bytes }))
 }
 
-/// Content that no row names is to go.
-pub(crate) fn note_removal(tx: &Tx<'_>, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<()> {
-    let text = digest.to_string();
-    tx.prepare_cached(NOTE_REMOVAL)?.execute(params![text, text, Count(size_bytes), Micros(now)])?;
+/// Content that no row names is to go, at `due_at`.
+pub(crate) fn note_removal(
+    tx: &Tx<'_>,
+    digest: &Digest,
+    location: &Location,
+    size_bytes: u64,
+    due_at: Timestamp,
+) -> Result<()> {
+    let (key, digest) = (key_of(digest, location), digest.to_string());
+    tx.prepare_cached(NOTE_REMOVAL)?.execute(params![key, digest, Count(size_bytes), Micros(due_at)])?;
     Ok(())
+}
+
+/// What a removal is noted under.
+fn key_of(digest: &Digest, location: &Location) -> String {
+    if location.is_by_digest() { digest.to_string() } else { location.to_string() }
 }
 
 /// Removals that were noted and not struck: some process was killed in between.
 pub(crate) fn removals(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Removal>> {
     tx.prepare_cached(REMOVALS)?
         .query_map(params![Micros(now), limit], |row| {
-            Ok(Removal { digest: parsed(row, 0)?, size_bytes: row.get::<Count>(1)?.0 })
+            let (key, digest): (String, String) = (row.get(0)?, row.get(1)?);
+            let location = if key == digest { Location::BY_DIGEST } else { Location::recorded(&key) };
+            Ok(Removal { digest: parsed(row, 1)?, location, size_bytes: row.get::<Count>(2)?.0 })
         })?
         .collect()
 }
 
 /// Whether the bytes may go: nothing names them by now. If something does, the note is struck instead (GR-6).
-pub(crate) fn confirm_removal(tx: &Tx<'_>, digest: &Digest) -> Result<bool> {
-    tx.lock(|locks| locks.change_contents([digest]))?;
-    if !tx.prepare_cached(IS_NAMED)?.exists([digest.to_string()])? {
-        return Ok(true);
+pub(crate) fn confirm_removal(tx: &Tx<'_>, removal: &Removal) -> Result<bool> {
+    tx.lock(|locks| locks.change_contents([&removal.digest]))?;
+    let is_named = if removal.location.is_by_digest() {
+        tx.prepare_cached(IS_NAMED)?.exists([removal.digest.to_string()])?
+    } else {
+        blobs::is_located(tx, &removal.location)?
+    };
+    if is_named {
+        strike_removal(tx, removal)?;
     }
-    strike_removal(tx, digest)?;
-    Ok(false)
+    Ok(!is_named)
 }
 
 /// The bytes are gone.
-pub(crate) fn strike_removal(tx: &Tx<'_>, digest: &Digest) -> Result<()> {
-    tx.prepare_cached(STRIKE_REMOVAL)?.execute([digest.to_string()])?;
+pub(crate) fn strike_removal(tx: &Tx<'_>, removal: &Removal) -> Result<()> {
+    tx.prepare_cached(STRIKE_REMOVAL)?.execute([key_of(&removal.digest, &removal.location)])?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Damage in the rows: content set aside and brought back, what was last seen to be right, and what repairs write.
 
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
@@ -33,7 +33,8 @@ statements! {
           order by verified_at_us
           limit 1";
     NOTE_VERIFIED = "update blobs set verified_at_us = $1 where digest = $2 and state = 'live'";
-    SET_ASIDE = "update blobs set state = 'quarantined' where digest = $1 and state = 'live'";
+    /// The store keeps it somewhere of its own.
+    SET_ASIDE = "update blobs set state = 'quarantined', storage_key = null where digest = $1 and state = 'live'";
     BRING_BACK = "update blobs set state = 'live', verified_at_us = $1 where digest = $2 and state = 'quarantined'";
     IS_SET_ASIDE =
         "select 1
@@ -75,8 +76,19 @@ pub(crate) fn note_verified(tx: &Tx<'_>, digests: &[Digest], at: Timestamp) -> R
     Ok(())
 }
 
-pub(crate) fn set_aside(tx: &Tx<'_>, digest: &Digest, problem: &str, by: &Attribution, now: Timestamp) -> Result<bool> {
+/// Only if it is still what was looked at: a push that has put it elsewhere meanwhile has healed it.
+pub(crate) fn set_aside(
+    tx: &Tx<'_>,
+    digest: &Digest,
+    location: &Location,
+    problem: &str,
+    by: &Attribution,
+    now: Timestamp,
+) -> Result<bool> {
     tx.lock(|locks| locks.change_contents([digest]))?;
+    if blobs::location(tx, digest)? != *location {
+        return Ok(false);
+    }
     if tx.prepare_cached(SET_ASIDE)?.execute([digest.to_string()])? == 0 {
         return Ok(false);
     }
@@ -85,10 +97,19 @@ pub(crate) fn set_aside(tx: &Tx<'_>, digest: &Digest, problem: &str, by: &Attrib
     Ok(true)
 }
 
-pub(crate) fn bring_back(tx: &Tx<'_>, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
+pub(crate) fn bring_back(
+    tx: &Tx<'_>,
+    digest: &Digest,
+    location: &Location,
+    by: &Attribution,
+    now: Timestamp,
+) -> Result<bool> {
     tx.lock(|locks| locks.change_contents([digest]))?;
     if tx.prepare_cached(BRING_BACK)?.execute(params![Micros(now), digest.to_string()])? == 0 {
         return Ok(false);
+    }
+    if let Some((blob, ..)) = blobs::row(tx, digest)? {
+        blobs::relocate(tx, blob, location)?;
     }
     audit::append(tx, &AuditRecord::done(by, now, "blob.bring_back").to(digest))?;
     Ok(true)

@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
@@ -22,11 +22,24 @@ pub trait Mending: Send + Sync + Debug {
     async fn note_verified(&self, digests: &[Digest], at: Timestamp) -> Result<()>;
 
     /// Live content is damaged or lost: it is served no more, and everything that needs it goes on needing it, until it is
-    /// pushed again. `false` if it is not live.
-    async fn set_aside_blob(&self, digest: &Digest, problem: &str, by: &Attribution, now: Timestamp) -> Result<bool>;
+    /// pushed again. `false` if it is not live, or does not lie in `location` any more.
+    async fn set_aside_blob(
+        &self,
+        digest: &Digest,
+        location: &Location,
+        problem: &str,
+        by: &Attribution,
+        now: Timestamp,
+    ) -> Result<bool>;
 
-    /// Content that was set aside is right after all; `false` if it was not set aside.
-    async fn bring_back_blob(&self, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool>;
+    /// Content that was set aside is right after all, and lies in `location` now; `false` if it was not set aside.
+    async fn bring_back_blob(
+        &self,
+        digest: &Digest,
+        location: &Location,
+        by: &Attribution,
+        now: Timestamp,
+    ) -> Result<bool>;
 
     /// Whether the repository's blob is set aside; asked when it is not served, to tell whoever asked for it.
     async fn is_set_aside(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;

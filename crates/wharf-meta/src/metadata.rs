@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
+use wharf_base::{DistributionSnapshot, Location, StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
@@ -96,6 +96,9 @@ pub trait Metadata:
 
     /// The size in bytes of a blob that this repository may serve (S-011).
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>>;
+
+    /// Where the content of each digest lies; where its digest says, if no row says anything else.
+    async fn locations(&self, digests: &[Digest]) -> Result<Vec<Location>>;
 
     /// Records a blob whose bytes are on stable storage: content, association, review, end of the session
     /// (`reliability` §2.2 step 8).

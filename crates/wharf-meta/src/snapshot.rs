@@ -1,6 +1,6 @@
 //! What a snapshot of the database is asked for, and what is changed in one before a registry runs on it.
 
-use wharf_base::StoreId;
+use wharf_base::{Location, StoreId};
 use wharf_oci::Digest;
 
 use crate::audit;
@@ -42,13 +42,15 @@ statements! {
     SIZE_IN_ANY_STATE = "select size_bytes from blobs where digest = $1 and size_bytes is not null";
     RETURNED =
         "update blobs
-            set state = case state when 'deleting' then state else 'live' end, size_bytes = $1
-          where digest = $2";
+            set state = case state when 'deleting' then state else 'live' end, size_bytes = $1, storage_key = $2
+          where digest = $3";
     WITHOUT_KEYS = "delete from signing_keys where id > ''";
     WITHOUT_LOGINS = "delete from api_tokens where id > '' and kind = 'refresh'";
     WITHOUT_SESSIONS = "delete from sessions where principal >= ''";
     WITHOUT_UPLOADS = "delete from uploads where id > ''";
     WITHOUT_REMOVALS = "delete from gc_removals where key > ''";
+    /// A copy of the content lies where its digest says.
+    WITHOUT_LOCATIONS = "update blobs set storage_key = null where storage_key is not null";
     WITHOUT_HOLDS = "delete from gc_holds where id > ''";
     WITHOUT_LEASES = "delete from leases where name > ''";
     BELONGS_TO = "update meta set store_id = $1, clean_shutdown = 1 where id = 1";
@@ -79,15 +81,16 @@ pub(crate) fn size_in_any_state(tx: &Tx<'_>, digest: &Digest) -> Result<Option<u
 }
 
 /// Content is there again. What was condemned stays so.
-pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, size_bytes: u64) -> Result<bool> {
+pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, location: &Location, size_bytes: u64) -> Result<bool> {
     tx.lock(|locks| locks.change_contents([digest]))?;
-    Ok(tx.prepare_cached(RETURNED)?.execute(params![Count(size_bytes), digest.to_string()])? == 1)
+    let key = (!location.is_by_digest()).then(|| location.as_str());
+    Ok(tx.prepare_cached(RETURNED)?.execute(params![Count(size_bytes), key, digest.to_string()])? == 1)
 }
 
 /// What could be used to pass for somebody does not leave the registry: the keys that sign tokens, and what logged-in
 /// clients keep. Whoever restores makes new ones.
 pub(crate) fn remove_secrets(tx: &Tx<'_>) -> Result<()> {
-    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_SESSIONS] {
+    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_SESSIONS, WITHOUT_LOCATIONS] {
         tx.prepare_cached(statement)?.execute(())?;
     }
     Ok(())

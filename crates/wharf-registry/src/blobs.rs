@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -9,7 +10,7 @@ use futures_util::stream::BoxStream;
 use wharf_base::failpoint;
 use wharf_oci::Digest;
 use wharf_policy::{Authorized, Pull, Push};
-use wharf_store::{BlobReader, ContentFile};
+use wharf_store::{BlobReader, ContentFile, Place};
 
 use crate::check::{Depth, Verdict, itself};
 use crate::{Error, Registry, VerifyReads};
@@ -80,6 +81,21 @@ impl OpenBlob {
     /// Whether it is sent whole or not at all, because its hash is to be seen each time.
     pub fn is_whole_only(&self) -> bool {
         self.verify == VerifyReads::Always
+    }
+
+    /// An address from which whoever has it can read the content for so long; `None`: it is passed on here, because it is
+    /// small, is to be verified on its way, or lies in a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]: the address could not be signed.
+    pub async fn link(&self, content_type: &str, lifetime: Duration) -> Result<Option<String>, Error> {
+        if self.size_bytes <= HASHED_FIRST_BYTES || self.verify != VerifyReads::Scrub {
+            return Ok(None);
+        }
+        let place = self.registry.place(&self.digest).await?;
+        let link = self.registry.parts.store.link(&place, content_type, lifetime).await;
+        link.map_err(Error::store("signing an address in the bucket"))
     }
 
     /// The bytes of `range` (end exclusive) as a part of a file, if they are one and need not be hashed on their way.
@@ -204,7 +220,8 @@ impl Registry {
 
     /// The content, hashed if it is small; or how closely it is to be looked at, because it is not what it should be.
     async fn open_content(&self, digest: &Digest, size_bytes: u64) -> Result<Result<BlobReader, Depth>, Error> {
-        let content = match self.parts.store.open(digest, size_bytes).await {
+        let place = self.place(digest).await?;
+        let content = match self.parts.store.open(&place, size_bytes).await {
             Ok(Some(content)) => content,
             Ok(None) | Err(wharf_store::Error::Damaged { .. }) => return Ok(Err(Depth::Fast)),
             Err(source) => return Err(Error::Store { doing: "opening a blob", source }),
@@ -219,6 +236,21 @@ impl Registry {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(Depth::Fast)),
             Err(source) => Err(Error::Read { doing: "reading a blob", source }),
         }
+    }
+
+    /// Where the content of the digest lies.
+    pub(crate) async fn place(&self, digest: &Digest) -> Result<Place, Error> {
+        let mut places = self.places(std::slice::from_ref(digest)).await?;
+        Ok(places.pop().unwrap_or_else(|| Place::by_digest(*digest)))
+    }
+
+    /// Where the content of each digest lies. The database is asked only if the store does not know it by itself.
+    pub(crate) async fn places(&self, digests: &[Digest]) -> Result<Vec<Place>, Error> {
+        if self.parts.store.is_by_digest() {
+            return Ok(digests.iter().copied().map(Place::by_digest).collect());
+        }
+        let locations = self.parts.meta.locations(digests).await.map_err(Error::meta("looking up where blobs lie"))?;
+        Ok(digests.iter().zip(locations).map(|(digest, location)| Place { digest: *digest, location }).collect())
     }
 
     /// For whoever asks for a blob that is not served: whether pushing it would bring it back.

@@ -164,7 +164,12 @@ impl Registry {
         let mut gone = Vec::new();
         for digest in digests {
             let removing = self.parts.store.begin_removal(&digest).await;
-            let is_there = self.parts.store.exists(&digest).await.map_err(Error::store("inspecting a blob"))?;
+            let is_there = self
+                .parts
+                .store
+                .exists(&self.place(&digest).await?)
+                .await
+                .map_err(Error::store("inspecting a blob"))?;
             failpoint::arrive("registry.revive-looked").await;
             if is_there {
                 let revived = self.parts.meta.revive_blob(ok.repository(), &digest, self.review_at(self.now())).await;

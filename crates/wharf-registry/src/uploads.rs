@@ -376,6 +376,8 @@ impl Registry {
             repository: claimed.ok.repository().clone(),
             digest,
             size_bytes: placed.size_bytes(),
+            location: placed.location().clone(),
+            replaced_go_at: now.plus(self.gc.trash.get()),
             upload: Some(claimed.upload.id),
             by: claimed.ok.attribution(),
             now,

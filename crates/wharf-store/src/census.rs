@@ -1,6 +1,6 @@
 //! What a store holds, as a check wants to know it: listed in bounded pages, looked at without being opened.
 
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::Digest;
 
 use crate::Error;
@@ -10,6 +10,8 @@ use crate::Error;
 pub enum Entry {
     /// Something under the name of this digest, whatever it is.
     Content(Digest),
+    /// Something in a place that content of any digest may have been recorded in.
+    Located(Location),
     /// Something under the name of this upload.
     Staged(UploadId),
     /// Content that was set aside because it was damaged.
@@ -19,7 +21,7 @@ pub enum Entry {
     },
     /// Something that the store did not put there.
     Foreign {
-        /// Where, below the data directory.
+        /// Where, below the data directory or the prefix in the bucket.
         place: String,
     },
     /// A directory of the store that others than its owner could get into, or that belongs to somebody else (S-083).

@@ -52,12 +52,21 @@ pub enum Error {
         /// Where it was.
         path: PathBuf,
     },
-    /// The operating system refused something else.
+    /// The bucket does not answer, or says that it cannot now; later it may.
+    #[error("{doing}: the bucket does not do its part now")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// What was seen of it.
+        #[source]
+        source: io::Error,
+    },
+    /// The operating system, or the bucket, refused something else.
     #[error("{doing}")]
     Io {
         /// What was being done.
         doing: &'static str,
-        /// What the operating system said.
+        /// What it said.
         #[source]
         source: io::Error,
     },
@@ -159,4 +168,62 @@ pub enum OpenError {
 
 fn owner(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+}
+
+/// Why a bucket was not opened. Nothing in it has been changed, but for its name if it had none.
+#[derive(Debug, thiserror::Error)]
+pub enum BucketError {
+    /// What is configured makes no client of a bucket.
+    #[error("the settings of the bucket {bucket} do not fit together")]
+    Settings {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong with them.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The certificates that the bucket is to be known by cannot be read.
+    #[error("the certificates in {} cannot be used for the bucket", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The object `wharf.id` does not say which store this is.
+    #[error("wharf.id in {place} is unreadable: {reason}; restore it from a backup")]
+    BadId {
+        /// The bucket and the prefix.
+        place: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A later version of this program laid the objects out.
+    #[error("{place} has layout {found}, but this program knows layouts up to {known}; use a newer program")]
+    NewerLayout {
+        /// The bucket and the prefix.
+        place: String,
+        /// The layout that is there.
+        found: u32,
+        /// The newest layout that this program knows.
+        known: u32,
+    },
+    /// The bucket lacks something that content depends on.
+    #[error("{place} {lacks}")]
+    Lacks {
+        /// The bucket and the prefix.
+        place: String,
+        /// What it lacks, and what follows from it.
+        lacks: &'static str,
+    },
+    /// The bucket does not answer, or refuses.
+    #[error("asking {place}")]
+    Refused {
+        /// The bucket and the prefix.
+        place: String,
+        /// What was seen.
+        #[source]
+        source: Error,
+    },
 }

@@ -1,6 +1,7 @@
 //! Placing and removing the same digest exclude each other.
 //!
-//! One process owns the store, so a lock in memory is enough. The locks are striped: a fixed number, shared by digests
+//! One process owns a directory, so a lock in memory is enough; in a bucket nothing depends on it, because no two uploads
+//! share a key. The locks are striped: a fixed number, shared by digests
 //! that end in the same byte, so that nothing has to be created or cleaned up. Whoever holds one must not wait for
 //! another.
 
@@ -8,7 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use wharf_base::Location;
 use wharf_oci::Digest;
+
+use crate::Place;
 
 const STRIPES: usize = 256;
 
@@ -45,19 +49,29 @@ impl fmt::Debug for DigestLocks {
 #[derive(Debug)]
 #[must_use = "the digest is locked, so that the content can be recorded, only while this lives"]
 pub struct Placed {
-    digest: Digest,
+    place: Place,
     size_bytes: u64,
     _lock: DigestLock,
 }
 
 impl Placed {
-    pub(crate) fn new(digest: Digest, size_bytes: u64, lock: DigestLock) -> Self {
-        Self { digest, size_bytes, _lock: lock }
+    pub(crate) fn new(place: Place, size_bytes: u64, lock: DigestLock) -> Self {
+        Self { place, size_bytes, _lock: lock }
+    }
+
+    /// What was placed, and where.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// What was placed.
     pub fn digest(&self) -> &Digest {
-        &self.digest
+        &self.place.digest
+    }
+
+    /// Where it lies; to be recorded.
+    pub fn location(&self) -> &Location {
+        &self.place.location
     }
 
     /// Its size in bytes.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
@@ -52,16 +53,46 @@ impl AsFd for ContentFile {
     }
 }
 
-/// Opened content of a checked size. It stays readable when it is deleted meanwhile.
+/// What a reader reads from another machine.
+pub(crate) trait Remote: Send + Sync + fmt::Debug {
+    /// Begins to read `range` when the first piece is asked for.
+    fn pieces(&self, range: Range<u64>) -> Box<dyn Pieces>;
+}
+
+/// Content on its way here.
+#[async_trait]
+pub(crate) trait Pieces: Send {
+    /// The next `len` bytes exactly; fewer are [`io::ErrorKind::UnexpectedEof`]. Not asked beyond the range, nor after an
+    /// error.
+    async fn next(&mut self, len: usize) -> io::Result<Bytes>;
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Here(Arc<dyn Content>),
+    Elsewhere(Arc<dyn Remote>),
+}
+
+/// Opened content of a checked size. In a directory it stays readable when it is deleted meanwhile; in a bucket it then ends
+/// with an error.
 #[derive(Clone, Debug)]
 pub struct BlobReader {
-    content: Arc<dyn Content>,
+    source: Source,
     size_bytes: u64,
 }
 
 impl BlobReader {
     pub(crate) fn new(content: Arc<dyn Content>, size_bytes: u64) -> Self {
-        Self { content, size_bytes }
+        Self { source: Source::Here(content), size_bytes }
+    }
+
+    pub(crate) fn remote(content: Arc<dyn Remote>, size_bytes: u64) -> Self {
+        Self { source: Source::Elsewhere(content), size_bytes }
+    }
+
+    pub(crate) fn in_memory(bytes: Bytes) -> Self {
+        let size_bytes = bytes.len() as u64;
+        Self { source: Source::Here(Arc::new(InMemory(bytes))), size_bytes }
     }
 
     /// The size of the whole content in bytes.
@@ -72,7 +103,8 @@ impl BlobReader {
     /// The file with the content at its beginning, if the content is a file. What becomes of its length must be seen by
     /// whoever uses it: it was right when the content was opened.
     pub fn file(&self) -> Option<ContentFile> {
-        self.content.file().is_some().then(|| ContentFile(Arc::clone(&self.content)))
+        let Source::Here(content) = &self.source else { return None };
+        content.file().is_some().then(|| ContentFile(Arc::clone(content)))
     }
 
     /// All bytes as [`stream`](Self::stream) gives them, and hashed on their way: the last 64 KiB at least are held back
@@ -82,9 +114,21 @@ impl BlobReader {
     ///
     /// As `stream`, and [`io::ErrorKind::InvalidData`] in the place of the last bytes when they do not hash to `digest`.
     pub fn verified_stream(&self, digest: &Digest) -> BoxStream<'static, io::Result<Bytes>> {
-        let rest = 0..self.size_bytes;
-        let reading = Reading { content: Arc::clone(&self.content), rest, ahead: None, digest: Some(*digest) };
-        stream::unfold(reading, Reading::next).boxed()
+        self.read(0..self.size_bytes, Some(*digest))
+    }
+
+    fn read(&self, rest: Range<u64>, digest: Option<Digest>) -> BoxStream<'static, io::Result<Bytes>> {
+        match &self.source {
+            Source::Here(content) => {
+                let reading = Reading { content: Arc::clone(content), rest, ahead: None, digest };
+                stream::unfold(reading, Reading::next).boxed()
+            }
+            Source::Elsewhere(content) => {
+                let pieces = content.pieces(rest.clone());
+                let running = digest.map(|digest| Running::new(digest.algorithm()));
+                stream::unfold(Arriving { pieces, rest, digest, running }, Arriving::next).boxed()
+            }
+        }
     }
 
     /// The whole content read into memory, if it hashes to `digest`; `None`: it does not. For small content only.
@@ -93,28 +137,36 @@ impl BlobReader {
     ///
     /// As [`stream`](Self::stream).
     pub async fn verified(&self, digest: &Digest) -> io::Result<Option<Self>> {
-        let (content, digest, size_bytes) = (Arc::clone(&self.content), *digest, self.size_bytes);
+        let (digest, len) = (*digest, usize::try_from(self.size_bytes).map_err(io::Error::other)?);
         let is_right = move |bytes: &Bytes| Digest::of(digest.algorithm(), bytes) == digest;
-        let in_memory = |bytes| Self { content: Arc::new(InMemory(bytes)), size_bytes };
-        if size_bytes <= HASHED_AT_ONCE_BYTES
-            && let Ok(len) = usize::try_from(size_bytes)
-            && let Some(bytes) = content.read_now(0, len)
-        {
-            return Ok(Some(bytes).filter(is_right).map(in_memory));
-        }
-        let read = tokio::task::spawn_blocking(move || {
-            let len = usize::try_from(size_bytes).map_err(io::Error::other)?;
-            let bytes = content.read_exact(0, len)?;
-            Ok::<_, io::Error>(Some(bytes).filter(is_right))
-        });
-        let bytes = read.await.map_err(io::Error::other)??;
-        Ok(bytes.map(in_memory))
+        let bytes = match &self.source {
+            Source::Here(content) => {
+                if self.size_bytes <= HASHED_AT_ONCE_BYTES
+                    && let Some(bytes) = content.read_now(0, len)
+                {
+                    return Ok(Some(bytes).filter(is_right).map(Self::in_memory));
+                }
+                let content = Arc::clone(content);
+                let read = tokio::task::spawn_blocking(move || {
+                    content.read_exact(0, len).map(|bytes| Some(bytes).filter(is_right))
+                });
+                return Ok(read.await.map_err(io::Error::other)??.map(Self::in_memory));
+            }
+            Source::Elsewhere(_) if len == 0 => Bytes::new(),
+            Source::Elsewhere(content) => content.pieces(0..self.size_bytes).next(len).await?,
+        };
+        let hashed = tokio::task::spawn_blocking(move || Some(bytes).filter(is_right));
+        Ok(hashed.await.map_err(io::Error::other)?.map(Self::in_memory))
     }
 
     /// Hashes the whole content again.
     pub fn rehash(&self, algorithm: Algorithm) -> Rehash {
-        let running = Some(Running::new(algorithm));
-        Rehash { content: Arc::clone(&self.content), rest: 0..self.size_bytes, running }
+        let rest = 0..self.size_bytes;
+        let from = match &self.source {
+            Source::Here(content) => From::Here(Arc::clone(content)),
+            Source::Elsewhere(content) => From::Elsewhere(content.pieces(rest.clone())),
+        };
+        Rehash { from, rest, running: Some(Running::new(algorithm)) }
     }
 
     /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB. Reading begins when the stream is
@@ -131,8 +183,7 @@ impl BlobReader {
             let beyond = io::Error::new(io::ErrorKind::InvalidInput, "the range reaches beyond the content");
             return stream::iter([Err(beyond)]).boxed();
         }
-        let reading = Reading { content: Arc::clone(&self.content), rest: range, ahead: None, digest: None };
-        stream::unfold(reading, Reading::next).boxed()
+        self.read(range, None)
     }
 }
 
@@ -153,12 +204,22 @@ impl Content for InMemory {
 }
 
 /// Content being read and hashed again, piece by piece, so that whoever asks can set the pace.
-#[derive(Debug)]
 pub struct Rehash {
-    content: Arc<dyn Content>,
+    from: From,
     rest: Range<u64>,
     /// `None` only after a failure.
     running: Option<Running>,
+}
+
+enum From {
+    Here(Arc<dyn Content>),
+    Elsewhere(Box<dyn Pieces>),
+}
+
+impl fmt::Debug for Rehash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rehash").field("rest", &self.rest).finish_non_exhaustive()
+    }
 }
 
 impl Rehash {
@@ -175,12 +236,23 @@ impl Rehash {
             return Ok(0);
         }
         let mut running = self.running.take().ok_or_else(|| io::Error::other("reading failed before"))?;
-        let content = Arc::clone(&self.content);
-        let hashed = tokio::task::spawn_blocking(move || {
-            let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
-            running.update(&content.read_exact(at, len)?);
-            Ok::<_, io::Error>(running)
-        });
+        let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
+        let hashed = match &mut self.from {
+            From::Here(content) => {
+                let content = Arc::clone(content);
+                tokio::task::spawn_blocking(move || {
+                    running.update(&content.read_exact(at, len)?);
+                    Ok::<_, io::Error>(running)
+                })
+            }
+            From::Elsewhere(pieces) => {
+                let piece = pieces.next(len).await?;
+                tokio::task::spawn_blocking(move || {
+                    running.update(&piece);
+                    Ok(running)
+                })
+            }
+        };
         self.running = Some(hashed.await.map_err(io::Error::other)??);
         self.rest.start += len_bytes;
         Ok(len_bytes)
@@ -188,7 +260,12 @@ impl Rehash {
 
     /// Whether the bytes hash to `digest`; `false` too if they have not all been read.
     pub fn is(self, digest: &Digest) -> bool {
-        self.rest.is_empty() && self.running.is_some_and(|running| running.finish() == *digest)
+        self.digest() == Some(*digest)
+    }
+
+    /// What the bytes hash to; `None`: they have not all been read.
+    pub(crate) fn digest(self) -> Option<Digest> {
+        self.running.filter(|_| self.rest.is_empty()).map(Running::finish)
     }
 
     /// Whether the bytes are those that `state` was saved after; also if that cannot be told, because it is a state of
@@ -227,9 +304,7 @@ impl Reading {
         let chunk = piece.and_then(|(chunk, running)| {
             let is_last = self.rest.is_empty();
             match (self.digest, &running) {
-                (Some(digest), Some(running)) if is_last && running.clone().finish() != digest => {
-                    Err(io::Error::new(io::ErrorKind::InvalidData, "the stored content does not hash to its digest"))
-                }
+                (Some(digest), Some(running)) if is_last && running.clone().finish() != digest => Err(not_right()),
                 _ => {
                     self.ahead = self.ask(running);
                     Ok(chunk)
@@ -270,12 +345,49 @@ impl Reading {
         }))
     }
 
-    /// The last chunk of verified content is long enough that nobody can do much with what came before it.
     fn chunk_bytes(&self, left: u64) -> u64 {
-        let would_leave_little = left > CHUNK_BYTES && left - CHUNK_BYTES < HELD_BACK_BYTES;
-        match self.digest {
-            Some(_) if would_leave_little => left - HELD_BACK_BYTES,
-            _ => left.min(CHUNK_BYTES),
-        }
+        chunk_bytes(left, self.digest.is_some())
     }
+}
+
+/// Content that comes from another machine, passed on piece by piece. Nothing is read ahead: the connection has a buffer.
+struct Arriving {
+    pieces: Box<dyn Pieces>,
+    rest: Range<u64>,
+    /// What all of it must hash to, if that is to be seen.
+    digest: Option<Digest>,
+    running: Option<Running>,
+}
+
+impl Arriving {
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        let left = self.rest.end.checked_sub(self.rest.start).filter(|left| *left > 0)?;
+        let len = usize::try_from(chunk_bytes(left, self.digest.is_some())).ok()?;
+        let chunk = self.pieces.next(len).await.and_then(|chunk| {
+            self.rest.start += len as u64;
+            if let Some(running) = &mut self.running {
+                running.update(&chunk);
+            }
+            match self.digest.filter(|_| self.rest.is_empty()) {
+                Some(digest) if self.running.take().is_none_or(|running| running.finish() != digest) => {
+                    Err(not_right())
+                }
+                _ => Ok(chunk),
+            }
+        });
+        if chunk.is_err() {
+            self.rest = 0..0;
+        }
+        Some((chunk, self))
+    }
+}
+
+fn not_right() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the stored content does not hash to its digest")
+}
+
+/// The last chunk of verified content is long enough that nobody can do much with what came before it.
+fn chunk_bytes(left: u64, is_verified: bool) -> u64 {
+    let would_leave_little = left > CHUNK_BYTES && left - CHUNK_BYTES < HELD_BACK_BYTES;
+    if is_verified && would_leave_little { left - HELD_BACK_BYTES } else { left.min(CHUNK_BYTES) }
 }

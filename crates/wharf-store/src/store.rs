@@ -1,13 +1,34 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
+use wharf_base::{DistributionSnapshot, Location, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
 use crate::{BlobReader, Error, HashState, ListCursor, Listing, Placed, Removing, Survey};
 
-/// Where content is kept: by digest once it is complete, by upload id until then.
+/// Content that somebody has recorded: its digest, and where the store said that it put it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// What it hashes to.
+    pub digest: Digest,
+    /// Where it lies.
+    pub location: Location,
+}
+
+impl Place {
+    /// Where the digest says, for stores that name content by it.
+    pub fn by_digest(digest: Digest) -> Self {
+        Self { digest, location: Location::BY_DIGEST }
+    }
+}
+
+/// Where content is kept: in the place that [`BlobWriter::commit`] names once it is complete, by upload id until then.
+///
+/// A directory names content by its digest, so all of one digest meet in one place, and the lock of the digest keeps them
+/// apart. A bucket gives each upload a key of its own, used once: whoever records it decides which of several is the one, and
+/// the others are garbage; no lock is needed beyond the transaction that records it.
 ///
 /// What every implementation promises is written down as tests in the module `contract` (feature `contract`).
 #[async_trait]
@@ -22,7 +43,8 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     ///
     /// - [`Error::Busy`]: another writer of this upload is alive; it is not disturbed.
     /// - [`Error::StagedLost`]: the staged content is not there, is shorter than the checkpoint, or does not hash to
-    ///   the checkpoint's state; the upload cannot be continued.
+    ///   the checkpoint's state; the upload cannot be continued. Also: the state is one of another version of the hash, and
+    ///   what is staged cannot be read (parts of a large upload to a bucket).
     /// - [`Error::NoSpace`]: the announced bytes do not fit; the upload stands at `at`.
     /// - [`Error::Io`]: the upload stands at `at`.
     async fn writer(
@@ -41,32 +63,35 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// [`Error::Io`]: the content may still be there.
     async fn discard(&self, upload: UploadId) -> Result<(), Error>;
 
-    /// Opens the content of `digest`, which the metadata says has `size_bytes`; `None` when there is none.
+    /// Whether content lies where the digest says, so that nobody needs to look up where else.
+    fn is_by_digest(&self) -> bool;
+
+    /// Opens content that the metadata says has `size_bytes`; `None` when there is none.
     ///
     /// # Errors
     ///
     /// - [`Error::Damaged`]: what is there is not a readable regular file of that size (R-008, B-139).
     /// - [`Error::Io`]: the store could not look; says nothing about the content.
-    async fn open(&self, digest: &Digest, size_bytes: u64) -> Result<Option<BlobReader>, Error>;
+    async fn open(&self, place: &Place, size_bytes: u64) -> Result<Option<BlobReader>, Error>;
 
-    /// The size of the content of `digest` in bytes; `None` when there is none.
+    /// The size of the content in bytes; `None` when there is none.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open), but for the size.
-    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+    async fn stat(&self, place: &Place) -> Result<Option<u64>, Error>;
 
-    /// Whether there is content of `digest`, of whatever size.
+    /// Whether there is content, of whatever size.
     ///
     /// # Errors
     ///
     /// As [`stat`](Self::stat).
-    async fn exists(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.stat(digest).await?.is_some())
+    async fn exists(&self, place: &Place) -> Result<bool, Error> {
+        Ok(self.stat(place).await?.is_some())
     }
 
-    /// Removes the content of `digest` under that digest's lock; `false` when there was none. Readers that are open
-    /// go on undisturbed.
+    /// Removes the content under its digest's lock; `false` when there was none. Readers that are open go on undisturbed
+    /// in a directory; in a bucket they end with an error, so content is removed a trash period after it can be found.
     ///
     /// Must not be called while holding a [`Placed`]: it would wait for itself.
     ///
@@ -75,9 +100,9 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// - [`Error::Damaged`]: what is there is not a regular file; it is left alone.
     /// - [`Error::Sync`]: removed, but a power cut may bring it back.
     /// - [`Error::Io`]: the content may still be there.
-    async fn delete(&self, digest: &Digest) -> Result<bool, Error> {
-        let removing = self.begin_removal(digest).await;
-        self.remove(&removing).await
+    async fn delete(&self, place: &Place) -> Result<bool, Error> {
+        let removing = self.begin_removal(&place.digest).await;
+        self.remove(&removing, &place.location).await
     }
 
     /// What the store holds, and what else lies there: at most about `limit` entries behind `after`.
@@ -89,12 +114,12 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// [`Error::Io`]: the page could not be listed. An incomplete one is never answered.
     async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error>;
 
-    /// What lies under each of `digests`, without reading it. Each has an answer of its own, as [`stat`](Self::stat) has.
+    /// What lies in each of `places`, without reading it. Each has an answer of its own, as [`stat`](Self::stat) has.
     ///
     /// # Errors
     ///
     /// [`Error::Io`]: none of them was looked at.
-    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error>;
+    async fn survey(&self, places: &[Place]) -> Result<Survey, Error>;
 
     /// What is staged for each of `uploads`, without reading it; [`Error::StagedLost`] for what is no regular file.
     ///
@@ -103,12 +128,12 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// As [`survey`](Self::survey).
     async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error>;
 
-    /// The first `size_bytes` bytes that are staged for `upload`; `None`: nothing is, or less. Its writer is not disturbed.
+    /// The first `size_bytes` bytes that are staged for `upload`. Its writer is not disturbed.
     ///
     /// # Errors
     ///
     /// [`Error::StagedLost`]: it is no regular file; [`Error::Io`].
-    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error>;
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<StagedBytes, Error>;
 
     /// Keeps content of `digest` from being placed until the result is dropped, so that the metadata can forget it
     /// first (names before bytes). Must not be called while holding a [`Placed`].
@@ -120,22 +145,45 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// # Errors
     ///
     /// As [`delete`](Self::delete).
-    async fn remove(&self, removing: &Removing) -> Result<bool, Error>;
+    async fn remove(&self, removing: &Removing, location: &Location) -> Result<bool, Error>;
+
+    /// Removes what [`list`](Self::list) found in a location that nothing names; `false` when it was not there. `None` of its
+    /// digest is known, so the caller has seen that it is older than any upload that may still be recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete).
+    async fn remove_unnamed(&self, location: &Location) -> Result<bool, Error>;
+
+    /// What lies in each location, whatever it is, without reading it.
+    ///
+    /// # Errors
+    ///
+    /// As [`survey`](Self::survey).
+    async fn survey_unnamed(&self, locations: &[Location]) -> Result<Survey, Error>;
+
+    /// An address from which `lifetime` long everybody who has it can read the content; `None`: there is none, the content
+    /// has to be passed on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: it could not be signed.
+    async fn link(&self, place: &Place, content_type: &str, lifetime: Duration) -> Result<Option<String>, Error>;
 
     /// Moves whatever lies in the place of the content out of the way, without removing it; `false`: nothing does. Then
-    /// the content can be placed anew. `at` becomes part of its name there.
+    /// the content can be placed anew, and `location` is not to be recorded any more. `at` becomes part of its name there.
     ///
     /// # Errors
     ///
     /// [`Error::Io`]: it is where it was. [`Error::Sync`]: it was moved, and may be back after a power cut.
-    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error>;
+    async fn set_aside(&self, removing: &Removing, location: &Location, at: Timestamp) -> Result<bool, Error>;
 
-    /// Puts content back that was set aside and is intact; `false`: there is none.
+    /// Puts content back that was set aside and is intact, and says where it lies now; `None`: there is none.
     ///
     /// # Errors
     ///
     /// As [`set_aside`](Self::set_aside).
-    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error>;
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<Option<Location>, Error>;
 
     /// Writes, syncs, reads back and removes a probe object (reliability rule for starting and for leaving the
     /// write-protected mode, R-002).
@@ -184,8 +232,8 @@ pub trait BlobWriter: Send {
     /// How many bytes have been handed in, counted from the beginning of the blob.
     fn offset_bytes(&self) -> u64;
 
-    /// Appends `bytes`. Keeps at most about 2 MiB in memory and waits for the disk beyond that; an error may belong
-    /// to bytes of an earlier call.
+    /// Appends `bytes`. Keeps at most about 2 MiB (a directory) or two parts (a bucket) in memory and waits beyond that; an
+    /// error may belong to bytes of an earlier call.
     ///
     /// # Errors
     ///
@@ -206,8 +254,10 @@ pub trait BlobWriter: Send {
     /// Gives the content its final name, if it hashes to `digest`, and ends the upload. When `digest` uses another
     /// algorithm than the upload was begun with, the staged bytes are read once more.
     ///
-    /// The order is: everything written, file synced, digest locked, renamed, directory synced. Content that
-    /// is there already is replaced: what was just verified is right, and what is there may have been damaged since.
+    /// In a directory the order is: everything written, file synced, digest locked, renamed, directory synced, and
+    /// content that is there already is replaced: what was just verified is right, and what is there may have been damaged
+    /// since. In a bucket the content is complete, acknowledged and of the right size under a key that nothing else has, and
+    /// whoever records it replaces what was recorded.
     ///
     /// # Errors
     ///
@@ -218,6 +268,17 @@ pub trait BlobWriter: Send {
     ///   its last checkpoint.
     /// - [`Error::NoSpace`], [`Error::Io`]: as for [`Error::Damaged`].
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Placed, Error>;
+}
+
+/// What is staged for an upload, for somebody who only looks.
+#[derive(Debug)]
+pub enum StagedBytes {
+    /// Nothing is, or less than was asked for.
+    Lost,
+    /// It is there, but cannot be read before the upload is complete: parts of a large object in a bucket.
+    Opaque,
+    /// To be read.
+    Readable(BlobReader),
 }
 
 /// Room on a disk.

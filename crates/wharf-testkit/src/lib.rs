@@ -1,13 +1,15 @@
 //! Stand-ins for the neighbours of a registry: real HTTPS servers in the process of the test, with an authority of their own
-//! and the real wire formats, that count what they are asked and misbehave when told to. For tests only.
+//! and the real wire formats, that count what they are asked and misbehave when told to; and a bucket. For tests only.
 #![allow(clippy::unwrap_used, reason = "a stand-in that cannot do its part ends the test")]
 
+mod bucket;
 mod fault;
 mod https;
 mod mcias;
 mod oidc;
 mod postgres;
 
+pub use bucket::FakeS3;
 pub use fault::Fault;
 pub use https::{Authority, Tls};
 pub use mcias::FakeMcias;

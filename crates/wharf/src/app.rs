@@ -9,9 +9,10 @@ use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, Sy
 use wharf_http::{Server, StartError};
 use wharf_identity::Identity;
 use wharf_meta::{Metadata, PostgresMetadata, SqliteMetadata};
+use wharf_oci::Digest;
 use wharf_policy::Engine;
 use wharf_registry::Registry;
-use wharf_store::{BlobStore, DirectoryStore, OpenError};
+use wharf_store::{BlobStore, BucketError, BucketStore, DirectoryStore, Entry, OpenError, Place};
 
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
@@ -67,6 +68,17 @@ pub enum AppError {
         place: String,
         /// Why not.
         source: wharf_meta::Error,
+    },
+    /// The key of the bucket cannot be read.
+    #[error("looking for the credentials of the bucket")]
+    Credentials(#[source] crate::config::Unreadable),
+    /// The bucket cannot be used.
+    #[error("opening the bucket {place}")]
+    Bucket {
+        /// Bucket and prefix.
+        place: String,
+        /// Why not.
+        source: BucketError,
     },
     /// The embedded database, of which another one has everything by now, cannot be put by.
     #[error("renaming {}, whose rows are in PostgreSQL by now", .path.display())]
@@ -184,6 +196,7 @@ impl App {
             about,
             clock,
             rng,
+            redirects: config.storage.redirects(),
         };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
         Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
@@ -290,6 +303,21 @@ pub struct Offline {
 }
 
 impl Offline {
+    /// Where the content of the digest lies.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]: the database does not answer.
+    pub async fn place(&self, digest: &Digest) -> Result<Place, CommandError> {
+        if self.store.is_by_digest() {
+            return Ok(Place::by_digest(*digest));
+        }
+        let found = self.meta.locations(std::slice::from_ref(digest)).await;
+        let found = found.map_err(|error| CommandError::from_source(Exit::Unexpected, error))?;
+        let location = found.into_iter().next().unwrap_or_default();
+        Ok(Place { digest: *digest, location })
+    }
+
     /// Closes both. That the registry itself was not stopped in order is still known at its next start, which then holds
     /// collection.
     ///
@@ -323,8 +351,17 @@ async fn open_store(
     let store = DirectoryStore::open(&path, &**clock, &**rng);
     let store = store.map_err(|source| AppError::Store { path: path.clone(), source })?;
     store.probe().await.map_err(|source| AppError::Probe { path, source })?;
-    let is_new = store.is_new();
-    Ok((Arc::new(store), is_new))
+    let bucket = config.storage.bucket(config.registry.blob_size_max.as_u64()).map_err(AppError::Credentials)?;
+    let Some(bucket) = bucket else {
+        let is_new = store.is_new();
+        return Ok((Arc::new(store), is_new));
+    };
+    let opened = BucketStore::open(&bucket, Arc::clone(clock), Arc::clone(rng)).await;
+    let place = config.storage.place().display().to_string();
+    let opened = opened.map_err(|source| AppError::Bucket { place, source })?;
+    let is_new = opened.is_new();
+    // The database lies in the directory: nobody else may use it.
+    Ok((Arc::new(opened.beside(store)), is_new))
 }
 
 /// The database, and whether it had been closed in order.
@@ -390,7 +427,7 @@ async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_store::Error> 
     let mut after = None;
     loop {
         let page = store.list(after.as_ref(), 1).await?;
-        if page.entries.iter().any(|entry| matches!(entry, wharf_store::Entry::Content(_))) {
+        if page.entries.iter().any(|entry| matches!(entry, Entry::Content(_) | Entry::Located(_))) {
             return Ok(true);
         }
         after = page.next;

@@ -1,6 +1,6 @@
 //! `/v2/<name>/blobs/<digest>` (end-2, end-10; protocol checklist §7, §8).
 
-use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_RANGE, RANGE};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_RANGE, LOCATION, RANGE};
 use http::{HeaderValue, StatusCode};
 use wharf_oci::{Digest, DigestError, RangeRequest};
 use wharf_policy::{Authorized, Delete, Pull};
@@ -37,9 +37,24 @@ pub(super) async fn get(ok: &Authorized<Pull>, call: &Call, digest: &str) -> Ans
         return Ok(not_modified(&digest));
     }
     let blob = registry.open_blob(ok, &digest).await?;
+    let redirects = &call.app.parts.redirects;
+    if redirects.are_for(call.inbound.client)
+        && let Some(link) = blob.link("application/octet-stream", redirects.lifetime).await?
+    {
+        return Ok(elsewhere(&digest, &link));
+    }
     let range = if blob.is_whole_only() { RangeRequest::Whole } else { wanted_range(call, &digest) };
     let reply = ranges::reply(&blob, range.resolve(blob.size_bytes), OCTETS)?;
     Ok(describe(reply, &digest))
+}
+
+/// The bucket has it; the client repeats its request there, with the range that it wants. Nobody keeps this answer: the
+/// address ends.
+fn elsewhere(digest: &Digest, link: &str) -> Reply {
+    Reply::empty(StatusCode::TEMPORARY_REDIRECT)
+        .with(LOCATION, header_value(link))
+        .with(DIGEST, header_value(&digest.to_string()))
+        .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
 /// DELETE: takes the blob out of this repository only (F-03).

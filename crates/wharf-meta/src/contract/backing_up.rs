@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wharf_base::Secret;
+use wharf_base::{Location, Secret};
 use wharf_oci::Digest;
 
 use super::fixture::*;
@@ -107,8 +107,8 @@ pub async fn r063_no_key_is_in_a_snapshot(metadata: Subject) {
 pub async fn content_comes_back(metadata: Subject) {
     let blob = have_blob(&*metadata, "a", "blob").await;
     assert_eq!(metadata.content_size(&blob).await.unwrap(), Some(BLOB_BYTES));
-    assert!(metadata.content_returned(&blob, BLOB_BYTES).await.unwrap());
+    assert!(metadata.content_returned(&blob, &Location::BY_DIGEST, BLOB_BYTES).await.unwrap());
     assert_eq!(metadata.blob(&name("a"), &blob).await.unwrap(), Some(BLOB_BYTES));
     assert_eq!(metadata.content_size(&digest("other")).await.unwrap(), None);
-    assert!(!metadata.content_returned(&digest("other"), 1).await.unwrap());
+    assert!(!metadata.content_returned(&digest("other"), &Location::BY_DIGEST, 1).await.unwrap());
 }

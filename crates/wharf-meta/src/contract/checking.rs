@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use wharf_base::Location;
 use wharf_oci::Digest;
 
 use super::fixture::*;
@@ -84,9 +85,9 @@ pub async fn r024_only_what_no_row_names_is_unnamed(metadata: Subject) {
     let other = digest("nobody's");
     assert_eq!(metadata.unnamed(&[blob, other]).await.unwrap(), [other]);
     metadata.review_blobs(at(86_400), at(86_400), 10).await.unwrap();
-    metadata.forget_blob(&blob, at(86_400), at(86_400)).await.unwrap().unwrap();
+    let removal = metadata.forget_blob(&blob, at(86_400), at(86_400)).await.unwrap().unwrap();
     assert_eq!(metadata.unnamed(&[blob, other]).await.unwrap(), [other], "it is on its way");
-    metadata.strike_removal(&blob).await.unwrap();
+    metadata.strike_removal(&removal).await.unwrap();
     assert_eq!(metadata.unnamed(&[blob, other]).await.unwrap(), [blob, other]);
     let open = begin(&*metadata, 1, "a", "alice").await;
     assert_eq!(metadata.sessionless(&[open, upload_id(2)]).await.unwrap(), [upload_id(2)]);
@@ -99,8 +100,8 @@ pub async fn damaged_content_waits_for_a_push(metadata: Subject) {
     let image = ManifestRecord { blobs: vec![blob], ..tagged("a", "image", &["v1"]) };
     push(&*metadata, image.clone()).await;
 
-    assert!(metadata.set_aside_blob(&blob, "bits", &by("scrub"), at(10)).await.unwrap());
-    assert!(!metadata.set_aside_blob(&blob, "bits", &by("scrub"), at(10)).await.unwrap(), "once");
+    assert!(metadata.set_aside_blob(&blob, &Location::BY_DIGEST, "bits", &by("scrub"), at(10)).await.unwrap());
+    assert!(!metadata.set_aside_blob(&blob, &Location::BY_DIGEST, "bits", &by("scrub"), at(10)).await.unwrap(), "once");
     for repository in ["a", "b"] {
         assert_eq!(metadata.blob(&name(repository), &blob).await.unwrap(), None);
         assert!(metadata.is_set_aside(&name(repository), &blob).await.unwrap());
@@ -117,16 +118,16 @@ pub async fn damaged_content_waits_for_a_push(metadata: Subject) {
     for repository in ["a", "b", "c"] {
         assert_eq!(metadata.blob(&name(repository), &blob).await.unwrap(), Some(BLOB_BYTES), "{repository}");
     }
-    assert!(!metadata.bring_back_blob(&blob, &by("check"), at(11)).await.unwrap(), "it is live");
-    assert!(metadata.set_aside_blob(&blob, "bits", &by("scrub"), at(12)).await.unwrap());
-    assert!(metadata.bring_back_blob(&blob, &by("check"), at(13)).await.unwrap());
+    assert!(!metadata.bring_back_blob(&blob, &Location::BY_DIGEST, &by("check"), at(11)).await.unwrap(), "it is live");
+    assert!(metadata.set_aside_blob(&blob, &Location::BY_DIGEST, "bits", &by("scrub"), at(12)).await.unwrap());
+    assert!(metadata.bring_back_blob(&blob, &Location::BY_DIGEST, &by("check"), at(13)).await.unwrap());
     assert_eq!(metadata.blob(&name("b"), &blob).await.unwrap(), Some(BLOB_BYTES));
 }
 
 /// Damaged content that nothing needs goes like any other.
 pub async fn damaged_content_is_collected(metadata: Subject) {
     let blob = have_blob(&*metadata, "a", "blob").await;
-    assert!(metadata.set_aside_blob(&blob, "bits", &by("scrub"), at(10)).await.unwrap());
+    assert!(metadata.set_aside_blob(&blob, &Location::BY_DIGEST, "bits", &by("scrub"), at(10)).await.unwrap());
     let reviewed = metadata.review_blobs(at(86_400), at(86_400), 10).await.unwrap();
     assert_eq!(reviewed, Reviewed { looked_at: 1, released: 1, condemned: 1, condemned_bytes: BLOB_BYTES });
     assert!(metadata.forget_blob(&blob, at(86_400), at(86_400)).await.unwrap().is_some());
@@ -151,7 +152,7 @@ pub async fn what_was_verified_longest_ago_is_due_first(metadata: Subject) {
     assert_eq!(due(6_000, 2).await, [blobs[2], blobs[1]]);
     assert_eq!(due(4_999, 10).await, [blobs[2]]);
     assert_eq!(metadata.verified_longest_ago().await.unwrap(), Some(at(4_000)));
-    metadata.set_aside_blob(&blobs[2], "bits", &by("scrub"), at(7_000)).await.unwrap();
+    metadata.set_aside_blob(&blobs[2], &Location::BY_DIGEST, "bits", &by("scrub"), at(7_000)).await.unwrap();
     assert_eq!(due(6_000, 10).await, [blobs[1], blobs[0]]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wharf_base::Location;
 use wharf_oci::Digest;
 
 use super::fixture::*;
@@ -52,12 +53,12 @@ pub async fn what_nothing_references_goes_step_by_step(metadata: Subject) {
     assert_eq!(metadata.condemned(at(DUE + 99), 10).await.unwrap(), []);
     assert_eq!(metadata.forget_blob(&blob, at(DUE + 99), at(DUE + 99)).await.unwrap(), None, "not before its time");
     assert_eq!(metadata.condemned(at(DUE + 100), 10).await.unwrap(), [blob]);
-    let removal = Removal { digest: blob, size_bytes: BLOB_BYTES };
-    assert_eq!(metadata.forget_blob(&blob, at(DUE + 100), at(DUE + 100)).await.unwrap(), Some(removal));
+    let removal = Removal { digest: blob, location: Location::BY_DIGEST, size_bytes: BLOB_BYTES };
+    assert_eq!(metadata.forget_blob(&blob, at(DUE + 100), at(DUE + 100)).await.unwrap(), Some(removal.clone()));
     assert_eq!(metadata.forget_blob(&blob, at(DUE + 100), at(DUE + 100)).await.unwrap(), None, "once");
-    assert_eq!(metadata.removals(at(DUE + 100), 10).await.unwrap(), [removal]);
-    assert!(metadata.confirm_removal(&blob).await.unwrap());
-    metadata.strike_removal(&blob).await.unwrap();
+    assert_eq!(metadata.removals(at(DUE + 100), 10).await.unwrap(), [removal.clone()]);
+    assert!(metadata.confirm_removal(&removal).await.unwrap());
+    metadata.strike_removal(&removal).await.unwrap();
     assert_eq!(metadata.removals(at(DUE + 100), 10).await.unwrap(), []);
     assert_eq!(metadata.backlog(at(DUE + 100)).await.unwrap(), crate::Backlog::default());
 }
@@ -125,7 +126,8 @@ pub async fn gr6_a_note_does_not_outlive_a_new_push(metadata: Subject) {
     review(&*metadata, DUE).await;
     assert!(metadata.forget_blob(&blob, at(2 * DUE), at(2 * DUE)).await.unwrap().is_some());
     have_blob(&*metadata, "b", "blob").await;
-    assert!(!metadata.confirm_removal(&blob).await.unwrap());
+    let removal = Removal { digest: blob, location: Location::BY_DIGEST, size_bytes: BLOB_BYTES };
+    assert!(!metadata.confirm_removal(&removal).await.unwrap());
     assert_eq!(metadata.removals(at(100 * DUE), 10).await.unwrap(), []);
     assert!(serves(&*metadata, "b", blob).await);
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wharf_base::{ManualClock, SeededRng, Timestamp, UploadId};
+use wharf_base::{Location, ManualClock, SeededRng, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::{AccountType, Action, Attribution, Principal, Provider};
 
@@ -77,6 +77,8 @@ pub(crate) fn blob_record(repository: &str, content: &str) -> BlobRecord {
         repository: name(repository),
         digest: digest(content),
         size_bytes: BLOB_BYTES,
+        location: Location::BY_DIGEST,
+        replaced_go_at: at(90_000),
         upload: None,
         by: by("alice"),
         now: at(1),

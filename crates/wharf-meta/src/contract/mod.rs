@@ -16,6 +16,7 @@ pub(crate) mod fixture;
 pub mod identities;
 pub mod life;
 pub mod lists;
+pub mod locations;
 pub mod manifests;
 pub mod pushes;
 pub mod undo;
@@ -102,6 +103,12 @@ macro_rules! metadata_contract {
             f08_enabled_rules_are_loaded_in_priority_order,
             a_rule_changes_only_from_the_version_that_was_read,
             s009_every_change_is_counted,
+        );
+        $crate::metadata_contract!(@file $fresh, locations:
+            a_push_elsewhere_replaces_what_was_recorded,
+            what_is_forgotten_says_where_it_lies,
+            what_could_not_be_recorded_is_to_go,
+            content_is_set_aside_where_it_was_seen,
         );
         $crate::metadata_contract!(@file $fresh, collecting:
             what_nothing_references_goes_step_by_step,

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use wharf_base::Location;
 use wharf_oci::Algorithm;
 
 use super::fixture::*;
-use crate::{Advance, BeginUpload, BlobRecord, Metadata, NewUpload, RecordBlob, Upload, UploadLimits, UploadState};
+use crate::{
+    Advance, BeginUpload, BlobRecord, Metadata, NewUpload, RecordBlob, Removal, Upload, UploadLimits, UploadState,
+};
 
 type Subject = Arc<dyn Metadata>;
 
@@ -214,13 +217,14 @@ pub async fn r023_completion_needs_its_session(metadata: Subject) {
     assert_eq!(metadata.blob(&name("a"), &other.digest).await.unwrap(), None);
 
     // Its bytes are in place already: they are to go, unless somebody has recorded them since.
+    let removal = |digest| Removal { digest, location: Location::BY_DIGEST, size_bytes: BLOB_BYTES };
     let mut noted: Vec<_> = metadata.removals(at(1_000), 10).await.unwrap().iter().map(|found| found.digest).collect();
     noted.sort_unstable();
     let mut expected = [record.digest, other.digest];
     expected.sort_unstable();
     assert_eq!(noted, expected);
-    assert!(!metadata.confirm_removal(&record.digest).await.unwrap());
-    assert!(metadata.confirm_removal(&other.digest).await.unwrap());
+    assert!(!metadata.confirm_removal(&removal(record.digest)).await.unwrap());
+    assert!(metadata.confirm_removal(&removal(other.digest)).await.unwrap());
 }
 
 /// A completion just in time against an expiry just after.

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use wharf_base::Location;
 use wharf_oci::Digest;
 
 use super::Database;
@@ -15,8 +16,9 @@ impl<D: Database> BackingUp for D {
         self.read("looking up content", move |tx| snapshot::size_in_any_state(tx, &digest)).await
     }
 
-    async fn content_returned(&self, digest: &Digest, size_bytes: u64) -> Result<bool> {
-        let digest = *digest;
-        self.write("recording that content is there again", move |tx| snapshot::returned(tx, &digest, size_bytes)).await
+    async fn content_returned(&self, digest: &Digest, location: &Location, size_bytes: u64) -> Result<bool> {
+        let (digest, location) = (*digest, location.clone());
+        let doing = "recording that content is there again";
+        self.write(doing, move |tx| snapshot::returned(tx, &digest, &location, size_bytes)).await
     }
 }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::Digest;
 
 use super::Database;
@@ -68,6 +68,11 @@ impl<D: Database> Checking for D {
     async fn unnamed(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
         let digests = digests.to_vec();
         self.read("looking for content without a row", move |tx| check::unnamed(tx, &digests)).await
+    }
+
+    async fn unlocated(&self, locations: &[Location]) -> Result<Vec<Location>> {
+        let locations = locations.to_vec();
+        self.read("looking for content without a row", move |tx| check::unlocated(tx, &locations)).await
     }
 
     async fn sessionless(&self, ids: &[UploadId]) -> Result<Vec<UploadId>> {

@@ -78,14 +78,14 @@ impl<D: Database> Collecting for D {
         self.read("looking for removals", move |tx| collection::removals(tx, now, limit)).await
     }
 
-    async fn confirm_removal(&self, digest: &Digest) -> Result<bool> {
-        let digest = *digest;
-        self.write("confirming a removal", move |tx| collection::confirm_removal(tx, &digest)).await
+    async fn confirm_removal(&self, removal: &Removal) -> Result<bool> {
+        let removal = removal.clone();
+        self.write("confirming a removal", move |tx| collection::confirm_removal(tx, &removal)).await
     }
 
-    async fn strike_removal(&self, digest: &Digest) -> Result<()> {
-        let digest = *digest;
-        self.write("striking a removal", move |tx| collection::strike_removal(tx, &digest)).await
+    async fn strike_removal(&self, removal: &Removal) -> Result<()> {
+        let removal = removal.clone();
+        self.write("striking a removal", move |tx| collection::strike_removal(tx, &removal)).await
     }
 
     async fn removed_blobs(

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use wharf_base::{Timestamp, UploadId};
+use wharf_base::{Location, Timestamp, UploadId};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::Attribution;
 
@@ -21,14 +21,28 @@ impl<D: Database> Mending for D {
         self.write("noting what was verified", move |tx| mend::note_verified(tx, &digests, at)).await
     }
 
-    async fn set_aside_blob(&self, digest: &Digest, problem: &str, by: &Attribution, now: Timestamp) -> Result<bool> {
-        let (digest, problem, by) = (*digest, problem.to_owned(), by.clone());
-        self.write("setting a blob aside", move |tx| mend::set_aside(tx, &digest, &problem, &by, now)).await
+    async fn set_aside_blob(
+        &self,
+        digest: &Digest,
+        location: &Location,
+        problem: &str,
+        by: &Attribution,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (digest, location, problem, by) = (*digest, location.clone(), problem.to_owned(), by.clone());
+        let doing = "setting a blob aside";
+        self.write(doing, move |tx| mend::set_aside(tx, &digest, &location, &problem, &by, now)).await
     }
 
-    async fn bring_back_blob(&self, digest: &Digest, by: &Attribution, now: Timestamp) -> Result<bool> {
-        let (digest, by) = (*digest, by.clone());
-        self.write("bringing a blob back", move |tx| mend::bring_back(tx, &digest, &by, now)).await
+    async fn bring_back_blob(
+        &self,
+        digest: &Digest,
+        location: &Location,
+        by: &Attribution,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (digest, location, by) = (*digest, location.clone(), by.clone());
+        self.write("bringing a blob back", move |tx| mend::bring_back(tx, &digest, &location, &by, now)).await
     }
 
     async fn is_set_aside(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {

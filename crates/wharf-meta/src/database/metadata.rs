@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use wharf_base::{StoreId, Timestamp, UploadId};
+use wharf_base::{Location, StoreId, Timestamp, UploadId};
 use wharf_oci::{AnyDigest, Digest, Reference, RepositoryName, Tag};
 use wharf_policy::Attribution;
 
@@ -69,6 +69,11 @@ impl<D: Database> Metadata for D {
             memory.keep_blob(generation, repository, &digest, size_bytes);
         }
         Ok(found)
+    }
+
+    async fn locations(&self, digests: &[Digest]) -> Result<Vec<Location>> {
+        let digests = digests.to_vec();
+        self.read("looking up where blobs lie", move |tx| blobs::locations(tx, &digests)).await
     }
 
     async fn record_blob(&self, record: &BlobRecord) -> Result<RecordBlob> {

@@ -50,14 +50,14 @@ impl Registry {
     /// The row first: should we be killed in between, what is not served any more lies in its place, and the push that
     /// heals it replaces it there.
     pub(crate) async fn set_aside(&self, digest: &Digest, confirmed: Confirmed, by: &Attribution) -> Result<(), Error> {
-        let Confirmed { damage, locked } = confirmed;
+        let Confirmed { damage, location, locked } = confirmed;
         let (problem, now) = (damage.problem(), self.now());
-        let changed = self.parts.meta.set_aside_blob(digest, &problem, by, now).await;
+        let changed = self.parts.meta.set_aside_blob(digest, &location, &problem, by, now).await;
         if !changed.map_err(Error::meta("setting a blob aside"))? {
             return Ok(());
         }
         wharf_base::failpoint::reach("check.row_set_aside");
-        let moved = self.parts.store.set_aside(&locked, now).await;
+        let moved = self.parts.store.set_aside(&locked, &location, now).await;
         drop(locked);
         let affected = self.affected(digest).await.unwrap_or_default();
         tracing::error!(

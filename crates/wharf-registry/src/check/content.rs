@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use wharf_base::Location;
 use wharf_meta::{CheckedBlob, CheckedLink, Unreviewed};
 use wharf_oci::Digest;
 use wharf_store::{Facts, Removing};
@@ -72,7 +73,16 @@ pub(crate) enum ReadEnd {
 #[derive(Debug)]
 pub(crate) struct Confirmed {
     pub(crate) damage: Damage,
+    /// Where it was seen.
+    pub(crate) location: Location,
     pub(crate) locked: Removing,
+}
+
+/// A live row as it was looked at, and what was found where it says that its content lies.
+struct Look {
+    size_bytes: u64,
+    location: Location,
+    found: Result<Facts, Damage>,
 }
 
 /// A live row, and what was found in the place of its file.
@@ -193,7 +203,8 @@ impl Registry {
         watch.advance(|progress| progress.blobs += live.len() as u64);
         wharf_base::failpoint::arrive("check.rows_read").await;
         let digests: Vec<Digest> = live.iter().map(|suspect| suspect.digest).collect();
-        let survey = self.parts.store.survey(&digests).await.map_err(Error::store("inspecting blobs"))?;
+        let places = self.places(&digests).await?;
+        let survey = self.parts.store.survey(&places).await.map_err(Error::store("inspecting blobs"))?;
         let mut readable = Vec::new();
         for (suspect, facts) in live.into_iter().zip(survey) {
             match facts {
@@ -259,7 +270,7 @@ impl Registry {
         for _ in 0..LOOKS_MAX {
             tries += 1;
             let before = self.look(digest).await?;
-            let Some((size_bytes, found)) = before else { return Ok(None) };
+            let Some(Look { size_bytes, found, .. }) = before else { return Ok(None) };
             let (damage, facts) = match found {
                 Err(damage) => (Some(damage), None),
                 Ok(facts) if depth == Depth::Fast => (None, Some(facts)),
@@ -275,10 +286,10 @@ impl Registry {
             wharf_base::failpoint::arrive("check.doubted").await;
             let locked = self.parts.store.begin_removal(digest).await;
             let now = self.look(digest).await?;
-            let Some((_, found)) = now else { return Ok(None) };
+            let Some(Look { found, location, .. }) = now else { return Ok(None) };
             match (found, facts) {
-                (Ok(now), Some(before)) if now == before => return Ok(Some(Confirmed { damage, locked })),
-                (Err(damage), _) => return Ok(Some(Confirmed { damage, locked })),
+                (Ok(now), Some(before)) if now == before => return Ok(Some(Confirmed { damage, location, locked })),
+                (Err(damage), _) => return Ok(Some(Confirmed { damage, location, locked })),
                 // Another file has taken its place.
                 (Ok(_), _) => tries = 0,
             }
@@ -287,12 +298,14 @@ impl Registry {
         Ok(None)
     }
 
-    /// The size of a live row, and its file; `None`: it is not live.
-    async fn look(&self, digest: &Digest) -> Result<Option<(u64, Result<Facts, Damage>)>, Error> {
+    /// A live row, and its file; `None`: it is not live.
+    async fn look(&self, digest: &Digest) -> Result<Option<Look>, Error> {
         let row = self.parts.meta.check_blob(digest).await.map_err(Error::meta("checking a blob"))?;
         let size = row.filter(|row| row.state == "live").and_then(|row| row.size_bytes);
         let Some(size_bytes) = size else { return Ok(None) };
-        let mut survey = self.parts.store.survey(&[*digest]).await.map_err(Error::store("inspecting a blob"))?;
+        let place = self.place(digest).await?;
+        let survey = self.parts.store.survey(std::slice::from_ref(&place)).await;
+        let mut survey = survey.map_err(Error::store("inspecting a blob"))?;
         let found = match survey.pop() {
             Some(Ok(Some(facts))) if facts.size_bytes == size_bytes => Ok(facts),
             Some(Ok(Some(facts))) => Err(Damage::Size { recorded: size_bytes, found: facts.size_bytes }),
@@ -301,7 +314,7 @@ impl Registry {
             Some(Err(error)) => Err(Damage::Unreadable(crate::error::with_causes(&error))),
             None => Err(Damage::Unreadable("the store did not answer".to_owned())),
         };
-        Ok(Some((size_bytes, found)))
+        Ok(Some(Look { size_bytes, location: place.location, found }))
     }
 
     /// Reads and hashes content; `pace` is told of each piece, may take its time, and says whether to go on.
@@ -312,7 +325,8 @@ impl Registry {
         pace: impl Fn(u64) -> P,
     ) -> Result<ReadEnd, Damage> {
         let unreadable = |error: &dyn std::error::Error| Damage::Unreadable(crate::error::with_causes(error));
-        let reader = match self.parts.store.open(digest, size_bytes).await {
+        let place = self.place(digest).await.map_err(|error| unreadable(&error))?;
+        let reader = match self.parts.store.open(&place, size_bytes).await {
             Ok(Some(reader)) => reader,
             Ok(None) => return Err(Damage::Missing),
             Err(wharf_store::Error::Damaged { reason, .. }) => return Err(Damage::NotAFile(reason)),

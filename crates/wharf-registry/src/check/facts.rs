@@ -1,5 +1,6 @@
 //! What rows alone say: each contradiction is one within a page of them.
 
+use wharf_base::UploadId;
 use wharf_oci::{Digest, Tag};
 use wharf_policy::RuleSet;
 
@@ -65,7 +66,11 @@ impl Registry {
             let page = self.parts.meta.check_removals(after.as_ref(), PAGE).await;
             let page = page.map_err(Error::meta("checking removals"))?;
             watch.advance(|progress| progress.rows += page.rows.len() as u64);
-            for key in page.rows.iter().filter(|key| key.parse::<Digest>().is_err()) {
+            let is_content = |key: &String| match self.parts.store.is_by_digest() {
+                true => key.parse::<Digest>().is_ok(),
+                false => key.parse::<UploadId>().is_ok() || key.parse::<Digest>().is_ok(),
+            };
+            for key in page.rows.iter().filter(|key| !is_content(key)) {
                 let problem = "it is noted to be removed and is no content";
                 let advice = "collection stops at it: restore the database from a backup, or report this";
                 watch.found(Finding::error(Class::Removals, key.as_str(), problem).advise(advice));

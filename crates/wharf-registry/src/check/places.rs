@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use wharf_base::UploadId;
+use wharf_base::{Location, UploadId};
 use wharf_meta::CheckedUpload;
 use wharf_oci::{Algorithm, Digest};
-use wharf_store::{Entry, Facts, HashState, Removing};
+use wharf_store::{Entry, Facts, HashState, Removing, StagedBytes};
 
 use super::content::exposed;
 use super::{CheckOrder, Class, Depth, Finding, PAGE, Stage, Watch};
@@ -28,10 +28,11 @@ impl Registry {
             let page = self.parts.store.list(after.as_ref(), FILES).await;
             let page = page.map_err(Error::store("listing the data directory"))?;
             watch.advance(|progress| progress.files += page.entries.len() as u64);
-            let (mut content, mut staged) = (Vec::new(), Vec::new());
+            let (mut content, mut located, mut staged) = (Vec::new(), Vec::new(), Vec::new());
             for entry in page.entries {
                 match entry {
                     Entry::Content(digest) => content.push(digest),
+                    Entry::Located(location) => located.push(location),
                     Entry::Staged(upload) => staged.push(upload),
                     Entry::Quarantined { .. } => {}
                     Entry::Foreign { place } => {
@@ -44,6 +45,10 @@ impl Registry {
                 }
             }
             self.check_orphans(&content, watch).await?;
+            for (location, facts) in self.confirm_unlocated(&located).await? {
+                let problem = format!("no row names this content of {} bytes", facts.size_bytes);
+                watch.found(Finding::warning(Class::Orphans, format!("blobs/{location}"), problem).advise(SWEEP));
+            }
             self.check_staged(&staged, watch).await?;
             after = page.next;
             if after.is_none() {
@@ -79,8 +84,24 @@ impl Registry {
         if unnamed.map_err(Error::meta("looking for a row of content"))?.is_empty() {
             return Ok(None);
         }
-        let facts = self.parts.store.survey(&[*digest]).await.map_err(Error::store("inspecting content"))?.pop();
+        let place = self.place(digest).await?;
+        let facts = self.parts.store.survey(&[place]).await.map_err(Error::store("inspecting content"))?.pop();
         Ok(facts.and_then(Result::ok).flatten().filter(|facts| self.is_old(facts)).map(|facts| (facts, locked)))
+    }
+
+    /// Content in places that no row names; without what is too young to tell, or is noted to be removed. Nobody can
+    /// record it any more, so nothing needs to be locked.
+    pub(crate) async fn confirm_unlocated(&self, located: &[Location]) -> Result<Vec<(Location, Facts)>, Error> {
+        if located.is_empty() {
+            return Ok(Vec::new());
+        }
+        let unlocated = self.parts.meta.unlocated(located).await.map_err(Error::meta("looking for rows of content"))?;
+        let survey = self.parts.store.survey_unnamed(&unlocated).await.map_err(Error::store("inspecting content"))?;
+        let found = unlocated.into_iter().zip(survey).filter_map(|(location, facts)| {
+            let facts = facts.ok().flatten().filter(|facts| self.is_old(facts))?;
+            Some((location, facts))
+        });
+        Ok(found.collect())
     }
 
     /// Staged bytes that no session has, and the claim that keeps everybody else from writing them.
@@ -167,8 +188,10 @@ impl Registry {
             return Ok(true);
         }
         let staged = match self.parts.store.open_staged(id, upload.offset_bytes).await {
-            Ok(Some(staged)) => staged,
-            Ok(None) | Err(wharf_store::Error::StagedLost) => return Ok(false),
+            Ok(StagedBytes::Readable(staged)) => staged,
+            // It is there, and will be read when it is complete.
+            Ok(StagedBytes::Opaque) => return Ok(true),
+            Ok(StagedBytes::Lost) | Err(wharf_store::Error::StagedLost) => return Ok(false),
             Err(error) => return Err(Error::Store { doing: "opening staged content", source: error }),
         };
         let (Ok(algorithm), Some(state)) = (upload.algorithm.parse::<Algorithm>(), &upload.hash_state) else {

@@ -72,18 +72,16 @@ impl Registry {
     ) -> Result<bool, Error> {
         let Some(size_bytes) = size_bytes else { return Ok(false) };
         let locked = self.parts.store.begin_removal(digest).await;
-        let mut is_there = self.is_intact(digest, size_bytes).await;
-        if !is_there {
+        let mut location = self.place(digest).await?.location;
+        if !self.is_intact(digest, size_bytes).await {
             // What lies in its place is damaged, too, and would be in the way.
-            let aside = self.parts.store.set_aside(&locked, self.now()).await;
+            let aside = self.parts.store.set_aside(&locked, &location, self.now()).await;
             aside.map_err(Error::store("moving damaged content aside"))?;
             let back = self.parts.store.bring_back(&locked, size_bytes).await;
-            is_there = back.map_err(Error::store("bringing content back"))?;
+            let Some(back) = back.map_err(Error::store("bringing content back"))? else { return Ok(false) };
+            location = back;
         }
-        if !is_there {
-            return Ok(false);
-        }
-        let back = self.parts.meta.bring_back_blob(digest, by, self.now()).await;
+        let back = self.parts.meta.bring_back_blob(digest, &location, by, self.now()).await;
         back.map_err(Error::meta("bringing a blob back"))
     }
 

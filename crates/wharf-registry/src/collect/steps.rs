@@ -133,7 +133,7 @@ impl Registry {
         for removal in pending.map_err(Error::meta("looking for removals"))? {
             failpoint::arrive("registry.removal-found").await;
             let removing = self.parts.store.begin_removal(&removal.digest).await;
-            let may_go = self.parts.meta.confirm_removal(&removal.digest).await;
+            let may_go = self.parts.meta.confirm_removal(&removal).await;
             failpoint::arrive("registry.removal-confirmed").await;
             if may_go.map_err(Error::meta("confirming a removal"))? {
                 done.add(&self.remove_bytes(removing, &removal).await?);
@@ -182,10 +182,10 @@ impl Registry {
 
     async fn remove_bytes(&self, removing: wharf_store::Removing, removal: &Removal) -> Result<Totals, Error> {
         // The lock is kept until the note is struck: a note that is struck late must not be of newer content.
-        let was_there = self.parts.store.remove(&removing).await;
+        let was_there = self.parts.store.remove(&removing, &removal.location).await;
         let was_there = was_there.map_err(Error::store("removing a blob"))?;
         failpoint::arrive("registry.bytes-removed").await;
-        let struck = self.parts.meta.strike_removal(&removal.digest).await;
+        let struck = self.parts.meta.strike_removal(removal).await;
         failpoint::arrive("registry.removal-struck").await;
         drop(removing);
         struck.map_err(Error::meta("striking a removal"))?;

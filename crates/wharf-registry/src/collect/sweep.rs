@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use wharf_base::{Timestamp, UploadId, failpoint};
+use wharf_base::{Location, Timestamp, UploadId, failpoint};
 use wharf_oci::Digest;
 use wharf_store::Entry;
 
@@ -46,6 +46,7 @@ pub struct Sweep {
 /// One file that nothing leads to.
 enum Orphan {
     Content(Digest),
+    Located(Location),
     Staged(UploadId),
 }
 
@@ -126,15 +127,20 @@ impl Registry {
         loop {
             let page = self.parts.store.list(after.as_ref(), FILES).await;
             let page = page.map_err(Error::store("listing the data directory"))?;
-            let (mut content, mut staged) = (Vec::new(), Vec::new());
+            let (mut content, mut located, mut staged) = (Vec::new(), Vec::new(), Vec::new());
             for entry in page.entries {
                 match entry {
                     Entry::Content(digest) => content.push(digest),
+                    Entry::Located(location) => located.push(location),
                     Entry::Staged(upload) => staged.push(upload),
                     Entry::Quarantined { .. } | Entry::Foreign { .. } | Entry::Exposed { .. } => {}
                 }
             }
-            sweep.files += content.len() as u64;
+            sweep.files += (content.len() + located.len()) as u64;
+            for (location, facts) in self.confirm_unlocated(&located).await? {
+                sweep.add(facts.size_bytes);
+                found.push(Orphan::Located(location));
+            }
             let unnamed =
                 self.parts.meta.unnamed(&content).await.map_err(Error::meta("looking for rows of content"))?;
             for digest in unnamed {
@@ -163,7 +169,7 @@ impl Registry {
         let size_bytes = match orphan {
             Orphan::Content(digest) => {
                 let Some((facts, locked)) = self.confirm_orphan(digest).await? else { return Ok(()) };
-                match self.parts.store.remove(&locked).await {
+                match self.parts.store.remove(&locked, &Location::BY_DIGEST).await {
                     Ok(_) => {
                         let noted = self.parts.meta.note_removed_orphan(digest, facts.size_bytes, self.now()).await;
                         noted.map_err(Error::meta("noting the removal of content that nothing names"))?;
@@ -173,6 +179,14 @@ impl Registry {
                     Err(wharf_store::Error::Damaged { .. }) => return Ok(()),
                     Err(error) => return Err(Error::store("removing content that nothing names")(error)),
                 }
+            }
+            Orphan::Located(location) => {
+                let confirmed = self.confirm_unlocated(std::slice::from_ref(location)).await?.pop();
+                let Some((_, facts)) = confirmed else { return Ok(()) };
+                let removed = self.parts.store.remove_unnamed(location).await;
+                removed.map_err(Error::store("removing content that nothing names"))?;
+                tracing::info!(blob.location = %location, "removed {} bytes that no row named", facts.size_bytes);
+                facts.size_bytes
             }
             Orphan::Staged(upload) => {
                 let Some((facts, _claim)) = self.confirm_staged_orphan(*upload).await? else { return Ok(()) };

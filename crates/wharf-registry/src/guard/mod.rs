@@ -50,7 +50,7 @@ pub enum Trouble {
     #[error("its data directory is not there any more")]
     Gone,
     /// The process may not write there.
-    #[error("it may not write to its data directory any more")]
+    #[error("it may not write to its data directory or bucket any more")]
     NoAccess,
     /// The probe fails for another reason.
     #[error("its disk does not take what is written to it")]
@@ -76,8 +76,8 @@ impl Trouble {
                  start Wharf again if the directory is another one"
             }
             Self::NoAccess => {
-                "give the directory and everything in it back to the account that Wharf runs as; writing begins again by \
-                 itself"
+                "give the directory and everything in it back to the account that Wharf runs as, or let its key write to its \
+                 bucket; writing begins again by itself"
             }
             Self::DatabaseDamaged => {
                 "keep a copy of the data directory as it is, stop Wharf, and restore the database from a backup"
@@ -191,7 +191,9 @@ impl Guard {
                 Some(Trouble::ReadOnly) => self.protect(Trouble::ReadOnly, crate::error::with_causes(error)),
                 _ => self.doubt.notify_one(),
             },
-            Error::NoSpace
+            // A bucket that does not answer says nothing of what it keeps; it is asked again with the next request.
+            Error::Unavailable { .. }
+            | Error::NoSpace
             | Error::DigestMismatch { .. }
             | Error::StagedLost
             | Error::Busy
@@ -243,11 +245,11 @@ impl Guard {
     }
 }
 
-/// What a failed probe says about the disk; `None`: only that there is no room.
+/// What a failed probe says about the disk; `None`: only that there is no room, or that a bucket does not answer.
 fn trouble_of(error: &wharf_store::Error) -> Option<Trouble> {
     use wharf_store::Error;
     match error {
-        Error::NoSpace => None,
+        Error::NoSpace | Error::Unavailable { .. } => None,
         Error::Sync { .. } => Some(Trouble::NotSynced),
         Error::Gone { .. } => Some(Trouble::Gone),
         Error::Io { source, .. } => Some(trouble_of_errno(source).unwrap_or(Trouble::Broken)),

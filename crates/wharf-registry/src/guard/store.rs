@@ -1,13 +1,15 @@
 //! A blob store whose errors the guard sees.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wharf_base::{DistributionSnapshot, StoreId, Timestamp, UploadId};
+use wharf_base::{DistributionSnapshot, Location, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 use wharf_store::{
-    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, Placed, Removing, Space, Survey,
+    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, Place, Placed, Removing, Space,
+    StagedBytes, Survey,
 };
 
 use super::Guard;
@@ -47,27 +49,31 @@ impl BlobStore for Watched {
         self.guard.see(self.inner.discard(upload).await)
     }
 
-    async fn open(&self, digest: &Digest, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
-        self.guard.see(self.inner.open(digest, size_bytes).await)
+    fn is_by_digest(&self) -> bool {
+        self.inner.is_by_digest()
     }
 
-    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        self.guard.see(self.inner.stat(digest).await)
+    async fn open(&self, place: &Place, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        self.guard.see(self.inner.open(place, size_bytes).await)
+    }
+
+    async fn stat(&self, place: &Place) -> Result<Option<u64>, Error> {
+        self.guard.see(self.inner.stat(place).await)
     }
 
     async fn list(&self, after: Option<&ListCursor>, limit: usize) -> Result<Listing, Error> {
         self.guard.see(self.inner.list(after, limit).await)
     }
 
-    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error> {
-        self.guard.see(self.inner.survey(digests).await)
+    async fn survey(&self, places: &[Place]) -> Result<Survey, Error> {
+        self.guard.see(self.inner.survey(places).await)
     }
 
     async fn survey_staged(&self, uploads: &[UploadId]) -> Result<Survey, Error> {
         self.guard.see(self.inner.survey_staged(uploads).await)
     }
 
-    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<StagedBytes, Error> {
         self.guard.see(self.inner.open_staged(upload, size_bytes).await)
     }
 
@@ -75,15 +81,27 @@ impl BlobStore for Watched {
         self.inner.begin_removal(digest).await
     }
 
-    async fn remove(&self, removing: &Removing) -> Result<bool, Error> {
-        self.guard.see(self.inner.remove(removing).await)
+    async fn remove(&self, removing: &Removing, location: &Location) -> Result<bool, Error> {
+        self.guard.see(self.inner.remove(removing, location).await)
     }
 
-    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
-        self.guard.see(self.inner.set_aside(removing, at).await)
+    async fn remove_unnamed(&self, location: &Location) -> Result<bool, Error> {
+        self.guard.see(self.inner.remove_unnamed(location).await)
     }
 
-    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+    async fn survey_unnamed(&self, locations: &[Location]) -> Result<Survey, Error> {
+        self.guard.see(self.inner.survey_unnamed(locations).await)
+    }
+
+    async fn link(&self, place: &Place, content_type: &str, lifetime: Duration) -> Result<Option<String>, Error> {
+        self.guard.see(self.inner.link(place, content_type, lifetime).await)
+    }
+
+    async fn set_aside(&self, removing: &Removing, location: &Location, at: Timestamp) -> Result<bool, Error> {
+        self.guard.see(self.inner.set_aside(removing, location, at).await)
+    }
+
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<Option<Location>, Error> {
         self.guard.see(self.inner.bring_back(removing, size_bytes).await)
     }
 

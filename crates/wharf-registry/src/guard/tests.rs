@@ -147,6 +147,8 @@ impl World {
             repository,
             digest: Digest::of(Algorithm::Sha256, b"content"),
             size_bytes: 7,
+            location: wharf_base::Location::BY_DIGEST,
+            replaced_go_at: now.plus(HOUR),
             upload: None,
             by: ok.attribution(),
             now,

@@ -226,7 +226,7 @@ impl World {
     }
 
     pub(super) async fn is_stored(&self, bytes: &Bytes) -> bool {
-        self.store.exists(&digest(bytes)).await.unwrap()
+        self.store.exists(&wharf_store::Place::by_digest(digest(bytes))).await.unwrap()
     }
 
     // The collector -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ mod pipeline;
 mod probe;
 mod restoring;
 mod root;
-mod sessions;
 mod space;
 mod staged;
 mod writer;
@@ -18,10 +17,11 @@ mod writer;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::io::Errno;
-use wharf_base::{Clock, DistributionSnapshot, Rng, StoreId, Timestamp, UploadId, failpoint};
+use wharf_base::{Clock, DistributionSnapshot, Location, Rng, StoreId, Timestamp, UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use self::files::{Files, SystemFiles};
@@ -30,7 +30,8 @@ pub use self::restoring::{Claim, RestoreTargetError, Restoring};
 use self::root::Root;
 use self::writer::Writer;
 use crate::{
-    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, OpenError, Removing, Space, Survey,
+    BlobReader, BlobStore, BlobWriter, Checkpoint, Error, ListCursor, Listing, OpenError, Place, Removing, Space,
+    StagedBytes, Survey,
 };
 
 /// Content in files of one directory, owned by one process.
@@ -96,12 +97,16 @@ impl BlobStore for DirectoryStore {
         self.on_root("removing staged content", move |root| root.remove_staged(upload)).await
     }
 
-    async fn open(&self, digest: &Digest, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+    fn is_by_digest(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, place: &Place, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+        let digest = place.digest;
         // What is wrong is looked at again, and said, where waiting is no harm.
-        if let Some(fd) = self.root.open_now(digest, size_bytes) {
+        if let Some(fd) = self.root.open_now(&digest, size_bytes) {
             return Ok(Some(reader(&self.root, fd, size_bytes)));
         }
-        let digest = *digest;
         self.on_root("opening stored content", move |root| {
             let file = root.open_for_reading(&digest, size_bytes)?;
             Ok(file.map(|fd| reader(root, fd, size_bytes)))
@@ -109,8 +114,8 @@ impl BlobStore for DirectoryStore {
         .await
     }
 
-    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let digest = *digest;
+    async fn stat(&self, place: &Place) -> Result<Option<u64>, Error> {
+        let digest = place.digest;
         let found = self.on_root("inspecting stored content", move |root| root.inspect(&digest)).await?;
         Ok(found.map(|found| found.size_bytes))
     }
@@ -120,8 +125,8 @@ impl BlobStore for DirectoryStore {
         self.on_root("listing the store", move |root| root.list(after.as_ref(), limit)).await
     }
 
-    async fn survey(&self, digests: &[Digest]) -> Result<Survey, Error> {
-        let digests = digests.to_vec();
+    async fn survey(&self, places: &[Place]) -> Result<Survey, Error> {
+        let digests: Vec<Digest> = places.iter().map(|place| place.digest).collect();
         let survey = move |root: &Arc<Root>| Ok(digests.iter().map(|digest| root.facts(digest)).collect());
         self.on_root("inspecting stored content", survey).await
     }
@@ -132,10 +137,10 @@ impl BlobStore for DirectoryStore {
         self.on_root("inspecting staged content", survey).await
     }
 
-    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<Option<BlobReader>, Error> {
+    async fn open_staged(&self, upload: UploadId, size_bytes: u64) -> Result<StagedBytes, Error> {
         self.on_root("opening staged content", move |root| {
-            let file = root.open_staged(upload, size_bytes)?;
-            Ok(file.map(|fd| reader(root, fd, size_bytes)))
+            let Some(fd) = root.open_staged(upload, size_bytes)? else { return Ok(StagedBytes::Lost) };
+            Ok(StagedBytes::Readable(reader(root, fd, size_bytes)))
         })
         .await
     }
@@ -144,20 +149,35 @@ impl BlobStore for DirectoryStore {
         Removing::new(*digest, self.root.digests.lock(digest).await)
     }
 
-    async fn remove(&self, removing: &Removing) -> Result<bool, Error> {
+    async fn remove(&self, removing: &Removing, _: &Location) -> Result<bool, Error> {
         // A share of the lock travels with the work.
         let removing = removing.clone();
         self.on_root("removing content", move |root| remove(root, removing.digest())).await
     }
 
-    async fn set_aside(&self, removing: &Removing, at: Timestamp) -> Result<bool, Error> {
+    /// Nothing lies anywhere but where its digest says.
+    async fn remove_unnamed(&self, _: &Location) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn survey_unnamed(&self, locations: &[Location]) -> Result<Survey, Error> {
+        Ok(locations.iter().map(|_| Ok(None)).collect())
+    }
+
+    async fn link(&self, _: &Place, _: &str, _: Duration) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    async fn set_aside(&self, removing: &Removing, _: &Location, at: Timestamp) -> Result<bool, Error> {
         let removing = removing.clone();
         self.on_root("setting damaged content aside", move |root| root.set_aside(&removing, at)).await
     }
 
-    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<bool, Error> {
+    async fn bring_back(&self, removing: &Removing, size_bytes: u64) -> Result<Option<Location>, Error> {
         let removing = removing.clone();
-        self.on_root("bringing content back", move |root| root.bring_back(&removing, size_bytes)).await
+        let work = move |root: &Arc<Root>| root.bring_back(&removing, size_bytes);
+        let is_back = self.on_root("bringing content back", work).await?;
+        Ok(is_back.then_some(Location::BY_DIGEST))
     }
 
     async fn probe(&self) -> Result<(), Error> {

@@ -12,9 +12,9 @@ use wharf_oci::{Algorithm, Digest};
 use super::files::{Access, Files, Stat};
 use super::io::{failed, not_synced, sync};
 use super::layout::{self, Name};
-use super::sessions::Sessions;
 use crate::Error;
 use crate::lock::DigestLocks;
+use crate::sessions::Sessions;
 
 /// The data directory of a running store.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::files::Access;
 use super::io::{failed, fill, not_synced, sync, uninterrupted, write_all};
 use super::layout;
 use super::root::Root;
-use super::sessions::Lease;
 use crate::hash::Running;
+use crate::sessions::Lease;
 use crate::{Checkpoint, Error};
 
 /// How much is read at once when staged bytes are hashed again.

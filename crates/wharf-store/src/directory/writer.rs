@@ -12,10 +12,10 @@ use super::io::{blocking, failed, not_synced, sync};
 use super::layout;
 use super::pipeline::{Batch, Pipeline};
 use super::root::Root;
-use super::sessions::Lease;
 use super::staged::Staged;
 use crate::hash::Running;
-use crate::{BlobWriter, Checkpoint, Error, Placed};
+use crate::sessions::Lease;
+use crate::{BlobWriter, Checkpoint, Error, Place, Placed};
 
 /// The writer of one upload into the data directory.
 pub(super) struct Writer {
@@ -103,7 +103,7 @@ impl BlobWriter for Writer {
             lease.check_standing()?;
             place(&root, lease.upload(), &digest)?;
             drop(staged);
-            Ok(Placed::new(digest, offset_bytes, lock))
+            Ok(Placed::new(Place::by_digest(digest), offset_bytes, lock))
         })
         .await
     }

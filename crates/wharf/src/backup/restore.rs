@@ -288,7 +288,8 @@ pub(crate) async fn return_blob(
         let problem = format!("{} is {damage}", path.display());
         return Err(CommandError::new(Exit::Broken, problem).with_hint("nothing was changed; try another backup"));
     }
-    let was_sound = is_sound(store, digest, size_bytes).await.map_err(|error| unexpected(&error))?;
+    let was_sound =
+        is_sound(store, &opened.place(digest).await?, size_bytes).await.map_err(|error| unexpected(&error))?;
     if !was_sound {
         let upload = UploadId::generate(&*clock, &SystemRng);
         let writer = store.writer(upload, digest.algorithm(), None, Some(size_bytes)).await;
@@ -304,9 +305,10 @@ pub(crate) async fn return_blob(
             writer.write(Bytes::from(buffer)).await.map_err(|error| unexpected(&error))?;
         }
         // What is there is of no use to anybody, and content that is there would be kept.
-        store.delete(digest).await.map_err(|error| unexpected(&error))?;
+        let place = opened.place(digest).await?;
+        store.delete(&place).await.map_err(|error| unexpected(&error))?;
         let placed = writer.commit(digest).await.map_err(|error| unexpected(&error))?;
-        meta.content_returned(digest, size_bytes).await.map_err(|error| unexpected(&error))?;
+        meta.content_returned(digest, placed.location(), size_bytes).await.map_err(|error| unexpected(&error))?;
         drop(placed);
         let record = record(clock.now(), "blob.restore", digest);
         meta.append_audit(vec![record]).await.map_err(|error| unexpected(&error))?;
@@ -318,10 +320,11 @@ pub(crate) async fn return_blob(
 /// Whether the registry has it as it should be.
 async fn is_sound(
     store: &dyn wharf_store::BlobStore,
-    digest: &Digest,
+    place: &wharf_store::Place,
     size_bytes: u64,
 ) -> Result<bool, wharf_store::Error> {
-    let content = match store.open(digest, size_bytes).await {
+    let digest = &place.digest;
+    let content = match store.open(place, size_bytes).await {
         Ok(Some(content)) => content,
         Ok(None) | Err(wharf_store::Error::Damaged { .. }) => return Ok(false),
         Err(error) => return Err(error),

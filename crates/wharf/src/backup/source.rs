@@ -242,7 +242,8 @@ impl Source for Offline {
     }
 
     async fn blob(&self, digest: &Digest, size_bytes: u64) -> Result<Blob, CommandError> {
-        match self.opened.store.open(digest, size_bytes).await {
+        let place = self.opened.place(digest).await?;
+        match self.opened.store.open(&place, size_bytes).await {
             Ok(Some(content)) => Ok(Blob::Bytes(content.stream(0..size_bytes).into_stream().boxed())),
             Ok(None) | Err(wharf_store::Error::Damaged { .. }) => Ok(Blob::Lost),
             Err(error) => Err(CommandError::from_source(Exit::Unexpected, error)),

@@ -115,6 +115,9 @@ Examples:
         /// The registry's data directory
         #[arg(long, value_name = "DIR", default_value = "./wharf-data")]
         data: PathBuf,
+        /// The registry's configuration file; needed where content lies in a bucket
+        #[arg(long, value_name = "FILE", env = "WHARF_CONFIG")]
+        config: Option<PathBuf>,
     },
 }
 

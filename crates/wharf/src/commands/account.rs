@@ -57,7 +57,7 @@ pub(super) fn run(command: &AccountCommand) -> Result<(), CommandError> {
             Api::connect(remote)?.delete(&path(name))?;
             print(&format!("account {name} is deleted, and its tokens with it\n"))
         }
-        AccountCommand::ResetAdmin { data } => reset_admin(data),
+        AccountCommand::ResetAdmin { data, config } => reset_admin(data, config.as_deref()),
     }
 }
 
@@ -71,12 +71,12 @@ fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandEr
 }
 
 /// On the data directory itself, which nobody else may use meanwhile.
-fn reset_admin(data: &Path) -> Result<(), CommandError> {
-    // Where the metadata is says the environment, or the file that it names.
+fn reset_admin(data: &Path, config: Option<&Path>) -> Result<(), CommandError> {
+    // Where the metadata and the content are says the environment, or the file.
     let data =
         data.to_str().ok_or_else(|| CommandError::new(Exit::Usage, "the path of the data directory is not UTF-8"))?;
     let sources = Sources {
-        file: None,
+        file: config.map(Path::to_owned),
         environment: std::env::vars_os().collect(),
         flags: vec![Flag::short("data", data.to_owned())],
     };

@@ -181,6 +181,25 @@ impl From<AppError> for CommandError {
     }
 }
 
+fn of_bucket(error: &wharf_store::BucketError) -> (Exit, Option<String>) {
+    use wharf_store::BucketError;
+    let (exit, advice) = match error {
+        BucketError::Settings { .. } | BucketError::Certificates { .. } => {
+            (Exit::Usage, "see the keys of [storage] in the reference of the configuration")
+        }
+        BucketError::BadId { .. } | BucketError::NewerLayout { .. } => (Exit::WrongStore, "nothing was changed"),
+        BucketError::Lacks { .. } => {
+            (Exit::NotSynced, "nothing is kept in a bucket that could lose it; use another service")
+        }
+        BucketError::Refused { .. } => (
+            Exit::Unreachable,
+            "see that the bucket exists, that storage.endpoint and storage.region are right, and that the key may read, write, \
+             list and delete below the prefix",
+        ),
+    };
+    (exit, Some(advice.to_owned()))
+}
+
 fn advice(error: &AppError) -> (Exit, Option<String>) {
     use wharf_http::StartError;
     use wharf_store::OpenError;
@@ -206,6 +225,8 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                 "nothing was changed; restore the file from a backup, or use the version of Wharf that wrote it".into(),
             ),
         ),
+        AppError::Credentials(_) => (Exit::Usage, Some("see storage.credentials_file and storage.profile".to_owned())),
+        AppError::Bucket { source, .. } => of_bucket(source),
         AppError::PutBy { path, .. } => {
             (Exit::Unexpected, Some(format!("rename {} yourself, and start again", path.display())))
         }

@@ -5,15 +5,13 @@
 //! line, variable or flag that is wrong, and all complaints come at once. What keys there are is read from the JSON schema
 //! of the struct (`keys`), so a new key in a room's struct needs nothing here.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wharf_base::ByteSize;
 
 use crate::logging;
 
 mod complaint;
+mod credentials;
 mod environment;
 mod file;
 mod flag;
@@ -21,13 +19,16 @@ mod keys;
 mod load;
 mod setting;
 mod show;
+mod storage;
 
 pub use complaint::{Complaint, Invalid};
+pub use credentials::Unreadable;
 pub use flag::Flag;
 pub use keys::schema;
 pub use load::{Loaded, Sources};
 pub use setting::Origin;
 use setting::Setting;
+pub use storage::{Redirect, Sse, Storage};
 
 /// The configuration of Wharf, a container registry. Every key has a default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,35 +57,6 @@ pub struct Config {
     pub storage: Storage,
     /// What is logged and how.
     pub log: logging::Config,
-}
-
-/// `[storage]`: where everything is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Storage {
-    /// The data directory, on a local disk. Created if missing; relative to the directory that Wharf is started in.
-    pub data: PathBuf,
-    /// While less than this is free on the data directory's file system, uploads are answered 507; pulls and deletions go on.
-    /// Default: the larger of 1 GiB and 2 % of the file system, but at most a tenth of it.
-    pub min_free: Option<ByteSize>,
-    /// How much is set aside in the data directory, for the day on which the database has no room left to record a deletion;
-    /// at most a twentieth of the file system. 0 for nothing.
-    pub reserve: ByteSize,
-    /// When a large blob is hashed because somebody reads it: "scrub" for never, because the scrub reads all of them by and
-    /// by; "first" for its first full read since the start; "always".
-    pub verify_reads: wharf_registry::VerifyReads,
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        let room = wharf_registry::Room::default();
-        Self {
-            data: PathBuf::from("./wharf-data"),
-            min_free: room.min_free,
-            reserve: room.reserve,
-            verify_reads: wharf_registry::VerifyReads::default(),
-        }
-    }
 }
 
 impl Config {
@@ -124,17 +96,6 @@ impl Config {
             oidc: self.oidc.clone(),
             audit: self.audit.clone(),
         }
-    }
-}
-
-impl Storage {
-    /// What is kept free, and what is set aside.
-    pub fn room(&self) -> wharf_registry::Room {
-        wharf_registry::Room { min_free: self.min_free, reserve: self.reserve }
-    }
-
-    fn check(&self) -> Vec<String> {
-        if self.data.as_os_str().is_empty() { vec!["storage.data must name a directory".into()] } else { Vec::new() }
     }
 }
 

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::harness::{ADMIN_PASSWORD, Wharf, basic, binary};
+use std::path::Path;
+
+use crate::harness::{ADMIN_PASSWORD, Wharf, basic, binary, bucket};
 
 struct Terminal {
     server: Wharf,
@@ -40,6 +42,9 @@ impl Terminal {
         }
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
             command.env_remove(name);
+        }
+        if let Some((_, data)) = args.split_once("--data ") {
+            command.envs(bucket::environment(Path::new(data.split_whitespace().next().unwrap())));
         }
         command.envs(self.server.metadata_environment());
         command.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path().join("config"));

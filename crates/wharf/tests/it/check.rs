@@ -16,7 +16,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Client, Image, Reply, Request, Wharf, binary};
+use crate::harness::{Client, Image, Reply, Request, Wharf, binary, bucket};
 
 /// What a check printed, and its exit code.
 #[derive(Debug)]
@@ -60,6 +60,9 @@ fn wharf_check(words: &[&str]) -> Outcome {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
         command.env_remove(name);
     }
+    if let Some(data) = words.iter().position(|word| *word == "--data").and_then(|at| words.get(at + 1)) {
+        command.envs(bucket::environment(Path::new(data)));
+    }
     let output = command.env("HOME", home.path()).env_remove("XDG_CONFIG_HOME").output().unwrap();
     Outcome {
         exit: output.status.code().unwrap(),
@@ -93,8 +96,7 @@ pub fn offline(data: &Path, words: &[&str]) -> Outcome {
 
 /// Where the content of a digest is.
 fn file_of(data: &Path, digest: &str) -> PathBuf {
-    let hex = digest.strip_prefix("sha256:").unwrap();
-    data.join("layers/sha256").join(&hex[..2]).join(hex)
+    bucket::file_of(data, digest)
 }
 
 /// Turns over one bit of a file, as a disk does that is about to fail.
@@ -107,7 +109,7 @@ fn flip_bit(path: &Path, bit: u64) {
 }
 
 fn set_aside(data: &Path) -> usize {
-    std::fs::read_dir(data.join("quarantine")).map_or(0, Iterator::count)
+    std::fs::read_dir(bucket::quarantine_of(data)).map_or(0, Iterator::count)
 }
 
 async fn put_manifest(client: &mut Client, repository: &str, tag: &str, image: &Image) -> Reply {

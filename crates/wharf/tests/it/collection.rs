@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
+    Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, bucket, content,
+    sha256,
 };
 
 /// A server that collects as fast as it can.
@@ -50,8 +51,11 @@ pub async fn collect_all(client: &mut Client) {
     }
 }
 
-/// The digests whose content is on the disk.
+/// The digests whose content is on the disk, or in the bucket.
 pub fn on_disk(data: &Path) -> BTreeSet<String> {
+    if let Some(objects) = bucket::objects_of(data) {
+        return objects.iter().map(|object| sha256(object)).collect();
+    }
     let mut found = BTreeSet::new();
     for prefix in std::fs::read_dir(data.join("layers/sha256")).unwrap() {
         for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {

@@ -34,6 +34,7 @@ mod metrics;
 mod overload;
 mod pages;
 mod proof;
+mod s3;
 mod sign_on;
 mod tls;
 mod tutorial;

@@ -20,7 +20,7 @@ struct Broken {
 impl Broken {
     /// Removes the content of `digest`, and its directories if they are made on first use, so that they are again.
     async fn forget(&self, digest: &Digest) {
-        assert!(self.store.delete(digest).await.unwrap());
+        assert!(self.store.delete(&at(digest)).await.unwrap());
         if digest.algorithm() == Algorithm::Sha512 {
             fs::remove_dir_all(self.parent.path().join("data/layers/sha512")).unwrap();
         }
@@ -85,7 +85,7 @@ async fn r001_new_directories_are_synced_in_their_parents_before_content_is_in_t
     );
 
     // The second blob of the same directory finds it.
-    broken.store.delete(&digest).await.unwrap();
+    broken.store.delete(&at(&digest)).await.unwrap();
     broken.files.set(When::Never);
     drop(push(&broken.store, &content, &digest).await.unwrap());
     assert!(broken.files.calls().iter().all(|call| !call.starts_with("make_directory")));
@@ -287,13 +287,13 @@ async fn r025_a_read_that_fails_is_never_absence() {
         drop(push(&broken.store, &content, &digest).await.unwrap());
         for n in 0..2 {
             broken.files.set(When::Nth(n, Fault::Errno(errno)));
-            broken.store.stat(&digest).await.unwrap_err();
+            broken.store.stat(&at(&digest)).await.unwrap_err();
             broken.files.set(When::Nth(n, Fault::Errno(errno)));
-            broken.store.exists(&digest).await.unwrap_err();
+            broken.store.exists(&at(&digest)).await.unwrap_err();
             broken.files.set(When::Nth(n, Fault::Errno(errno)));
-            broken.store.open(&digest, 1000).await.unwrap_err();
+            broken.store.open(&at(&digest), 1000).await.unwrap_err();
             broken.files.set(When::Nth(n, Fault::Errno(errno)));
-            broken.store.delete(&digest).await.unwrap_err();
+            broken.store.delete(&at(&digest)).await.unwrap_err();
         }
         broken.files.set(When::Never);
         assert_eq!(read(&broken.store, &digest).await.unwrap(), content);
@@ -306,7 +306,7 @@ async fn reads_that_fail_or_fall_short_are_no_end() {
     let content = content(MIB);
     let digest = Digest::of(Algorithm::Sha256, &content);
     drop(push(&broken.store, &content, &digest).await.unwrap());
-    let reader = broken.store.open(&digest, MIB as u64).await.unwrap().unwrap();
+    let reader = broken.store.open(&at(&digest), MIB as u64).await.unwrap().unwrap();
 
     for fault in [Fault::Short, Fault::Errno(Errno::INTR)] {
         broken.files.set(When::Nth(0, fault));
@@ -403,22 +403,22 @@ async fn setting_aside_loses_nothing_at_any_failure() {
     for n in 0.. {
         let broken = broken();
         drop(push(&broken.store, &content, &digest).await.unwrap());
-        let at = wharf_base::Timestamp::from_micros(7);
+        let now = wharf_base::Timestamp::from_micros(7);
         let locked = broken.store.begin_removal(&digest).await;
         broken.files.set(When::Nth(n, Fault::Errno(Errno::IO)));
-        let aside = broken.store.set_aside(&locked, at).await;
+        let aside = broken.store.set_aside(&locked, &wharf_base::Location::BY_DIGEST, now).await;
         let was_reached = broken.files.calls().len() > n;
         broken.files.set(When::Never);
         if aside.is_err() {
-            let is_there = broken.store.exists(&digest).await.unwrap();
-            let again = broken.store.set_aside(&locked, at).await.unwrap();
+            let is_there = broken.store.exists(&at(&digest)).await.unwrap();
+            let again = broken.store.set_aside(&locked, &wharf_base::Location::BY_DIGEST, now).await.unwrap();
             assert_eq!(is_there, again, "call {n}");
         }
         broken.files.set(When::Nth(n, Fault::Errno(Errno::IO)));
         let _ = broken.store.bring_back(&locked, 1_000).await;
         broken.files.set(When::Never);
-        if !broken.store.exists(&digest).await.unwrap() {
-            assert!(broken.store.bring_back(&locked, 1_000).await.unwrap(), "call {n}");
+        if !broken.store.exists(&at(&digest)).await.unwrap() {
+            assert!(broken.store.bring_back(&locked, 1_000).await.unwrap().is_some(), "call {n}");
         }
         assert_eq!(read(&broken.store, &digest).await.unwrap(), content, "call {n}");
         if !was_reached {

@@ -18,7 +18,7 @@ use wharf_oci::{Algorithm, Digest};
 
 use super::DirectoryStore;
 use super::files::{Files, SystemFiles};
-use crate::{BlobStore, Checkpoint, Error, OpenError, Placed};
+use crate::{BlobStore, Checkpoint, Error, OpenError, Place, Placed};
 
 pub(super) const MIB: usize = 1 << 20;
 
@@ -130,8 +130,13 @@ pub(super) async fn stage(store: &DirectoryStore, upload: UploadId, content: &By
 
 /// All of the content of `digest`; `None`: nothing there.
 pub(super) async fn read(store: &DirectoryStore, digest: &Digest) -> Option<Vec<u8>> {
-    let size = store.stat(digest).await.unwrap()?;
-    let reader = store.open(digest, size).await.unwrap().unwrap();
+    let size = store.stat(&at(digest)).await.unwrap()?;
+    let reader = store.open(&at(digest), size).await.unwrap().unwrap();
     let chunks: Vec<Bytes> = reader.stream(0..size).try_collect().await.unwrap();
     Some(chunks.concat())
+}
+
+/// A directory puts content where its digest says.
+pub(super) fn at(digest: &Digest) -> Place {
+    Place::by_digest(*digest)
 }

@@ -57,11 +57,11 @@ async fn b139_content_that_is_no_regular_file_is_damaged_and_left_alone() {
         plant(&world.file());
         let before = fs::symlink_metadata(world.file()).unwrap().file_type();
 
-        let opened = world.store.open(&world.digest, 1000).await;
+        let opened = world.store.open(&at(&world.digest), 1000).await;
         assert!(matches!(opened, Err(Error::Damaged { .. })), "{what}: {opened:?}");
-        let found = world.store.stat(&world.digest).await;
+        let found = world.store.stat(&at(&world.digest)).await;
         assert!(matches!(found, Err(Error::Damaged { .. })), "{what}: {found:?}");
-        let removed = world.store.delete(&world.digest).await;
+        let removed = world.store.delete(&at(&world.digest)).await;
         assert!(matches!(removed, Err(Error::Damaged { .. })), "{what}: {removed:?}");
         let pushed = push(&world.store, &world.content, &world.digest).await;
         assert!(matches!(pushed, Err(Error::Damaged { .. })), "{what}: {pushed:?}");
@@ -81,9 +81,9 @@ async fn s068_a_linked_directory_on_the_way_is_not_followed() {
     let elsewhere = world.path.join("elsewhere");
     fs::rename(&prefix, &elsewhere).unwrap();
     symlink(&elsewhere, &prefix).unwrap();
-    let opened = world.store.open(&world.digest, 1000).await;
+    let opened = world.store.open(&at(&world.digest), 1000).await;
     assert!(matches!(opened, Err(Error::Damaged { .. })), "{opened:?}");
-    world.store.delete(&world.digest).await.unwrap_err();
+    world.store.delete(&at(&world.digest)).await.unwrap_err();
     push(&world.store, &world.content, &world.digest).await.unwrap_err();
     assert_eq!(fs::read(elsewhere.join(world.digest.hex())).unwrap(), world.content);
 }
@@ -93,7 +93,7 @@ async fn b036_content_of_another_size_is_damaged_until_it_is_pushed_again() {
     for size in [0, 999, 1001] {
         let world = World::new().await;
         fs::OpenOptions::new().write(true).open(world.file()).unwrap().set_len(size).unwrap();
-        let opened = world.store.open(&world.digest, 1000).await;
+        let opened = world.store.open(&at(&world.digest), 1000).await;
         assert!(matches!(opened, Err(Error::Damaged { .. })), "{size} bytes: {opened:?}");
         drop(push(&world.store, &world.content, &world.digest).await.unwrap());
         assert_eq!(read(&world.store, &world.digest).await.unwrap(), world.content);
@@ -108,7 +108,7 @@ async fn b036_content_that_is_cut_while_being_read_ends_with_an_error() {
     let content = content(4 * MIB);
     let digest = Digest::of(Algorithm::Sha256, &content);
     drop(push(&store, &content, &digest).await.unwrap());
-    let reader = store.open(&digest, 4 * MIB as u64).await.unwrap().unwrap();
+    let reader = store.open(&at(&digest), 4 * MIB as u64).await.unwrap().unwrap();
     let hex = digest.hex();
     let file = path.join("layers/sha256").join(&hex[..2]).join(hex);
     for cut in [0, 1, 2 * MIB as u64, 4 * MIB as u64 - 1] {

@@ -127,7 +127,7 @@ proptest! {
             let content = content(len);
             let digest = Digest::of(Algorithm::Sha256, &content);
             drop(push(&store, &content, &digest).await.unwrap());
-            let reader = store.open(&digest, len as u64).await.unwrap().unwrap();
+            let reader = store.open(&at(&digest), len as u64).await.unwrap().unwrap();
             for (a, b) in ranges {
                 let (a, b): (f64, f64) = (a, b);
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]

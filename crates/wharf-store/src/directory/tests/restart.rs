@@ -108,7 +108,7 @@ async fn a_prefix_directory_that_disappeared_is_made_again() {
     let digest = Digest::of(Algorithm::Sha256, &content);
     fs::remove_dir(path.join("layers/sha256").join(&digest.hex()[..2])).unwrap();
     assert_eq!(read(&store, &digest).await, None);
-    assert!(!store.delete(&digest).await.unwrap());
+    assert!(!store.delete(&at(&digest)).await.unwrap());
     drop(push(&store, &content, &digest).await.unwrap());
     assert_eq!(read(&store, &digest).await.unwrap(), content);
 }

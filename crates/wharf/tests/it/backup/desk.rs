@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Wharf, binary, hex_sha256, sha256};
+use crate::harness::{Client, Wharf, binary, bucket, hex_sha256, sha256};
 
 pub struct Desk {
     place: TempDir,
@@ -59,6 +59,9 @@ impl Desk {
             command.env_remove(name);
         }
         command.env("HOME", self.place.path()).env("XDG_CONFIG_HOME", self.path("config"));
+        if let Some(data) = words.iter().position(|word| *word == "--data").and_then(|at| words.get(at + 1)) {
+            command.envs(bucket::environment(Path::new(data)));
+        }
         if let Some(token) = &self.token {
             command.env("WHARF_TOKEN", token);
         }

@@ -69,9 +69,9 @@ async fn gr34_what_is_collected_meanwhile_is_not_missing() {
             let far = Timestamp::from_micros(i64::MAX / 2);
             meta.review_blobs(far, far, 10).await.unwrap();
             let locked = store.begin_removal(&world.digest).await;
-            assert!(meta.forget_blob(&world.digest, far, far).await.unwrap().is_some());
-            assert!(store.remove(&locked).await.unwrap());
-            meta.strike_removal(&world.digest).await.unwrap();
+            let removal = meta.forget_blob(&world.digest, far, far).await.unwrap().unwrap();
+            assert!(store.remove(&locked, &removal.location).await.unwrap());
+            meta.strike_removal(&removal).await.unwrap();
         });
         assert_eq!(found.await, Vec::<String>::new(), "{depth:?}");
     }

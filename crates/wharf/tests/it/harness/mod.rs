@@ -1,6 +1,7 @@
 //! What every whole-product test leans on: a server in a value, a client that sees every byte, content from a seed.
 
 mod accounts;
+pub mod bucket;
 mod client;
 mod content;
 mod disk;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use wharf_testkit::{PostgresDatabase, PostgresServer};
 
-use super::{Client, Memory};
+use super::{Client, Memory, bucket};
 
 /// How long a server may take to say that it listens, or to end after it was asked to.
 const LIFE_LIMIT: Duration = Duration::from_secs(60);
@@ -405,6 +405,7 @@ impl Builder {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
             command.env_remove(name);
         }
+        command.envs(bucket::environment(&self.data));
         if self.accounts {
             command.env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD);
         }

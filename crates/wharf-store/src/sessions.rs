@@ -19,7 +19,7 @@ use crate::Error;
 
 /// One entry per upload that was written to since the start and is not finished: as many as there are open sessions.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<UploadId, State>>);
+pub(crate) struct Sessions(Mutex<HashMap<UploadId, State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -42,7 +42,7 @@ enum Fate {
 
 /// The right to be the one writer of an upload, until dropped.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     sessions: Arc<Sessions>,
     upload: UploadId,
     turn: Arc<AsyncMutex<()>>,
@@ -52,7 +52,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Error::Busy`], [`Error::StagedLost`].
-    pub(super) fn lease(self: &Arc<Self>, upload: UploadId) -> Result<Lease, Error> {
+    pub(crate) fn lease(self: &Arc<Self>, upload: UploadId) -> Result<Lease, Error> {
         let mut all = self.all();
         let state = all.entry(upload).or_default();
         if state.live {
@@ -66,7 +66,7 @@ impl Sessions {
     }
 
     /// The staged file is removed or has become content.
-    pub(super) fn gone(&self, upload: UploadId) {
+    pub(crate) fn gone(&self, upload: UploadId) {
         let mut all = self.all();
         match all.get_mut(&upload) {
             Some(state) if state.live => state.fate = Fate::Gone,
@@ -75,7 +75,7 @@ impl Sessions {
     }
 
     /// The staged file could not be synced and is still there.
-    pub(super) fn unsynced(&self, upload: UploadId) {
+    pub(crate) fn unsynced(&self, upload: UploadId) {
         self.all().entry(upload).or_default().fate = Fate::Unsynced;
     }
 
@@ -84,26 +84,26 @@ impl Sessions {
     }
 
     #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.all().len()
     }
 }
 
 impl Lease {
-    pub(super) fn upload(&self) -> UploadId {
+    pub(crate) fn upload(&self) -> UploadId {
         self.upload
     }
 
-    pub(super) fn turn(&self) -> Arc<AsyncMutex<()>> {
+    pub(crate) fn turn(&self) -> Arc<AsyncMutex<()>> {
         Arc::clone(&self.turn)
     }
 
     /// Whether the staged bytes were written, or compared with a checkpoint, by this process.
-    pub(super) fn is_trusted(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         self.sessions.all().get(&self.upload).is_some_and(|state| state.trusted)
     }
 
-    pub(super) fn trust(&self) {
+    pub(crate) fn trust(&self) {
         if let Some(state) = self.sessions.all().get_mut(&self.upload) {
             state.trusted = true;
         }
@@ -112,7 +112,7 @@ impl Lease {
     /// # Errors
     ///
     /// [`Error::StagedLost`] when the staged file was taken away from under this writer.
-    pub(super) fn check_standing(&self) -> Result<(), Error> {
+    pub(crate) fn check_standing(&self) -> Result<(), Error> {
         match self.sessions.all().get(&self.upload) {
             Some(state) if state.fate == Fate::Standing => Ok(()),
             _ => Err(Error::StagedLost),
