@@ -84,7 +84,9 @@ await run({
     assert.equal(await page.locator("svg.layers rect.own").count(), 1);
     assert.match(await page.locator("main").textContent(), /linux\/amd64/);
     await page.getByRole("link", { name: "SBOM (SPDX)" }).click();
+    await page.getByRole("rowheader", { name: "libwharf" }).waitFor();
     assert.match(await page.locator("main").textContent(), /oras pull/);
+    await look(page, "sbom");
     await page.goto(at("/image?repository=charts/demo&reference=1.0.0"));
     await page.getByText("helm pull oci://").waitFor();
   },
@@ -98,6 +100,8 @@ await run({
     assert.equal(await page.getByRole("cell", { name: "added" }).count(), 1);
     assert.equal(await page.getByRole("cell", { name: "removed" }).count(), 1);
     assert.match(await page.locator("main").textContent(), /\$VERSION/);
+    const packages = page.getByRole("region", { name: "Packages, by their SBOMs" });
+    assert.deepEqual(await packages.getByRole("rowheader").allTextContents(), ["libwharf"]);
   },
 
   "a tag goes back to what it was": async () => {

@@ -41,6 +41,15 @@ pub use metrics::metrics_reference;
 pub use routes::{RouteInfo, routes};
 pub use tls::TlsError;
 
+/// What the page about the system tells of the process.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The version of the binary.
+    pub version: &'static str,
+    /// The configuration in force as text, without secrets.
+    pub configuration: Arc<str>,
+}
+
 /// What the server hands requests to.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -50,6 +59,8 @@ pub struct Parts {
     pub policy: Arc<Engine>,
     /// Who asks; `None` where everybody may do everything, so that nobody needs to say who they are.
     pub identity: Option<Arc<Identity>>,
+    /// For whoever looks after the registry.
+    pub about: About,
     /// Time for limits and log lines.
     pub clock: Arc<dyn Clock>,
     /// Randomness for request ids.

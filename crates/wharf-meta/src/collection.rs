@@ -123,12 +123,12 @@ statements! {
     STRIKE_REMOVAL = "delete from gc_removals where key = $1";
     IS_NAMED = "select 1 from blobs where digest = $1";
     COUNT_REVIEWS =
-        "select count(*) from (select 1 from gc_reviews where kind = 'blob' and due_at_us <= $1 limit $2) found";
+        "select count(*) from (select 1 from gc_reviews where kind = 'blob' and due_at_us <= $1 order by due_at_us limit $2) found";
     OLDEST_REVIEW = "select due_at_us from gc_reviews where kind = 'blob' order by due_at_us limit 1";
     COUNT_CONDEMNED =
         "select count(*), cast(coalesce(sum(size_bytes), 0) as bigint)
            from (select size_bytes from blobs where state = 'deleting' and delete_after_us > 0 limit $1) found";
-    COUNT_REMOVALS = "select count(*) from (select 1 from gc_removals where due_at_us > 0 limit $1) found";
+    COUNT_REMOVALS = "select count(*) from (select 1 from gc_removals where due_at_us > 0 order by due_at_us limit $1) found";
     HOLDS = "select id, reason, until_us from gc_holds where id > '' and until_us > $1 order by id";
     HOLD =
         "insert into gc_holds (id, reason, until_us) values ($1, $2, $3)

@@ -81,7 +81,11 @@ statements! {
     PRUNE =
         "delete from gc_log
           where id in (select id from gc_log where removed_at_us is not null and removed_at_us < $1
-                        order by removed_at_us limit $2)";
+                        order by removed_at_us limit $2)",
+    postgres:
+        "delete from gc_log
+          where id = any (array(select id from gc_log where removed_at_us is not null and removed_at_us < $1
+                                 order by removed_at_us limit $2))";
 }
 
 /// Content was condemned when `repository` let go of it.

@@ -1,13 +1,13 @@
 //! What was read and still holds: manifests by tag and digest, and which repository serves which blob.
 //!
 //! What is kept carries the *generation* of its repository from before it was read. Whatever could make it untrue makes the
-//! next generation, after its commit and before anybody is told of it. So an answer that raced with a change is kept
-//! with a generation that is over, and is never given: a change that was acknowledged is seen by every later request.
-//! Only what is there is kept, never that something is not; so what is added makes nothing untrue.
+//! next generation before its commit, and the one after that when it is over ([`Memory::changing`]); in between, in an odd
+//! generation, nothing of the repository is given or kept, and everybody asks the database. So an answer that raced with
+//! a change is kept with a generation that is over, and is never given: a change that anybody has seen is seen by every
+//! later request. Only what is there is kept, never that something is not; so what is added makes nothing untrue.
 //!
 //! Generations are counted for a few thousand groups of repositories, by the hash of their names: two that share one only
-//! forget a little more than they had to. Whoever learns of changes of other processes has to say so with
-//! [`Memory::forget`] in the same way.
+//! forget a little more than they had to.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,6 +104,27 @@ impl Weighter<BlobKey, Kept<u64>> for Weight {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Generation(pub(crate) u64);
 
+impl Generation {
+    /// Somebody is changing what is read now.
+    fn is_changing(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+/// A change that is being committed; over when dropped, well or not.
+#[derive(Debug)]
+#[must_use = "nothing of the repositories is remembered until this is dropped"]
+pub(crate) struct Changing<'a> {
+    memory: &'a Memory,
+    groups: Vec<usize>,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.memory.step(&self.groups);
+    }
+}
+
 impl Memory {
     /// That takes about `size` at most.
     pub(crate) fn new(size: ByteSize) -> Self {
@@ -122,15 +143,22 @@ impl Memory {
         Generation(self.group(repository.as_str()).load(Ordering::Acquire))
     }
 
-    /// A change of `repository` that takes something away, or changes it, has been committed.
-    pub(crate) fn forget(&self, repository: &str) {
-        self.group(repository).fetch_add(1, Ordering::AcqRel);
+    /// A change that takes something away from these repositories, or changes it, is about to be committed; without
+    /// `repositories`, from any. One at a time.
+    pub(crate) fn changing(&self, repositories: Option<&[String]>) -> Changing<'_> {
+        let mut groups = match repositories {
+            Some(names) => names.iter().map(|name| self.group_number(name)).collect(),
+            None => (0..GROUPS).collect::<Vec<_>>(),
+        };
+        groups.sort_unstable();
+        groups.dedup();
+        self.step(&groups);
+        Changing { memory: self, groups }
     }
 
-    /// A change that may be about any repository has been committed.
-    pub(crate) fn forget_all(&self) {
-        for generation in &self.generations {
-            generation.fetch_add(1, Ordering::AcqRel);
+    fn step(&self, groups: &[usize]) {
+        for group in groups {
+            self.generations[*group].fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -149,7 +177,7 @@ impl Memory {
     ) {
         // What is damaged is read again, by somebody who may have mended it.
         let is_intact = || Digest::of(manifest.digest.algorithm(), &manifest.body) == manifest.digest;
-        if manifest.body.len() > MANIFEST_MAX_BYTES || !is_intact() {
+        if generation.is_changing() || manifest.body.len() > MANIFEST_MAX_BYTES || !is_intact() {
             return;
         }
         let key = ManifestKey { repository: repository.clone(), reference: reference.clone() };
@@ -170,6 +198,9 @@ impl Memory {
         digest: &Digest,
         size_bytes: u64,
     ) {
+        if generation.is_changing() {
+            return;
+        }
         let key = BlobKey { repository: repository.clone(), digest: *digest };
         self.blobs.insert(key, Kept { generation: generation.0, value: size_bytes });
     }
@@ -179,8 +210,11 @@ impl Memory {
     }
 
     fn group(&self, repository: &str) -> &AtomicU64 {
-        let hash = usize::try_from(self.hasher.hash_one(repository) % GROUPS as u64).unwrap_or(0);
-        &self.generations[hash]
+        &self.generations[self.group_number(repository)]
+    }
+
+    fn group_number(&self, repository: &str) -> usize {
+        usize::try_from(self.hasher.hash_one(repository) % GROUPS as u64).unwrap_or(0)
     }
 }
 
@@ -208,7 +242,11 @@ mod tests {
         memory.keep_manifest(before, &repository, &tag, &manifest("old"));
         assert_eq!(memory.manifest(&repository, &tag).map(|kept| kept.body), Some("old".into()));
 
-        memory.forget("team/app");
+        let changing = memory.changing(Some(&["team/app".to_owned(), "team/app".to_owned()]));
+        assert_eq!(memory.manifest(&repository, &tag), None, "it may have been committed already");
+        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &manifest("new or old"));
+        assert_eq!(memory.manifest(&repository, &tag), None, "nobody knows which it is");
+        drop(changing);
         assert_eq!(memory.manifest(&repository, &tag), None);
         // Somebody who read before the change comes late.
         memory.keep_manifest(before, &repository, &tag, &manifest("old"));
@@ -216,7 +254,7 @@ mod tests {
 
         memory.keep_manifest(memory.generation(&repository), &repository, &tag, &manifest("new"));
         assert_eq!(memory.manifest(&repository, &tag).map(|kept| kept.body), Some("new".into()));
-        memory.forget_all();
+        drop(memory.changing(None));
         assert_eq!(memory.manifest(&repository, &tag), None);
     }
 

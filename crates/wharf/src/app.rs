@@ -188,10 +188,12 @@ impl App {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
         registry.reload_rules().await.map_err(AppError::Rules)?;
+        let about = wharf_http::About { version: env!("CARGO_PKG_VERSION"), configuration: config.show().into() };
         let parts = wharf_http::Parts {
             registry: Arc::clone(&registry),
             policy,
             identity: identity.clone(),
+            about,
             clock,
             rng,
             redirects: config.storage.redirects(),

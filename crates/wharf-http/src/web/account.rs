@@ -46,6 +46,7 @@ pub(super) struct Created {
 
 pub(super) struct TokenLine {
     pub(super) id: String,
+    pub(super) account: String,
     pub(super) description: String,
     pub(super) scopes: String,
     pub(super) expires: Time,
@@ -106,6 +107,7 @@ async fn render(
 pub(super) fn token_line(visit: &Visit, token: &ApiToken) -> TokenLine {
     TokenLine {
         id: token.id.to_string(),
+        account: token.account.clone(),
         description: if token.description.is_empty() {
             "(no description)".to_owned()
         } else {

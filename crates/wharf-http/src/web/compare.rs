@@ -9,6 +9,7 @@ use wharf_policy::{Authorized, Pull};
 use super::config_blob::{self, ImageConfig};
 use super::image;
 use super::page::{self, Frame};
+use super::sbom::{self, Packages};
 use super::text;
 use super::{Answer, Failure, Visit};
 
@@ -82,6 +83,7 @@ struct Side {
     manifest: Manifest,
     config: Option<ImageConfig>,
     digest: wharf_oci::Digest,
+    packages: Option<Packages>,
 }
 
 pub(super) async fn show(ok: Authorized<Pull>, visit: Visit) -> Answer {
@@ -117,7 +119,8 @@ async fn side(visit: &Visit, ok: &Authorized<Pull>, reference: Reference) -> Res
         Some(config) => config_blob::read(registry, ok, config).await,
         None => None,
     };
-    Ok(Side { manifest, config, digest: pulled.digest })
+    let packages = sbom::of_image(registry, ok, pulled.digest).await;
+    Ok(Side { manifest, config, digest: pulled.digest, packages })
 }
 
 fn compare(before: &Side, after: &Side) -> Comparison {
@@ -153,6 +156,9 @@ fn tables(before: &Side, after: &Side) -> Vec<Table> {
         table("labels", "Labels", changed(&labels(before), &labels(after))),
         table("annotations", "Annotations", changed(&before.manifest.annotations, &after.manifest.annotations)),
     ];
+    if let (Some(old), Some(new)) = (&before.packages, &after.packages) {
+        tables.insert(0, table("packages", "Packages, by their SBOMs", changed(old, new)));
+    }
     tables.retain(|table| !table.changes.is_empty());
     tables
 }

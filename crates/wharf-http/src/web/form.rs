@@ -55,6 +55,16 @@ impl Form {
         self.raw(name).into()
     }
 
+    /// Whether the box of that name was ticked.
+    pub(super) fn is_ticked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    /// All fields of that name.
+    pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The words of a field, which people separate by commas, blanks or line ends.
     pub(super) fn words(&self, name: &str) -> Vec<String> {
         let words = self.raw(name).split(|c: char| c == ',' || c.is_whitespace());

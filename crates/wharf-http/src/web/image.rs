@@ -8,6 +8,7 @@ use wharf_registry::{HOLDERS_COUNTED_MAX, ManifestDetails, PulledManifest, Refer
 use super::artifact::{self, Command, Kind};
 use super::config_blob::{self, ImageConfig};
 use super::page::{self, Frame};
+use super::sbom;
 use super::text::{self, Time};
 use super::{Answer, Visit};
 use crate::api::Problem;
@@ -44,6 +45,7 @@ struct ImagePage {
     history_href: Option<String>,
     compare_href: String,
     delete_href: Option<String>,
+    packages: Option<Vec<(String, String)>>,
     manifest_json: String,
 }
 
@@ -119,7 +121,8 @@ pub(super) async fn show(ok: Authorized<Pull>, visit: Visit) -> Answer {
         Some(config) => config_blob::read(registry, &ok, config).await,
         None => None,
     };
-    page::ok(&Seen { ok: &ok, reference, pulled, manifest, details, referrers, config }.view(&visit))
+    let packages = sbom::of_artifact(registry, &ok, &manifest).await;
+    page::ok(&Seen { ok: &ok, reference, pulled, manifest, details, referrers, config, packages }.view(&visit))
 }
 
 /// Everything that is known of what an address names.
@@ -131,6 +134,7 @@ struct Seen<'s> {
     details: ManifestDetails,
     referrers: ReferrersPage,
     config: Option<ImageConfig>,
+    packages: Option<sbom::Packages>,
 }
 
 /// The manifest of what was pulled. It was read once when it was pushed, so it can be read again.
@@ -147,7 +151,7 @@ pub(super) fn reference(text: &str) -> Result<Reference, Problem> {
 
 impl Seen<'_> {
     fn view(self, visit: &Visit) -> ImagePage {
-        let Self { ok, reference, pulled, manifest, details, referrers, config } = self;
+        let Self { ok, reference, pulled, manifest, details, referrers, config, packages } = self;
         let manifest = &manifest;
         let repository = ok.repository().as_str();
         let (name, digest) = (reference.to_string(), pulled.digest.to_string());
@@ -203,6 +207,7 @@ impl Seen<'_> {
             delete_href: visit
                 .may(Action::Delete, Some(ok.repository()))
                 .then(|| visit.href("/delete", &[("repository", repository), ("reference", &name)])),
+            packages: packages.map(|packages| packages.into_iter().collect()),
             manifest_json: indented(&pulled.body),
             reference: name,
             digest,

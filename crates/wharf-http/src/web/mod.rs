@@ -7,10 +7,13 @@
 //! browser says so, and the form carries a token of the session (S-039).
 
 mod account;
+mod accounts;
 mod artifact;
 mod assets;
+mod audit;
 mod browse;
 mod changes;
+mod check;
 mod compare;
 mod config_blob;
 mod cookie;
@@ -18,9 +21,14 @@ mod form;
 mod home;
 mod image;
 mod page;
+mod policy;
 mod repository;
 mod routes;
+mod rule;
+mod sbom;
 mod sign_in;
+mod storage;
+mod system;
 mod text;
 
 use std::sync::Arc;

@@ -84,7 +84,15 @@ const NOTICES: [(&str, &str); 11] = [
 ];
 
 /// The parts of the site: where, what it is called, and what one needs for it.
-const PARTS: [(&str, &str, Action); 1] = [("/repositories", "Repositories", Action::Catalog)];
+const PARTS: [(&str, &str, Action); 7] = [
+    ("/repositories", "Repositories", Action::Catalog),
+    ("/policy", "Policy", Action::PolicyManage),
+    ("/accounts", "Accounts", Action::AccountManage),
+    ("/audit", "Audit", Action::AuditRead),
+    ("/storage", "Storage", Action::GcManage),
+    ("/check", "Check", Action::CheckManage),
+    ("/system", "System", Action::CheckManage),
+];
 
 impl Frame {
     /// For a page of this title. The title of the site's part is the page's own where it has one.

@@ -2,9 +2,15 @@
 
 use futures_util::future::BoxFuture;
 use http::Method;
-use wharf_policy::{AccountSelf, Action, Catalog, Delete, Permission, Pull, Push, VersionCheck};
+use wharf_policy::{
+    AccountManage, AccountSelf, Action, AuditRead, Catalog, CheckManage, Delete, GcManage, Permission, PolicyManage,
+    Pull, Push, VersionCheck,
+};
 
-use super::{Answer, Visit, account, browse, changes, compare, home, image, repository, sign_in};
+use super::{
+    Answer, Visit, account, accounts, audit, browse, changes, check, compare, home, image, policy, repository, rule,
+    sign_in, storage, system,
+};
 
 /// One line: what is asked for, which permission it needs, who answers.
 pub(crate) struct Route {
@@ -52,4 +58,33 @@ routes! {
     POST "/account/password"      AccountSelf    account::set_password;
     POST "/account/tokens"        AccountSelf    account::create_token;
     POST "/account/tokens/delete" AccountSelf    account::delete_token;
+
+    GET  "/policy"                PolicyManage   policy::show;
+    GET  "/policy/explain"        PolicyManage   policy::explain;
+    GET  "/policy/rule"           PolicyManage   rule::show;
+    POST "/policy/rule"           PolicyManage   rule::save;
+    POST "/policy/rule/delete"    PolicyManage   rule::delete;
+
+    GET  "/accounts"              AccountManage  accounts::list;
+    POST "/accounts"              AccountManage  accounts::create;
+    GET  "/accounts/one"          AccountManage  accounts::show;
+    POST "/accounts/change"       AccountManage  accounts::change;
+    POST "/accounts/password"     AccountManage  accounts::set_password;
+    POST "/accounts/delete"       AccountManage  accounts::delete;
+    POST "/accounts/tokens"       AccountManage  accounts::create_token;
+    POST "/accounts/tokens/delete" AccountManage accounts::delete_token;
+
+    GET  "/audit"                 AuditRead      audit::show;
+    POST "/audit/verify"          AuditRead      audit::verify;
+
+    GET  "/storage"               GcManage       storage::show;
+    POST "/storage/collect"       GcManage       storage::collect;
+    POST "/storage/hold"          GcManage       storage::hold;
+    POST "/storage/release"       GcManage       storage::release;
+
+    GET  "/check"                 CheckManage    check::show;
+    POST "/check/start"           CheckManage    check::start;
+    POST "/check/stop"            CheckManage    check::stop;
+
+    GET  "/system"                CheckManage    system::show;
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use wharf_base::{Clock as _, Secret};
 use wharf_policy::Engine;
+use wharf_testkit::{FakeMcias, Fault};
 
 use super::world::{PASSWORD, World};
-use crate::{AuthError, Config, Configs, NewToken, Visitor};
+use crate::{AuthError, Config, Configs, NewToken, Visitor, mcias};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -90,6 +91,37 @@ async fn s038_a_change_of_the_account_ends_its_sessions() {
     world.change("alice", None, Some(false)).await;
     assert!(world.visitor(&secret).await.is_none(), "disabled");
     assert!(matches!(world.sign_in("alice", "another-password").await, Err(AuthError::WrongCredentials)));
+}
+
+#[tokio::test]
+async fn s090_a_session_of_the_single_sign_on_ends_with_its_account() {
+    let server = FakeMcias::start().await;
+    server.add_user("carol", PASSWORD, "human", &["dev"]);
+    let certificate = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(certificate.path(), server.ca_pem()).expect("a certificate");
+    let mcias = mcias::Config {
+        url: Some(server.url()),
+        ca_certificate: Some(certificate.path().to_owned()),
+        ..mcias::Config::default()
+    };
+    let world = World::with(Configs { mcias, ..Configs::default() }).await;
+    let secret = world.sign_in("carol", PASSWORD).await.expect("a session");
+    let visitor = world.visitor(&secret).await.expect("carol");
+    assert_eq!(visitor.asker.principal.name(), "mcias:carol");
+    let kept = world.meta.session(&visitor.session).await.expect("an answer").expect("a session");
+    assert!(kept.sealed_token.is_some());
+    world.clock.advance(MINUTE);
+    assert!(world.visitor(&secret).await.is_some(), "asked again, it is still so");
+    server.revoke("carol");
+    world.clock.advance(MINUTE);
+    assert!(world.visitor(&secret).await.is_none(), "a revoked account is out");
+
+    server.add_user("dave", PASSWORD, "human", &[]);
+    let secret = world.sign_in("dave", PASSWORD).await.expect("a session");
+    server.misbehave(Fault::Status(500));
+    world.clock.advance(MINUTE);
+    let asked = world.identity.visitor(&secret, &world.origin()).await;
+    assert!(matches!(asked, Err(AuthError::Unavailable { .. })), "could not ask is neither yes nor no");
 }
 
 #[tokio::test]

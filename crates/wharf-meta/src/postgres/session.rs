@@ -247,6 +247,13 @@ impl Session {
         })
     }
 
+    /// The first column of what the server answers, for tests of what it plans.
+    #[cfg(test)]
+    pub(super) fn lines(&self, sql: &str) -> Result<Vec<String>> {
+        let rows = self.wait(self.client.query(sql, &[]))?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// The texts of one row, for what the server says about itself.
     pub(super) fn texts(&self, sql: &'static str) -> Result<Vec<String>> {
         let rows = self.query(sql, Vec::new())?;

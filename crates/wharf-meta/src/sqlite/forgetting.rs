@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, Result};
 
-use crate::memory::Memory;
+use crate::memory::{Changing, Memory};
 
 /// Each names the repository that lost something, or null for all of them. What is only added is not kept in memory, and
 /// makes nothing untrue.
@@ -77,14 +77,18 @@ impl Forgetting {
         Ok(Self { memory, untrue })
     }
 
-    /// The transaction has ended, one way or the other; what it made untrue is forgotten before anybody hears of it.
-    pub(super) fn settle(&self) {
-        let Untrue { names, all } = std::mem::take(&mut *self.untrue.lock().unwrap_or_else(PoisonError::into_inner));
-        if all {
-            self.memory.forget_all();
-        }
-        for name in names {
-            self.memory.forget(&name);
-        }
+    /// The open transaction is about to be committed; what it makes untrue is not remembered until the result is dropped.
+    pub(super) fn before_commit(&self) -> Changing<'_> {
+        let Untrue { names, all } = self.take();
+        self.memory.changing((!all).then_some(names.as_slice()))
+    }
+
+    /// The open transaction has made nothing untrue, because it was taken back.
+    pub(super) fn taken_back(&self) {
+        self.take();
+    }
+
+    fn take(&self) -> Untrue {
+        std::mem::take(&mut *self.untrue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

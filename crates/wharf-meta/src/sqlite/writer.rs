@@ -325,7 +325,10 @@ impl WriterThread {
         let ran = self.run_jobs(batch).map_err(|error| Failure { storage: false, ..Failure::new(error) });
         failpoint::reach("meta.written");
         let begun = Instant::now();
-        let done = ran.and_then(|()| (self.commit)(&self.connection).map_err(Failure::new));
+        let done = ran.and_then(|()| {
+            let _changing = self.forgetting.before_commit();
+            (self.commit)(&self.connection).map_err(Failure::new)
+        });
         if done.is_ok() {
             self.commits.seconds.observe(begun.elapsed());
             self.commits.changes.observe_count(u32::try_from(batch.len()).unwrap_or(u32::MAX));
@@ -334,13 +337,13 @@ impl WriterThread {
         if let Err(failure) = &done {
             error!(error = %failure.source, jobs = batch.len(), "a transaction failed: {}", failure.source);
             self.roll_back();
+            self.forgetting.taken_back();
             self.refusals.ring(failure);
             if failure.storage {
                 self.storage_failure = Some(failure.clone());
                 self.failure.send_replace(true);
             }
         }
-        self.forgetting.settle();
         done
     }
 

@@ -38,7 +38,7 @@ impl World {
         let mut root = server.client().authorized(basic("admin", ADMIN_PASSWORD));
 
         let digest = push_with_crane(&server, directory.path()).await;
-        attach(&mut alice, &digest).await;
+        attach(&mut alice).await;
         for number in 0..55 {
             Image::small(9, "amd64", 100).push(&mut alice, &format!("library/image-{number:02}"), "latest").await;
         }
@@ -143,24 +143,38 @@ async fn push_with_crane(server: &Wharf, directory: &Path) -> String {
     one.digest()
 }
 
-/// A signature and an SBOM of version 1.1.
-async fn attach(client: &mut Client, _first: &str) {
-    let subject = built("1.1", "amd64", 3);
+/// An SBOM of both versions, and a signature of 1.1.
+async fn attach(client: &mut Client) {
+    let (one, two) = (built("1.0", "amd64", 2), built("1.1", "amd64", 3));
+    let spdx = |version: &str| {
+        json!({
+            "spdxVersion": "SPDX-2.3",
+            "packages": [
+                { "name": "libwharf", "versionInfo": version }, { "name": "zlib", "versionInfo": "1.3.1" },
+                { "name": STRANGE, "versionInfo": STRANGE },
+            ],
+        })
+        .to_string()
+    };
+    attach_one(client, &one, "application/spdx+json", "what is in it", spdx("1.0")).await;
+    attach_one(client, &two, "application/spdx+json", "what is in it", spdx("1.1")).await;
+    let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    attach_one(client, &two, bundle, "https://sigstore.dev/cosign/sign/v1", "{}".to_owned()).await;
+}
+
+async fn attach_one(client: &mut Client, subject: &Image, artifact_type: &str, about: &str, document: String) {
     let empty = client.put_blob("team/app", &b"{}"[..]).await;
-    for (artifact_type, about) in [
-        ("application/spdx+json", "what is in it"),
-        ("application/vnd.dev.sigstore.bundle.v0.3+json", "https://sigstore.dev/cosign/sign/v1"),
-    ] {
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": artifact_type,
-            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 },
-            "layers": [{ "mediaType": artifact_type, "digest": empty, "size": 2 }],
-            "subject": { "mediaType": OCI_MANIFEST, "digest": subject.digest(), "size": subject.manifest.len() },
-            "annotations": { "org.opencontainers.image.title": about },
-        });
-        let manifest = manifest.to_string();
-        client.put_manifest("team/app", &sha256(manifest.as_bytes()), OCI_MANIFEST, manifest).await;
-    }
+    let size_bytes = document.len();
+    let document = client.put_blob("team/app", document).await;
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": artifact_type,
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 },
+        "layers": [{ "mediaType": artifact_type, "digest": document, "size": size_bytes }],
+        "subject": { "mediaType": OCI_MANIFEST, "digest": subject.digest(), "size": subject.manifest.len() },
+        "annotations": { "org.opencontainers.image.title": about },
+    });
+    let manifest = manifest.to_string();
+    client.put_manifest("team/app", &sha256(manifest.as_bytes()), OCI_MANIFEST, manifest).await;
 }
 
 async fn push_chart(client: &mut Client) {
@@ -204,6 +218,11 @@ async fn push_strange(client: &mut Client) -> String {
 #[tokio::test]
 async fn people_use_the_pages() {
     World::new().await.run("pages.mjs").await;
+}
+
+#[tokio::test]
+async fn somebody_looks_after_the_registry() {
+    World::new().await.run("admin.mjs").await;
 }
 
 #[tokio::test]

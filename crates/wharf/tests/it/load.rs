@@ -9,6 +9,7 @@ mod backup;
 mod check;
 mod images;
 mod million;
+mod pages;
 mod policy;
 mod small;
 mod stream;
@@ -43,6 +44,13 @@ async fn the_binary_is_small() {
     let size_bytes = std::fs::metadata(binary()).unwrap().len();
     println!("binary: {:.1} MiB", size_bytes as f64 / MIB as f64);
     assert!(size_bytes < 30 * MIB);
+}
+
+#[tokio::test]
+#[ignore = "release build only"]
+async fn pages_of_a_large_registry_are_small() {
+    release_only();
+    pages::look().await;
 }
 
 #[tokio::test]

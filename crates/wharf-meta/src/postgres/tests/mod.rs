@@ -2,6 +2,7 @@
 
 mod contract;
 mod copying;
+mod plans;
 mod races;
 mod server;
 mod statements;
