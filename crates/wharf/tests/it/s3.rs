@@ -100,7 +100,7 @@ async fn shut(is_shut: &AtomicBool) {
 }
 
 /// GR-39: what needs the bucket is refused, what does not goes on, nothing acknowledged is lost, and nobody restarts anything.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_does_not_answer_costs_what_needs_it_and_no_more() {
     let door = Door::before(bucket::address()).await;
     let server = builder().env("WHARF_STORAGE__ENDPOINT", format!("http://{}", door.address)).start();
