@@ -101,7 +101,7 @@ await run({
     await page.getByLabel("What it is for").fill("builds");
     await page.getByRole("button", { name: "Make the token" }).click();
     const secret = await page.locator("#secret").textContent();
-    await look(page, "token");
+    await examine(page, "the token of a robot");
     assert.equal(await status("/v2/", "builder", secret), 200);
     await page.getByRole("button", { name: "Delete the token for builds" }).click();
     await page.getByText("The token was deleted.").waitFor();

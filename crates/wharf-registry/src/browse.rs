@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use wharf_base::Timestamp;
 use wharf_meta::{AuditEntry, AuditFilter, ManifestDetails, RepositorySummary, TagSummary};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::{Action, Asker, Authorized, Catalog, Delete, GcManage, Pull};
@@ -25,6 +24,9 @@ const CHANGES: [&str; 7] =
 /// How many blobs are counted at a time, and how long a sum of all of them is good for.
 const CONTENT_PORTION: u32 = 5_000;
 const SUM_GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// How long the first sum is waited for.
+const FIRST_SUM_WITHIN: Duration = Duration::from_millis(50);
 
 /// A piece of a list that people page through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +55,6 @@ pub struct ContentSum {
     pub bytes: u64,
     /// The bytes that they would have if each repository kept its own.
     pub unshared_bytes: u64,
-    /// When they were counted.
-    pub at: Option<Timestamp>,
 }
 
 /// The sum of all content, as it was counted last.
@@ -62,6 +62,13 @@ pub struct ContentSum {
 pub(crate) struct Sums {
     last: Mutex<Option<(Duration, ContentSum)>>,
     counting: tokio::sync::Mutex<()>,
+}
+
+impl Sums {
+    /// What was counted last, and when, in monotonic time.
+    fn last(&self) -> Option<(Duration, ContentSum)> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Registry {
@@ -167,20 +174,36 @@ impl Registry {
         Ok(found.into_iter().filter(is_shown).take(limit).collect())
     }
 
-    /// How much content there is, at most a minute old. Counted in portions, by one at a time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Meta`].
-    pub async fn content_sum(&self, _ok: &Authorized<GcManage>) -> Result<ContentSum, Error> {
-        if let Some(sum) = self.known_sum() {
-            return Ok(sum);
+    /// How much content there is. What was counted a minute ago or earlier is counted anew, in the background and in portions;
+    /// until then the sum is the one before, or after a start `None`.
+    pub async fn content_sum(self: &Arc<Self>, _ok: &Authorized<GcManage>) -> Option<ContentSum> {
+        let now = self.parts.clock.monotonic();
+        let known = self.sums.last();
+        if let Some((at, sum)) = known
+            && now.saturating_sub(at) < SUM_GOOD_FOR
+        {
+            return Some(sum);
         }
-        let _turn = self.sums.counting.lock().await;
-        if let Some(sum) = self.known_sum() {
-            return Ok(sum);
+        let registry = Arc::clone(self);
+        let counting = self.parts.spawner.spawn("count content", async move {
+            // One count at a time; whoever comes meanwhile is served by it.
+            let Ok(_turn) = registry.sums.counting.try_lock() else { return };
+            if let Err(error) = registry.count_content().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "content could not be counted");
+            }
+        });
+        match known {
+            Some((_, sum)) => Some(sum),
+            None => {
+                // Where there is little, it is counted at once.
+                let _ = tokio::time::timeout(FIRST_SUM_WITHIN, counting).await;
+                self.sums.last().map(|(_, sum)| sum)
+            }
         }
-        let mut sum = ContentSum { at: Some(self.now()), ..ContentSum::default() };
+    }
+
+    async fn count_content(&self) -> Result<(), Error> {
+        let mut sum = ContentSum::default();
         let mut after = None;
         loop {
             let portion = self.parts.meta.content_portion(after, CONTENT_PORTION).await;
@@ -193,15 +216,8 @@ impl Registry {
                 break;
             }
         }
-        let now = self.parts.clock.monotonic();
-        *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, sum));
-        Ok(sum)
-    }
-
-    fn known_sum(&self) -> Option<ContentSum> {
-        let now = self.parts.clock.monotonic();
-        let last = *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.filter(|(at, _)| now.saturating_sub(*at) < SUM_GOOD_FOR).map(|(_, sum)| sum)
+        *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.parts.clock.monotonic(), sum));
+        Ok(())
     }
 
     /// Whether manifests may be deleted at all, by whoever asks, now.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use wharf_policy::{Action, Authorized, Catalog, GcManage, VersionCheck};
-use wharf_registry::AuditEntry;
+use wharf_registry::{AuditEntry, ContentSum};
 
 use super::page::{self, Frame};
 use super::text::{self, Time};
@@ -33,11 +33,31 @@ struct ChangeLine {
 }
 
 struct Storage {
-    bytes: String,
-    blobs: String,
-    saved: String,
+    /// `None` while it is being counted.
+    sum: Option<Sum>,
     condemned: String,
     free: Option<Free>,
+}
+
+/// All content.
+pub(super) struct Sum {
+    pub(super) bytes: String,
+    pub(super) blobs: String,
+    pub(super) saved: String,
+    /// How often each byte is used.
+    pub(super) ratio: String,
+}
+
+impl From<ContentSum> for Sum {
+    fn from(sum: ContentSum) -> Self {
+        let hundredths = (u128::from(sum.unshared_bytes) * 100).checked_div(u128::from(sum.bytes)).unwrap_or(100);
+        Self {
+            bytes: text::size(sum.bytes),
+            blobs: text::counted(sum.blobs, "blob", "blobs"),
+            saved: text::size(sum.unshared_bytes.saturating_sub(sum.bytes)),
+            ratio: format!("{}.{:02}", hundredths / 100, hundredths % 100),
+        }
+    }
 }
 
 struct Free {
@@ -114,13 +134,11 @@ fn line(visit: &Visit, entry: &AuditEntry) -> ChangeLine {
 
 async fn storage(visit: &Visit, ok: &Authorized<GcManage>) -> Result<Storage, Failure> {
     let registry = &visit.app.parts.registry;
-    let sum = registry.content_sum(ok).await?;
+    let sum = registry.content_sum(ok).await;
     let backlog = registry.collection_status(ok).await?.backlog;
     let room = registry.health().room;
     Ok(Storage {
-        bytes: text::size(sum.bytes),
-        blobs: text::counted(sum.blobs, "blob", "blobs"),
-        saved: text::size(sum.unshared_bytes.saturating_sub(sum.bytes)),
+        sum: sum.map(Sum::from),
         condemned: text::size(backlog.condemned_bytes),
         free: room.map(|room| Free {
             free: text::size(room.free_bytes),

@@ -6,6 +6,7 @@ use askama::Template;
 use wharf_policy::{Authorized, GcManage};
 use wharf_registry::CollectionStatus;
 
+use super::home::Sum;
 use super::page::{self, Frame};
 use super::text::{self, Time};
 use super::{Answer, Visit};
@@ -22,10 +23,8 @@ const HOURS_MAX: u64 = 8_760;
 #[template(path = "storage.html")]
 struct StoragePage {
     f: Frame,
-    stored: String,
-    blobs: String,
-    ratio: String,
-    saved: String,
+    /// `None` while it is being counted.
+    sum: Option<Sum>,
     reclaimable: String,
     condemned: String,
     disk: Option<Disk>,
@@ -85,22 +84,16 @@ struct RemovedLine {
 /// The page; while a run is under way it keeps itself up to date.
 pub(super) async fn show(ok: Authorized<GcManage>, visit: Visit) -> Answer {
     let registry = &visit.app.parts.registry;
-    let sum = registry.content_sum(&ok).await?;
+    let sum = registry.content_sum(&ok).await;
     let status = registry.collection_status(&ok).await?;
     let mut preview = registry.preview_collection(&ok).await?;
     preview.repositories.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.repository.cmp(&b.repository)));
     let most = preview.repositories.first().map_or(0, |line| line.bytes);
     let removed = registry.removed_blobs(&ok, None, None, u32::try_from(LINES_SHOWN).unwrap_or(u32::MAX)).await?;
     let room = registry.health().room;
-    let hundredths =
-        u64::try_from((u128::from(sum.unshared_bytes) * 100).checked_div(u128::from(sum.bytes)).unwrap_or(100));
-    let hundredths = hundredths.unwrap_or(100);
     let view = StoragePage {
         f: Frame::of(&visit, "Storage"),
-        stored: text::size(sum.bytes),
-        blobs: text::counted(sum.blobs, "blob", "blobs"),
-        ratio: format!("{}.{:02}", hundredths / 100, hundredths % 100),
-        saved: text::size(sum.unshared_bytes.saturating_sub(sum.bytes)),
+        sum: sum.map(Sum::from),
         reclaimable: text::size(preview.bytes),
         condemned: text::size(status.backlog.condemned_bytes),
         disk: room.map(|room| Disk {

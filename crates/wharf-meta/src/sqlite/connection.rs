@@ -80,6 +80,8 @@ fn set_up(connection: &Connection, role: Role, config: &SqliteConfig) -> Result<
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Without it a statement whose plan looked at a parameter's value is prepared again whenever that is bound anew.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     // Only an orderly close may tidy up; a connection that finds the wrong log beside the file must leave both alone.

@@ -14,6 +14,7 @@ mod harness;
 mod admin_cli;
 mod backup;
 mod bad_days;
+mod bench;
 mod browser;
 mod check;
 mod cli;
