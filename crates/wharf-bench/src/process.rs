@@ -53,7 +53,7 @@ mod tests {
     fn this_process_has_used_time_and_memory() {
         let pid = std::process::id();
         assert!(super::cpu(pid).is_some_and(|cpu| !cpu.is_zero()));
-        assert!(super::peak_memory(pid) >= super::resident_memory(pid));
+        assert!(super::peak_memory(pid) > Some(100_000));
         assert!(super::resident_memory(pid) > Some(100_000));
         assert_eq!(super::cpu(u32::MAX), None);
     }

@@ -63,12 +63,13 @@ impl Database for PostgresMetadata {
         let flag = abandoned.flag();
         self.pool
             .with_session_for_long(doing, move |session| {
-                let copied = draft.make().and_then(|target| {
+                let go_on = || match flag.load(Ordering::Acquire) {
+                    false => Ok(()),
+                    true => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)).into()),
+                };
+                let copied = go_on().and_then(|()| draft.make()).and_then(|target| {
                     target.execute_batch("begin")?;
-                    copy::export(session, &target, || match flag.load(Ordering::Acquire) {
-                        false => Ok(()),
-                        true => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Given)).into()),
-                    })?;
+                    copy::export(session, &target, go_on)?;
                     target.execute_batch("commit")?;
                     target.flush_prepared_statement_cache();
                     target.close().map_err(|(_, error)| error.into())

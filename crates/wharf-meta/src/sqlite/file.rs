@@ -115,14 +115,18 @@ pub(super) fn create(path: &Path) -> Result<()> {
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     options.map_err(|error| Error::unavailable(doing, error))?;
     failpoint::reach("meta.draft-created");
-    fill(&draft).map_err(|error| Error::sql(doing, error))?;
+    fill(&draft, SYNC_ALL).map_err(|error| Error::sql(doing, error))?;
     failpoint::reach("meta.draft-filled");
     fs::rename(&draft, path).and_then(|()| sync_parent(path)).map_err(|error| Error::unavailable(doing, error))
 }
 
-pub(super) fn fill(draft: &Path) -> sql::Result<()> {
+/// SQLite's `synchronous`: everything; or nothing, for what is thrown away if it is cut off.
+const SYNC_ALL: i64 = 2;
+pub(super) const SYNC_NOTHING: i64 = 0;
+
+pub(super) fn fill(draft: &Path, synchronous: i64) -> sql::Result<()> {
     let connection = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
-    connection::set(&connection, "synchronous", 2)?;
+    connection::set(&connection, "synchronous", synchronous)?;
     connection::set(&connection, "application_id", i64::from(APPLICATION_ID))?;
     let identity: i32 = connection.query_row("select random() & 2147483647", [], |row| row.get(0))?;
     connection::set(&connection, "user_version", i64::from(identity))?;

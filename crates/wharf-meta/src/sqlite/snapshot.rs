@@ -85,7 +85,7 @@ impl Draft {
     /// cut off is thrown away.
     pub(crate) fn make(&self) -> sql::Result<Connection> {
         prepare(self.path())?;
-        file::fill(self.path())?;
+        file::fill(self.path(), file::SYNC_NOTHING)?;
         let connection =
             Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
         connection::set(&connection, "journal_mode", "delete".to_owned())?;
