@@ -56,6 +56,8 @@ pub struct Facts {
     pub size_bytes: u64,
     /// When it was last written to.
     pub modified_at: Timestamp,
+    /// Which file it is: another one that takes its name has another number. Always 0 in a bucket, where a key is used once.
+    pub number: u64,
     /// Whether others than its owner could open it, or it belongs to somebody else (S-083).
     pub is_exposed: bool,
 }

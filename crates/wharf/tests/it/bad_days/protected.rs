@@ -138,7 +138,7 @@ async fn ft06_permissions_that_are_taken_away_and_given_back() {
     std::fs::set_permissions(&uploads, std::fs::Permissions::from_mode(0o500)).unwrap();
     refused_for_now(client.finish_upload(&location, &sha256(b"late"), "late").await, 503, "try again");
     wait_for_writes(&mut client, "refused").await;
-    takes_no_writes(&mut client, &image, "it may not write to its data directory any more").await;
+    takes_no_writes(&mut client, &image, "it may not write to its data directory or bucket any more").await;
     std::fs::set_permissions(&uploads, std::fs::Permissions::from_mode(0o700)).unwrap();
     wait_for_writes(&mut client, "taken").await;
     client.finish_upload(&location, &sha256(b"late"), "late").await.expect(201);
