@@ -19,7 +19,7 @@ pub struct Storage {
     /// The bucket that content is kept in instead, and what its keys begin with: "s3://bucket/prefix". The database stays in the
     /// data directory.
     pub url: Option<String>,
-    /// The address of a service that speaks S3, such as "https://s3.example.com:9000". Default: Amazon's own for the region.
+    /// The address of a service that speaks S3, such as `https://s3.example.com:9000`. Default: Amazon's own for the region.
     pub endpoint: Option<String>,
     /// The region that requests are signed for. Default: AWS_REGION, or us-east-1.
     pub region: Option<String>,
