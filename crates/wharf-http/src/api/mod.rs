@@ -22,7 +22,7 @@ mod undo;
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,11 +33,12 @@ use wharf_policy::{Asker, Authorized, Permission, Target};
 use crate::App;
 use crate::auth::{self, Refused};
 use crate::body::{CollectError, RequestBody};
-use crate::reply::{Reply, header_value};
+use crate::reply::Reply;
+use crate::routes::find;
 use crate::service::Inbound;
 
 pub(crate) use problem::Problem;
-pub(crate) use routes::{ROUTES, Route};
+pub(crate) use routes::ROUTES;
 
 /// The longest JSON body that is read, in bytes (security requirements, §3.1).
 const BODY_MAX_BYTES: u64 = 64 << 10;
@@ -164,7 +165,7 @@ fn answer_or_problem(answer: Answer, request_id: &str) -> Reply {
 }
 
 async fn dispatch(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Answer {
-    let (route, parameters) = find(&inbound)?;
+    let (route, parameters) = find(ROUTES, &inbound, "there is nothing at this path")?;
     let query = Query::parse(inbound.query.as_deref()).map_err(|error| Problem::invalid(error.to_string()))?;
     check_site(&inbound)?;
     let asker = auth::require_auth(app, &inbound, Place::Api).await.map_err(|refused| match refused {
@@ -173,43 +174,6 @@ async fn dispatch(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Answer
     })?;
     let call = Call { app: Arc::clone(app), inbound, query, asker, parameters, body: Some(body) };
     (route.run)(call).await
-}
-
-/// The line of the table, and what stands in its braces.
-fn find(inbound: &Inbound) -> Result<(&'static Route, Vec<String>), Problem> {
-    let mut allowed = Vec::new();
-    for route in ROUTES {
-        let Some(parameters) = matches(route.path, &inbound.path) else { continue };
-        if route.method == inbound.method || (inbound.method == Method::HEAD && route.method == Method::GET) {
-            return Ok((route, parameters));
-        }
-        allowed.push(route.method.as_str());
-    }
-    if allowed.is_empty() {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
-    }
-    let message = format!("{} cannot be used here, only {}", inbound.method, allowed.join(", "));
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, message).with(ALLOW, header_value(&allowed.join(", "))))
-}
-
-/// What stands in the braces of `pattern`, if `path` has its form.
-fn matches(pattern: &str, path: &str) -> Option<Vec<String>> {
-    let mut parameters = Vec::new();
-    let (mut wanted, mut found) = (pattern.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), found.next()) {
-            (None, None) => return Some(parameters),
-            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {
-                let decoded = percent_encoding::percent_decode_str(found).decode_utf8().ok()?;
-                if decoded.chars().any(|c| c.is_control() || c == '/') {
-                    return None;
-                }
-                parameters.push(decoded.into_owned());
-            }
-            (Some(wanted), Some(found)) if wanted == found => {}
-            _ => return None,
-        }
-    }
 }
 
 /// A browser says where a request comes from; from elsewhere nothing may be changed with credentials that it has kept.

@@ -1,41 +1,16 @@
 //! The table of contents of the administration API.
 
-use futures_util::future::BoxFuture;
-use http::Method;
 use wharf_policy::{
-    AccountManage, AccountSelf, Action, AuditRead, BackupCreate, CheckManage, GcManage, Permission, PolicyManage, Pull,
-    Push, VersionCheck,
+    AccountManage, AccountSelf, AuditRead, BackupCreate, CheckManage, GcManage, PolicyManage, Pull, Push, VersionCheck,
 };
 
 use super::{Answer, Call, accounts, audit, backup, check, document, gc, keys, me, policy, tokens, undo};
+use crate::routes::table;
 
-/// One line: what is asked, which permission it needs, who answers.
-pub(crate) struct Route {
-    pub(crate) method: Method,
-    /// With braces where a parameter stands.
-    pub(crate) path: &'static str,
-    pub(crate) action: Action,
-    pub(super) run: fn(Call) -> BoxFuture<'static, Answer>,
-}
+table! {
+    /// Every route there is.
+    Call => Answer:
 
-macro_rules! routes {
-    ($($method:ident $path:literal $permission:ident $handler:path;)+) => {
-        /// Every route there is.
-        pub(crate) static ROUTES: &[Route] = &[$(
-            Route {
-                method: Method::$method,
-                path: $path,
-                action: <$permission as Permission>::ACTION,
-                run: |call| Box::pin(async move {
-                    let ok = call.authorize::<$permission>()?;
-                    $handler(ok, call).await
-                }),
-            }
-        ),+];
-    };
-}
-
-routes! {
     GET    "/api/v1/openapi.json"                        VersionCheck   document::get;
 
     GET    "/api/v1/me"                                  VersionCheck   me::get;

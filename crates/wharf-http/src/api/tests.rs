@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use utoipa::OpenApi;
 
+use super::ROUTES;
 use super::document::Document;
-use super::{ROUTES, matches};
+use crate::routes::matches;
 
 #[test]
 fn the_document_describes_every_route_and_nothing_else() {

@@ -33,7 +33,7 @@ mod text;
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, HeaderName, LOCATION, ORIGIN};
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, LOCATION, ORIGIN};
 use http::{HeaderValue, Method, StatusCode};
 use wharf_base::Secret;
 use wharf_identity::{Identity, Visitor};
@@ -45,6 +45,7 @@ use crate::api::Problem;
 use crate::auth;
 use crate::body::RequestBody;
 use crate::reply::{Reply, header_value};
+use crate::routes::find;
 use crate::service::Inbound;
 use form::Form;
 
@@ -250,7 +251,7 @@ impl Visit {
 }
 
 async fn dispatch(mut visit: Visit, body: RequestBody) -> Answer {
-    let route = find(&visit.inbound)?;
+    let (route, _) = find(ROUTES, &visit.inbound, "There is no such page.")?;
     if route.method != Method::GET {
         check_site(&visit)?;
         visit.form = Form::read(&visit.inbound.headers, body).await?;
@@ -259,21 +260,6 @@ async fn dispatch(mut visit: Visit, body: RequestBody) -> Answer {
         }
     }
     (route.run)(visit).await
-}
-
-fn find(inbound: &Inbound) -> Result<&'static routes::Route, Problem> {
-    let mut allowed = Vec::new();
-    for route in ROUTES.iter().filter(|route| route.path == inbound.path) {
-        if route.method == inbound.method || (inbound.method == Method::HEAD && route.method == Method::GET) {
-            return Ok(route);
-        }
-        allowed.push(route.method.as_str());
-    }
-    if allowed.is_empty() {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "There is no such page."));
-    }
-    let message = format!("{} cannot be used here, only {}", inbound.method, allowed.join(", "));
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, message).with(ALLOW, header_value(&allowed.join(", "))))
 }
 
 /// Whatever changes something comes from one of our own pages, by the browser's word; one that says nothing at all is none

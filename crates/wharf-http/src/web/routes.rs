@@ -1,43 +1,20 @@
 //! The table of contents of the pages.
 
-use futures_util::future::BoxFuture;
-use http::Method;
 use wharf_policy::{
-    AccountManage, AccountSelf, Action, AuditRead, Catalog, CheckManage, Delete, GcManage, Permission, PolicyManage,
-    Pull, Push, VersionCheck,
+    AccountManage, AccountSelf, AuditRead, Catalog, CheckManage, Delete, GcManage, PolicyManage, Pull, Push,
+    VersionCheck,
 };
 
 use super::{
     Answer, Visit, account, accounts, audit, browse, changes, check, compare, home, image, policy, repository, rule,
     sign_in, storage, system,
 };
+use crate::routes::table;
 
-/// One line: what is asked for, which permission it needs, who answers.
-pub(crate) struct Route {
-    pub(crate) method: Method,
-    pub(crate) path: &'static str,
-    pub(crate) action: Action,
-    pub(super) run: fn(Visit) -> BoxFuture<'static, Answer>,
-}
+table! {
+    /// Every page there is.
+    Visit => Answer:
 
-macro_rules! routes {
-    ($($method:ident $path:literal $permission:ident $handler:path;)+) => {
-        /// Every page there is.
-        pub(crate) static ROUTES: &[Route] = &[$(
-            Route {
-                method: Method::$method,
-                path: $path,
-                action: <$permission as Permission>::ACTION,
-                run: |visit| Box::pin(async move {
-                    let ok = visit.authorize::<$permission>()?;
-                    $handler(ok, visit).await
-                }),
-            }
-        ),+];
-    };
-}
-
-routes! {
     GET  "/"                      VersionCheck   home::show;
     GET  "/login"                 VersionCheck   sign_in::show;
     POST "/login"                 VersionCheck   sign_in::submit;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::CALLS;
 use super::disk::{ForgetfulDisk, Unsynced};
+use super::{CALLS, Facts, agrees, in_order, path_of};
 use crate::backup::{Desk, finish, text};
-use crate::harness::{Call, Client, Image, Strace, Wharf};
+use crate::harness::{Call, Image, Strace, Wharf};
 
 /// The places whose syncs a generation depends on; other syncs there are doubled by that of everything.
 const BACKUP_NEEDS: &[&str] = &[
@@ -61,18 +61,11 @@ async fn ft02_a_restored_directory_lasts() {
 
 /// All is there as long as everything is synced, and something is missing without any one of `needs`.
 async fn judge(root: &Path, calls: &[Call], needs: &[&str], look: impl AsyncFn(&TempDir) -> Result<(), String>) {
-    let left = async |without: Option<&str>, unsynced| {
-        let mut disk = ForgetfulDisk::new(root, without);
-        for call in calls {
-            disk.apply(call);
-        }
-        let left = tempfile::tempdir().unwrap();
-        disk.after_a_power_cut(unsynced, left.path());
-        look(&left).await
-    };
-    assert_eq!(left(None, Unsynced::Lost).await, Ok(()));
+    let left =
+        async |without: Option<&str>| look(&ForgetfulDisk::left_after(calls, root, without, Unsynced::Lost)).await;
+    assert_eq!(left(None).await, Ok(()));
     for place in needs {
-        let loss = left(Some(place), Unsynced::Lost).await;
+        let loss = left(Some(place)).await;
         let loss = loss.err().unwrap_or_else(|| panic!("without syncs of {place} all is there"));
         println!("without syncs of {place}: {}", loss.lines().next().unwrap_or_default());
     }
@@ -82,10 +75,7 @@ fn traced(desk: &Desk, words: &[&str]) -> Vec<Call> {
     let strace = Strace::of(CALLS).whole();
     let ran = finish(desk.command_under(&strace.words(), words).spawn().unwrap());
     assert_eq!(ran.exit, Some(0), "{ran:?}");
-    let mut calls = strace.calls();
-    calls.retain(|call| call.ended < usize::MAX);
-    calls.sort_by_key(|call| call.ended);
-    calls
+    in_order(&strace)
 }
 
 fn images() -> [Image; 2] {
@@ -103,19 +93,10 @@ async fn with_images() -> Wharf {
 
 /// A server on `data` has all that was pushed.
 async fn answers(data: &Path) -> Result<(), String> {
-    let server = Wharf::builder().data_at(data).try_start().map_err(|ended| ended.log)?;
-    let mut client = server.client();
-    for (image, tag) in images().iter().zip(["v1", "v2"]) {
-        same(&mut client, &format!("/v2/t/app/manifests/{tag}"), &image.manifest).await?;
-        for (blob, digest) in image.blobs().zip(image.digests()) {
-            same(&mut client, &format!("/v2/t/app/blobs/{digest}"), blob).await?;
-        }
+    let mut facts = Facts::new();
+    for (image, tag) in images().into_iter().zip(["v1", "v2"]) {
+        facts.extend(image.blobs().map(|blob| (path_of("t/app", blob), Some(blob.clone()))));
+        facts.insert(format!("/v2/t/app/manifests/{tag}"), Some(image.manifest));
     }
-    crate::check::findings(&server)
-}
-
-async fn same(client: &mut Client, path: &str, expected: &[u8]) -> Result<(), String> {
-    let found = client.get(path).await;
-    let is_same = found.status == 200 && found.body == expected;
-    if is_same { Ok(()) } else { Err(format!("{path}: {}", found.status)) }
+    agrees(data, &facts).await
 }

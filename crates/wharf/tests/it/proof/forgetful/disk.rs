@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use tempfile::TempDir;
 use wharf_base::SeededRng;
 
 use super::super::kills::draw;
@@ -76,6 +77,22 @@ impl ForgetfulDisk {
             positions: BTreeMap::new(),
             ignored: ignored.map(str::to_owned),
         }
+    }
+
+    /// What is left of the files below `root` when the power goes after `calls`.
+    pub fn left_after<'a>(
+        calls: impl IntoIterator<Item = &'a Call>,
+        root: &Path,
+        ignored: Option<&str>,
+        unsynced: Unsynced,
+    ) -> TempDir {
+        let mut disk = Self::new(root, ignored);
+        for call in calls {
+            disk.apply(call);
+        }
+        let left = tempfile::tempdir().expect("a directory for what is left");
+        disk.after_a_power_cut(unsynced, left.path());
+        left
     }
 
     /// Does what a call did that has ended. The place that was synced, if that is what it was.

@@ -36,7 +36,7 @@ const GRACE: &str = "3s";
 struct Story {
     directory: PathBuf,
     calls: Vec<Call>,
-    /// For each step the place in `calls` of its last answer, and what was known then; and that it was alive before.
+    /// For each step the place in `calls` of its last answer, and what was known then.
     moments: Vec<(usize, Facts)>,
 }
 
@@ -103,27 +103,9 @@ impl Story {
         facts: &Facts,
         without: Option<&str>,
     ) -> Result<(), String> {
-        let mut disk = ForgetfulDisk::new(&self.directory, without);
-        for call in self.calls.iter().filter(|call| call.ended <= self.calls[moment].begun) {
-            disk.apply(call);
-        }
-        let left = tempfile::tempdir().expect("a directory for what is left");
-        disk.after_a_power_cut(unsynced, left.path());
-        // Collection would go on where it stood.
-        let server = Wharf::builder().set("gc.enabled", "false").data_at(&left.path().join("data")).try_start();
-        let server = server.map_err(|ended| format!("no start: {}", ended.log))?;
-        let mut client = server.client();
-        for (path, expected) in facts {
-            let found = client.get(path).await;
-            let matches = match expected {
-                Some(bytes) => found.status == 200 && &found.body[..] == bytes.as_slice(),
-                None => found.status == 404,
-            };
-            if !matches {
-                return Err(format!("{path}: {} instead of {}", found.status, expected.as_ref().map_or(404, |_| 200)));
-            }
-        }
-        check::findings(&server)
+        let calls = self.calls.iter().filter(|call| call.ended <= self.calls[moment].begun);
+        let left = ForgetfulDisk::left_after(calls, &self.directory, without, unsynced);
+        agrees(&left.path().join("data"), facts).await
     }
 
     /// What is known at `moment`, whatever becomes of the request that is under way.
@@ -150,6 +132,25 @@ impl Story {
     }
 }
 
+/// A server on `data` starts, answers what is known of it, and is sound; else what is wrong.
+async fn agrees(data: &Path, facts: &Facts) -> Result<(), String> {
+    // Collection would go on where it stood.
+    let server = Wharf::builder().set("gc.enabled", "false").data_at(data).try_start();
+    let server = server.map_err(|ended| format!("no start: {}", ended.log))?;
+    let mut client = server.client();
+    for (path, expected) in facts {
+        let found = client.get(path).await;
+        let matches = match expected {
+            Some(bytes) => found.status == 200 && &found.body[..] == bytes.as_slice(),
+            None => found.status == 404,
+        };
+        if !matches {
+            return Err(format!("{path}: {} instead of {}", found.status, expected.as_ref().map_or(404, |_| 200)));
+        }
+    }
+    check::findings(&server)
+}
+
 /// What kinds of places were synced below `directory`.
 fn synced_places(directory: &Path, calls: &[Call]) -> BTreeSet<String> {
     let mut disk = ForgetfulDisk::new(directory, None);
@@ -171,10 +172,15 @@ impl Teller {
         self.steps.push(self.facts.clone());
     }
 
+    /// The blob is there from now on.
+    async fn has(&mut self, repository: &str, blob: &[u8]) {
+        self.facts.insert(path_of(repository, blob), Some(blob.to_vec()));
+        self.step().await;
+    }
+
     async fn blob(&mut self, repository: &str, blob: &[u8]) {
         self.client.put_blob(repository, blob.to_vec()).await;
-        self.facts.insert(format!("/v2/{repository}/blobs/{}", sha256(blob)), Some(blob.to_vec()));
-        self.step().await;
+        self.has(repository, blob).await;
     }
 
     async fn chunks(&mut self, repository: &str, blob: &[u8]) {
@@ -183,8 +189,7 @@ impl Teller {
         self.client.append(&location, 0, first.to_vec()).await.expect(202);
         self.step().await;
         self.client.finish_upload(&location, &sha256(blob), second.to_vec()).await.expect(201);
-        self.facts.insert(format!("/v2/{repository}/blobs/{}", sha256(blob)), Some(blob.to_vec()));
-        self.step().await;
+        self.has(repository, blob).await;
     }
 
     async fn image(&mut self, repository: &str, tag: &str, image: &Image) {
@@ -201,8 +206,7 @@ impl Teller {
     async fn mount(&mut self, from: &str, to: &str, blob: &[u8]) {
         let target = format!("/v2/{to}/blobs/uploads/?mount={}&from={from}", sha256(blob));
         self.client.send(Request::new("POST", target)).await.expect(201);
-        self.facts.insert(format!("/v2/{to}/blobs/{}", sha256(blob)), Some(blob.to_vec()));
-        self.step().await;
+        self.has(to, blob).await;
     }
 
     /// By tag, or by digest with the tags that point at it.
@@ -224,16 +228,20 @@ impl Teller {
     /// What no manifest holds is gone afterwards.
     async fn collect(&mut self, gone: &[(&str, &[u8])]) {
         for (repository, blob) in gone {
-            self.facts.remove(&format!("/v2/{repository}/blobs/{}", sha256(blob)));
+            self.facts.remove(&path_of(repository, blob));
         }
         // From the first request on it may go.
         self.step().await;
         collect_all(&mut self.client).await;
         for (repository, blob) in gone {
-            self.facts.insert(format!("/v2/{repository}/blobs/{}", sha256(blob)), None);
+            self.facts.insert(path_of(repository, blob), None);
         }
         self.step().await;
     }
+}
+
+fn path_of(repository: &str, blob: &[u8]) -> String {
+    format!("/v2/{repository}/blobs/{}", sha256(blob))
 }
 
 /// Two lives of a server, with all that can be done to a registry.
@@ -266,19 +274,23 @@ async fn tell() -> Story {
     teller.collect(&[("t/one", &orphan), ("t/one", &chunked), ("t/two", &two.layers[0])]).await;
     teller.blob("t/three", &orphan).await;
     let later = ended(&mut server, &strace);
-    let lines = calls.last().map_or(0, |call| call.ended.max(call.begun) + 1);
+    let lines = calls.iter().map(|call| call.ended).max().unwrap_or(0) + 1;
     calls.extend(later.into_iter().map(|call| Call { begun: call.begun + lines, ended: call.ended + lines, ..call }));
-    calls.retain(|call| call.ended < usize::MAX);
-    calls.sort_by_key(|call| call.ended);
     Story { moments: moments(&calls, teller.steps), calls, directory: directory.path().to_owned() }
 }
 
-/// The trace of a life that is over; a call that never ended did nothing.
+/// The trace of a life that is over.
 fn ended(server: &mut Wharf, strace: &Strace) -> Vec<Call> {
     server.stop();
-    let calls = strace.calls();
-    let last = calls.iter().map(|call| call.begun).max().unwrap_or(0);
-    calls.into_iter().filter(|call| call.ended <= last.max(call.begun) || call.ended < usize::MAX).collect()
+    in_order(strace)
+}
+
+/// The calls that have ended, in that order: only then have they done anything.
+fn in_order(strace: &Strace) -> Vec<Call> {
+    let mut calls = strace.calls();
+    calls.retain(|call| call.ended < usize::MAX);
+    calls.sort_by_key(|call| call.ended);
+    calls
 }
 
 /// The last good answer before each mark: what it acknowledged has to be there from then on.
