@@ -26,8 +26,8 @@ mod tls;
 mod v2;
 mod web;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use wharf_base::{Clock, Rng, Shutdown};
 use wharf_identity::Identity;
@@ -41,13 +41,16 @@ pub use metrics::metrics_reference;
 pub use routes::{RouteInfo, routes};
 pub use tls::TlsError;
 
+/// A text that is made when somebody first looks at it, and not at the start.
+pub type LazyText = LazyLock<String, Box<dyn FnOnce() -> String + Send>>;
+
 /// What the page about the system tells of the process.
 #[derive(Clone, Debug)]
 pub struct About {
     /// The version of the binary.
     pub version: &'static str,
     /// The configuration in force as text, without secrets.
-    pub configuration: Arc<str>,
+    pub configuration: Arc<LazyText>,
 }
 
 /// What the server hands requests to.

@@ -139,11 +139,6 @@ impl Origins {
         self.external.as_ref().map_or("", |external| &external.prefix)
     }
 
-    /// Scheme and host under which the client reached us.
-    pub(crate) fn own(&self, asked: Asked<'_>) -> Option<Origin> {
-        self.origin(asked)
-    }
-
     /// Whether nobody on the way could read along: TLS of ours, or of a proxy that is declared by what it forwards or by the
     /// address that clients use.
     pub(crate) fn is_https(&self, asked: Asked<'_>) -> bool {
@@ -161,8 +156,8 @@ impl Origins {
         }
     }
 
-    /// The origin in the order of P-027; `None` when nothing names a valid host.
-    fn origin(&self, asked: Asked<'_>) -> Option<Origin> {
+    /// Scheme and host under which the client reached us, in the order of P-027; `None` when nothing names a valid host.
+    pub(crate) fn origin(&self, asked: Asked<'_>) -> Option<Origin> {
         if let Some(external) = &self.external {
             return Some(external.origin.clone());
         }

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use wharf_registry::{BlobFile, OpenBlob};
+use wharf_registry::{ContentFile, OpenBlob};
 
 /// Parts of blobs that are shorter are read: that takes fewer calls.
 const FILES_FROM_BYTES: u64 = 64 << 10;
@@ -82,10 +82,12 @@ pub(crate) enum Payload {
     },
     /// A part of a blob that the kernel can send, where the connection lets it.
     File {
-        /// That part.
-        file: BlobFile,
-        /// What it is a part of.
+        /// The blob.
         blob: OpenBlob,
+        /// The file that it is.
+        file: ContentFile,
+        /// The part; end exclusive.
+        range: Range<u64>,
     },
 }
 
@@ -96,8 +98,8 @@ impl Payload {
         if length_bytes == 0 {
             return Self::Empty;
         }
-        match (length_bytes >= FILES_FROM_BYTES).then(|| blob.file(range.clone())).flatten() {
-            Some(file) => Self::File { file, blob: blob.clone() },
+        match (length_bytes >= FILES_FROM_BYTES).then(|| blob.file(&range)).flatten() {
+            Some(file) => Self::File { blob: blob.clone(), file, range },
             None => Self::Stream { length_bytes, content: blob.stream(range) },
         }
     }
@@ -105,7 +107,7 @@ impl Payload {
     /// The same bytes, read, for a connection that does not send files.
     pub(crate) fn without_file(self) -> Self {
         match self {
-            Self::File { file: BlobFile { range, .. }, blob } => {
+            Self::File { blob, range, .. } => {
                 Self::Stream { length_bytes: range.end - range.start, content: blob.stream(range) }
             }
             payload => payload,
@@ -117,7 +119,7 @@ impl Payload {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Stream { length_bytes, .. } => *length_bytes,
-            Self::File { file, .. } => file.range.end - file.range.start,
+            Self::File { range, .. } => range.end - range.start,
         }
     }
 

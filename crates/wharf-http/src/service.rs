@@ -71,12 +71,12 @@ impl Inbound {
 
     /// Scheme and host that the client used, if they are valid.
     pub(crate) fn origin(&self, origins: &Origins) -> Option<String> {
-        origins.own(self.addressed()).map(|origin| origin.to_string())
+        origins.origin(self.addressed()).map(|origin| origin.to_string())
     }
 
     /// Host and port that the client used, if they are valid.
     pub(crate) fn host(&self, origins: &Origins) -> Option<String> {
-        origins.own(self.addressed()).map(|origin| origin.host().to_owned())
+        origins.origin(self.addressed()).map(|origin| origin.host().to_owned())
     }
 
     /// Whether nobody on the way could read along.
@@ -301,20 +301,13 @@ impl http_body::Body for ReplyBody {
             return Poll::Ready(Some(Ok(Frame::data(Piece::File(piece)))));
         }
         let next = ready!(self.payload.poll_next(context));
-        let record = self.ending.as_mut().map(|ending| &mut ending.record);
-        Poll::Ready(next.map(|bytes| match (bytes, record) {
-            (Ok(bytes), Some(record)) => {
-                record.sent_bytes += bytes.len() as u64;
-                Ok(Frame::data(Piece::Bytes(bytes)))
+        if let (Some(bytes), Some(Ending { record, .. })) = (&next, &mut self.ending) {
+            match bytes {
+                Ok(bytes) => record.sent_bytes += bytes.len() as u64,
+                Err(error) => record.broke(error),
             }
-            (Ok(bytes), None) => Ok(Frame::data(Piece::Bytes(bytes))),
-            (Err(error), record) => {
-                if let Some(record) = record {
-                    record.broke(&error);
-                }
-                Err(error)
-            }
-        }))
+        }
+        Poll::Ready(next.map(|bytes| bytes.map(|bytes| Frame::data(Piece::Bytes(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -330,14 +323,15 @@ impl ReplyBody {
     /// The file that is the whole of this body. The answer ends when the piece does, which is later than the body.
     fn take_file(&mut self) -> Option<FilePiece> {
         let lane = self.lane.as_ref().filter(|_| matches!(self.payload, Payload::File { .. }))?;
-        let Payload::File { file, .. } = std::mem::replace(&mut self.payload, Payload::Empty) else { return None };
-        let (range, content, mut ending) = (file.range.clone(), Box::new(file.file.clone()), self.ending.take());
-        Some(lane.piece(content, range, move |sent_bytes, failure| {
+        let taken = std::mem::replace(&mut self.payload, Payload::Empty);
+        let Payload::File { blob, file, range } = taken else { return None };
+        let mut ending = self.ending.take();
+        Some(lane.piece(Box::new(file), range, move |sent_bytes, failure| {
             let Some(Ending { record, .. }) = &mut ending else { return };
             record.sent_bytes += sent_bytes;
             if let Some(failure) = failure {
                 record.broke(failure);
-                file.broke();
+                blob.broke();
             }
         }))
     }

@@ -29,6 +29,14 @@ pub struct ManifestHead {
     pub size_bytes: u64,
 }
 
+impl StoredManifest {
+    /// Whether its bytes hash to its digest; they are hashed at most once.
+    pub fn verify(&mut self) -> bool {
+        self.is_intact = self.is_intact || Digest::of(self.digest.algorithm(), &self.body) == self.digest;
+        self.is_intact
+    }
+}
+
 impl PartialEq for StoredManifest {
     fn eq(&self, other: &Self) -> bool {
         (&self.digest, &self.media_type, &self.body) == (&other.digest, &other.media_type, &other.body)

@@ -167,22 +167,20 @@ impl Memory {
         self.is_current(repository, &kept).then_some(kept.value)
     }
 
-    /// Keeps what was read of `repository` at `generation`.
+    /// Keeps what was read of `repository` at `generation`, if it is intact.
     pub(crate) fn keep_manifest(
         &self,
         generation: Generation,
         repository: &RepositoryName,
         reference: &Reference,
-        manifest: &StoredManifest,
+        manifest: &mut StoredManifest,
     ) {
         // What is damaged is read again, by somebody who may have mended it.
-        let is_intact = || Digest::of(manifest.digest.algorithm(), &manifest.body) == manifest.digest;
-        if generation.is_changing() || manifest.body.len() > MANIFEST_MAX_BYTES || !is_intact() {
+        if generation.is_changing() || manifest.body.len() > MANIFEST_MAX_BYTES || !manifest.verify() {
             return;
         }
         let key = ManifestKey { repository: repository.clone(), reference: reference.clone() };
-        let value = StoredManifest { is_intact: true, ..manifest.clone() };
-        self.manifests.insert(key, Kept { generation: generation.0, value });
+        self.manifests.insert(key, Kept { generation: generation.0, value: manifest.clone() });
     }
 
     pub(crate) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<u64> {
@@ -239,20 +237,20 @@ mod tests {
         let memory = Memory::new(ByteSize::mib(1));
         let (repository, tag) = (name("team/app"), "1.0".parse().expect("a tag"));
         let before = memory.generation(&repository);
-        memory.keep_manifest(before, &repository, &tag, &manifest("old"));
+        memory.keep_manifest(before, &repository, &tag, &mut manifest("old"));
         assert_eq!(memory.manifest(&repository, &tag).map(|kept| kept.body), Some("old".into()));
 
         let changing = memory.changing(Some(&["team/app".to_owned(), "team/app".to_owned()]));
         assert_eq!(memory.manifest(&repository, &tag), None, "it may have been committed already");
-        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &manifest("new or old"));
+        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &mut manifest("new or old"));
         assert_eq!(memory.manifest(&repository, &tag), None, "nobody knows which it is");
         drop(changing);
         assert_eq!(memory.manifest(&repository, &tag), None);
         // Somebody who read before the change comes late.
-        memory.keep_manifest(before, &repository, &tag, &manifest("old"));
+        memory.keep_manifest(before, &repository, &tag, &mut manifest("old"));
         assert_eq!(memory.manifest(&repository, &tag), None);
 
-        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &manifest("new"));
+        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &mut manifest("new"));
         assert_eq!(memory.manifest(&repository, &tag).map(|kept| kept.body), Some("new".into()));
         drop(memory.changing(None));
         assert_eq!(memory.manifest(&repository, &tag), None);
@@ -271,13 +269,13 @@ mod tests {
     fn what_is_damaged_or_large_is_not_kept() {
         let memory = Memory::new(ByteSize::mib(64));
         let (repository, tag) = (name("team/app"), "1.0".parse().expect("a tag"));
-        let damaged = StoredManifest { body: "other".into(), ..manifest("one") };
-        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &damaged);
+        let mut damaged = StoredManifest { body: "other".into(), ..manifest("one") };
+        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &mut damaged);
         assert_eq!(memory.manifest(&repository, &tag), None);
         let body: Bytes = vec![b' '; MANIFEST_MAX_BYTES + 1].into();
         let digest = Digest::of(wharf_oci::Algorithm::Sha256, &body);
-        let large = StoredManifest { digest, body, ..manifest("one") };
-        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &large);
+        let mut large = StoredManifest { digest, body, ..manifest("one") };
+        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &mut large);
         assert_eq!(memory.manifest(&repository, &tag), None);
     }
 
@@ -285,7 +283,7 @@ mod tests {
     fn a_size_of_nothing_keeps_nothing() {
         let memory = Memory::new(ByteSize::bytes(0));
         let (repository, tag) = (name("team/app"), "1.0".parse().expect("a tag"));
-        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &manifest("one"));
+        memory.keep_manifest(memory.generation(&repository), &repository, &tag, &mut manifest("one"));
         assert_eq!(memory.manifest(&repository, &tag), None);
     }
 }

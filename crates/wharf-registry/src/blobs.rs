@@ -36,28 +36,10 @@ pub struct BlobHead {
 pub struct OpenBlob {
     /// Its length.
     pub size_bytes: u64,
-    digest: Digest,
+    place: Place,
     content: BlobReader,
     verify: VerifyReads,
     registry: Arc<Registry>,
-}
-
-/// A part of a blob that the kernel can send by itself.
-#[derive(Clone, Debug)]
-pub struct BlobFile {
-    /// Its bytes.
-    pub range: Range<u64>,
-    /// Where they are.
-    pub file: ContentFile,
-    digest: Digest,
-    registry: Arc<Registry>,
-}
-
-impl BlobFile {
-    /// Takes note that the content could not be sent: the blob is looked at, and set aside if it is damaged.
-    pub fn broke(&self) {
-        self.registry.suspect(self.digest, Depth::Fast);
-    }
 }
 
 /// Which large blobs have been read in full and were right, since the start.
@@ -93,19 +75,23 @@ impl OpenBlob {
         if self.size_bytes <= HASHED_FIRST_BYTES || self.verify != VerifyReads::Scrub {
             return Ok(None);
         }
-        let place = self.registry.place(&self.digest).await?;
-        let link = self.registry.parts.store.link(&place, content_type, lifetime).await;
+        let link = self.registry.parts.store.link(&self.place, content_type, lifetime).await;
         link.map_err(Error::store("signing an address in the bucket"))
     }
 
-    /// The bytes of `range` (end exclusive) as a part of a file, if they are one and need not be hashed on their way.
-    pub fn file(&self, range: Range<u64>) -> Option<BlobFile> {
-        let is_whole = range == (0..self.size_bytes);
+    /// The file that `range` (end exclusive) can be sent from by the kernel, if there is one and the bytes need not be hashed on
+    /// their way.
+    pub fn file(&self, range: &Range<u64>) -> Option<ContentFile> {
+        let is_whole = *range == (0..self.size_bytes);
         if range.end > self.size_bytes || (is_whole && self.verify != VerifyReads::Scrub) {
             return None;
         }
-        let file = self.content.file()?;
-        Some(BlobFile { range, file, digest: self.digest, registry: Arc::clone(&self.registry) })
+        self.content.file()
+    }
+
+    /// Takes note that its file could not be sent: it is looked at, and set aside if it is damaged.
+    pub fn broke(&self) {
+        self.registry.suspect(self.place.digest, Depth::Fast);
     }
 
     /// The bytes of `range` (end exclusive).
@@ -117,8 +103,9 @@ impl OpenBlob {
     pub fn stream(&self, range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
         let is_whole = range == (0..self.size_bytes);
         let is_verified = is_whole && self.verify != VerifyReads::Scrub;
-        let bytes = if is_verified { self.content.verified_stream(&self.digest) } else { self.content.stream(range) };
-        let (registry, digest, mut left) = (Arc::clone(&self.registry), self.digest, self.size_bytes);
+        let digest = self.place.digest;
+        let bytes = if is_verified { self.content.verified_stream(&digest) } else { self.content.stream(range) };
+        let (registry, mut left) = (Arc::clone(&self.registry), self.size_bytes);
         let watched = bytes.inspect(move |piece| match piece {
             Ok(bytes) if is_verified => {
                 left -= bytes.len() as u64;
@@ -183,8 +170,9 @@ impl Registry {
                 return Err(self.why_not_served(ok, digest).await?);
             };
             failpoint::arrive("registry.pull-looked").await;
-            let doubt = match self.open_content(digest, size_bytes).await? {
-                Ok(content) => return Ok(self.opened(*digest, content)),
+            let place = self.place(digest).await?;
+            let doubt = match self.open_content(&place, size_bytes).await? {
+                Ok(content) => return Ok(self.opened(place, content)),
                 Err(doubt) => doubt,
             };
             match self.judge(digest, doubt, &itself("read")).await? {
@@ -202,26 +190,26 @@ impl Registry {
 
     /// Opens content that the database knows, for somebody who hashes all of it himself.
     pub(crate) async fn open_known(self: &Arc<Self>, digest: &Digest, size_bytes: u64) -> Result<OpenBlob, Error> {
-        match self.open_content(digest, size_bytes).await? {
-            Ok(content) => Ok(OpenBlob { verify: VerifyReads::Scrub, ..self.opened(*digest, content) }),
+        let place = self.place(digest).await?;
+        match self.open_content(&place, size_bytes).await? {
+            Ok(content) => Ok(OpenBlob { verify: VerifyReads::Scrub, ..self.opened(place, content) }),
             Err(_) => Err(Error::Damaged(*digest)),
         }
     }
 
-    fn opened(self: &Arc<Self>, digest: Digest, content: BlobReader) -> OpenBlob {
+    fn opened(self: &Arc<Self>, place: Place, content: BlobReader) -> OpenBlob {
         let size_bytes = content.size_bytes();
         let verify = match self.verify_reads {
             _ if size_bytes <= HASHED_FIRST_BYTES => VerifyReads::Scrub,
-            VerifyReads::First if self.verified.contains(&digest) => VerifyReads::Scrub,
+            VerifyReads::First if self.verified.contains(&place.digest) => VerifyReads::Scrub,
             verify => verify,
         };
-        OpenBlob { size_bytes, digest, content, verify, registry: Arc::clone(self) }
+        OpenBlob { size_bytes, place, content, verify, registry: Arc::clone(self) }
     }
 
     /// The content, hashed if it is small; or how closely it is to be looked at, because it is not what it should be.
-    async fn open_content(&self, digest: &Digest, size_bytes: u64) -> Result<Result<BlobReader, Depth>, Error> {
-        let place = self.place(digest).await?;
-        let content = match self.parts.store.open(&place, size_bytes).await {
+    async fn open_content(&self, place: &Place, size_bytes: u64) -> Result<Result<BlobReader, Depth>, Error> {
+        let content = match self.parts.store.open(place, size_bytes).await {
             Ok(Some(content)) => content,
             Ok(None) | Err(wharf_store::Error::Damaged { .. }) => return Ok(Err(Depth::Fast)),
             Err(source) => return Err(Error::Store { doing: "opening a blob", source }),
@@ -229,7 +217,7 @@ impl Registry {
         if size_bytes > HASHED_FIRST_BYTES {
             return Ok(Ok(content));
         }
-        match content.verified(digest).await {
+        match content.verified(&place.digest).await {
             Ok(Some(content)) => Ok(Ok(content)),
             // Its bytes are others, or fewer since it was opened.
             Ok(None) => Ok(Err(Depth::Deep)),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use wharf_meta::{AuditEntry, AuditFilter, ManifestDetails, RepositorySummary, TagSummary};
 use wharf_oci::{Digest, RepositoryName};
-use wharf_policy::{Action, Asker, Authorized, Catalog, Delete, GcManage, Pull};
+use wharf_policy::{Authorized, Catalog, Delete, GcManage, Pull};
 
 use crate::{Error, Registry};
 
@@ -39,7 +39,7 @@ pub struct Listing<T> {
 
 impl<T> Listing<T> {
     /// Cuts a list that was asked for with one item more than it takes.
-    fn cut(mut items: Vec<T>, limit: u32) -> Self {
+    pub(crate) fn cut(mut items: Vec<T>, limit: u32) -> Self {
         let goes_on = items.len() > limit as usize;
         items.truncate(limit as usize);
         Self { items, goes_on }
@@ -85,20 +85,8 @@ impl Registry {
         limit: u32,
     ) -> Result<Listing<RepositorySummary>, Error> {
         let doing = "searching repositories";
-        let mut last = after.map(str::to_owned);
-        let mut names: Vec<RepositoryName> = Vec::new();
-        loop {
-            let found = self.parts.meta.repositories_like(text, last.as_deref(), NAMES_PORTION).await;
-            let found = found.map_err(Error::meta(doing))?;
-            let is_end = found.len() < NAMES_PORTION as usize;
-            last = found.last().map(RepositoryName::to_string);
-            let room = limit as usize + 1 - names.len();
-            names.extend(found.into_iter().filter(|name| self.may_pull(ok.asker(), name)).take(room));
-            if is_end || names.len() > limit as usize {
-                break;
-            }
-        }
-        let names = Listing::cut(names, limit);
+        let names = self.pullable(ok.asker(), Some(text), after, limit, NAMES_PORTION).await;
+        let names = Listing::cut(names.map_err(Error::meta(doing))?, limit);
         let items = self.parts.meta.repository_summaries(&names.items).await.map_err(Error::meta(doing))?;
         Ok(Listing { items, goes_on: names.goes_on })
     }
@@ -228,9 +216,5 @@ impl Registry {
     pub fn may_delete_manifests(&self, _ok: &Authorized<Delete>) -> Result<(), Error> {
         self.writable()?;
         if self.config.delete_manifests { Ok(()) } else { Err(Error::DeletionDisabled("manifests")) }
-    }
-
-    fn may_pull(&self, asker: &Asker, name: &RepositoryName) -> bool {
-        self.parts.policy.permits(asker, Action::Pull, Some(name)).is_ok()
     }
 }

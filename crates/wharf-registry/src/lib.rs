@@ -39,7 +39,7 @@ use wharf_policy::Engine;
 use wharf_store::BlobStore;
 
 pub use backup::{Backup, BackupSnapshot, SnapshotFile};
-pub use blobs::{BlobFile, BlobHead, OpenBlob};
+pub use blobs::{BlobHead, OpenBlob};
 pub use body::{Body, BodyError, Chunk};
 pub use browse::{ContentSum, Listing};
 pub use check::{
@@ -60,11 +60,12 @@ pub use plan::Condition;
 pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
 pub use undo::{Deleted, RestoreFrom, Restored, TagChange};
 pub use uploads::{FinishedBlob, UploadStatus};
-/// What of the metadata crosses this room's interface.
 pub use wharf_meta::{
     AuditEntry, AuditFilter, Backlog, HOLDERS_COUNTED_MAX, HeldBlob, Hold, ManifestDetails, PolicyRule, RemovedBlob,
     RemovedCursor, RepositorySummary, TAGS_COUNTED_MAX, TagSummary,
 };
+/// What of the metadata crosses this room's interface.
+pub use wharf_store::ContentFile;
 
 /// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
 const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);

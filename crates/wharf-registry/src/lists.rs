@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use wharf_base::Timestamp;
 use wharf_oci::{AnyDigest, Digest, ReferrerDescriptor, RepositoryName, Tag};
-use wharf_policy::{Action, Authorized, Catalog, Pull};
+use wharf_policy::{Action, Asker, Authorized, Catalog, Pull};
 
 use crate::{Error, Registry};
 
@@ -105,20 +105,39 @@ impl Registry {
         if length == 0 {
             return Ok(Page { items: Vec::new(), next: None });
         }
-        let mut shown = Vec::new();
+        let shown = self.pullable(&asker, None, after, length, CATALOG_PORTION).await;
+        Ok(page(shown.map_err(Error::meta("listing repositories"))?, length))
+    }
+
+    /// The names after `after` that contain `text` and that the asker may pull, one more than `length` if there are as many;
+    /// read in portions.
+    pub(crate) async fn pullable(
+        &self,
+        asker: &Asker,
+        text: Option<&str>,
+        after: Option<&str>,
+        length: u32,
+        portion: u32,
+    ) -> wharf_meta::Result<Vec<RepositoryName>> {
+        let mut names = Vec::new();
         let mut last = after.map(str::to_owned);
         loop {
-            let found = self.parts.meta.repositories(last.as_deref(), CATALOG_PORTION).await;
-            let found = found.map_err(Error::meta("listing repositories"))?;
-            let is_end = found.len() < CATALOG_PORTION as usize;
+            let found = match text {
+                Some(text) => self.parts.meta.repositories_like(text, last.as_deref(), portion).await?,
+                None => self.parts.meta.repositories(last.as_deref(), portion).await?,
+            };
+            let is_end = found.len() < portion as usize;
             last = found.last().map(RepositoryName::to_string);
-            let may_pull = |name: &RepositoryName| self.parts.policy.permits(&asker, Action::Pull, Some(name)).is_ok();
-            shown.extend(found.into_iter().filter(may_pull).take(length as usize + 1 - shown.len()));
-            if is_end || shown.len() > length as usize {
-                break;
+            let room = length as usize + 1 - names.len();
+            names.extend(found.into_iter().filter(|name| self.may_pull(asker, name)).take(room));
+            if is_end || names.len() > length as usize {
+                return Ok(names);
             }
         }
-        Ok(page(shown, length))
+    }
+
+    pub(crate) fn may_pull(&self, asker: &Asker, name: &RepositoryName) -> bool {
+        self.parts.policy.permits(asker, Action::Pull, Some(name)).is_ok()
     }
 
     /// What refers to `subject` in this repository, of any of `artifact_types` if there are some (end-12a, end-12b).

@@ -92,10 +92,8 @@ impl Registry {
     pub async fn pull_manifest(&self, ok: &Authorized<Pull>, reference: &Reference) -> Result<PulledManifest, Error> {
         let found = self.parts.meta.manifest(ok.repository(), reference).await;
         let found = found.map_err(Error::meta("reading a manifest"))?;
-        let manifest = found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
-        let is_intact =
-            manifest.is_intact || Digest::of(manifest.digest.algorithm(), &manifest.body) == manifest.digest;
-        if !is_intact {
+        let mut manifest = found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
+        if !manifest.verify() {
             tracing::error!(manifest.digest = %manifest.digest, "manifest {} is damaged", manifest.digest);
             return Err(Error::Damaged(manifest.digest));
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
@@ -188,7 +188,9 @@ impl App {
             registry.hold_after_crash().await.map_err(AppError::Hold)?;
         }
         registry.reload_rules().await.map_err(AppError::Rules)?;
-        let about = wharf_http::About { version: env!("CARGO_PKG_VERSION"), configuration: config.show().into() };
+        let shown = config.clone();
+        let configuration: wharf_http::LazyText = LazyLock::new(Box::new(move || shown.show()));
+        let about = wharf_http::About { version: env!("CARGO_PKG_VERSION"), configuration: Arc::new(configuration) };
         let parts = wharf_http::Parts {
             registry: Arc::clone(&registry),
             policy,

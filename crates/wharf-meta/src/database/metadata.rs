@@ -109,8 +109,8 @@ impl<D: Database> Metadata for D {
         }
         let generation = self.memory().map(|memory| memory.generation(repository));
         let (name, wanted) = (repository.clone(), reference.clone());
-        let found = self.read("reading a manifest", move |tx| manifests::find(tx, &name, &wanted)).await?;
-        if let (Some(memory), Some(generation), Some(manifest)) = (self.memory(), generation, &found) {
+        let mut found = self.read("reading a manifest", move |tx| manifests::find(tx, &name, &wanted)).await?;
+        if let (Some(memory), Some(generation), Some(manifest)) = (self.memory(), generation, &mut found) {
             memory.keep_manifest(generation, repository, reference, manifest);
         }
         Ok(found)

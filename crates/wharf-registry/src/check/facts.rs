@@ -66,10 +66,9 @@ impl Registry {
             let page = self.parts.meta.check_removals(after.as_ref(), PAGE).await;
             let page = page.map_err(Error::meta("checking removals"))?;
             watch.advance(|progress| progress.rows += page.rows.len() as u64);
-            let is_content = |key: &String| match self.parts.store.is_by_digest() {
-                true => key.parse::<Digest>().is_ok(),
-                false => key.parse::<UploadId>().is_ok() || key.parse::<Digest>().is_ok(),
-            };
+            let has_keys = !self.parts.store.is_by_digest();
+            let is_content =
+                |key: &String| key.parse::<Digest>().is_ok() || (has_keys && key.parse::<UploadId>().is_ok());
             for key in page.rows.iter().filter(|key| !is_content(key)) {
                 let problem = "it is noted to be removed and is no content";
                 let advice = "collection stops at it: restore the database from a backup, or report this";
