@@ -31,7 +31,7 @@ const FIRST_SUM_WITHIN: Duration = Duration::from_millis(50);
 /// A piece of a list that people page through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T> {
-    /// In byte order.
+    /// In the order of the list.
     pub items: Vec<T>,
     /// Whether there are more.
     pub goes_on: bool,
@@ -39,10 +39,15 @@ pub struct Listing<T> {
 
 impl<T> Listing<T> {
     /// Cuts a list that was asked for with one item more than it takes.
-    pub(crate) fn cut(mut items: Vec<T>, limit: u32) -> Self {
+    pub fn cut(mut items: Vec<T>, limit: u32) -> Self {
         let goes_on = items.len() > limit as usize;
         items.truncate(limit as usize);
         Self { items, goes_on }
+    }
+
+    /// Where the list goes on, by the last item shown; `None` at its end.
+    pub fn next<K>(&self, key: impl FnOnce(&T) -> K) -> Option<K> {
+        self.items.last().filter(|_| self.goes_on).map(key)
     }
 }
 

@@ -5,7 +5,7 @@ use wharf_base::Timestamp;
 use wharf_oci::{AnyDigest, Digest, ReferrerDescriptor, RepositoryName, Tag};
 use wharf_policy::{Action, Asker, Authorized, Catalog, Pull};
 
-use crate::{Error, Registry};
+use crate::{Error, Listing, Registry};
 
 /// The most referrers on one page; with the limits on annotations the page is cut earlier by its bytes.
 const REFERRERS_PAGE_MAX: u32 = 1_000;
@@ -212,8 +212,7 @@ fn json_bytes(text: &str) -> usize {
 }
 
 /// Cuts a list that was asked for with one item more than the page takes.
-fn page<T>(mut items: Vec<T>, length: u32) -> Page<T> {
-    let goes_on = items.len() > length as usize && length > 0;
-    items.truncate(length as usize);
-    Page { items, next: goes_on.then_some(length) }
+fn page<T>(items: Vec<T>, length: u32) -> Page<T> {
+    let Listing { items, goes_on } = Listing::cut(items, length);
+    Page { items, next: (goes_on && length > 0).then_some(length) }
 }

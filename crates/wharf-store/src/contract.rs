@@ -555,13 +555,13 @@ fn checkpoint_at(offset_bytes: u64) -> Checkpoint {
     Checkpoint { offset_bytes, hash_state: crate::HashState::from_bytes(Vec::new()) }
 }
 
-fn content(len: usize) -> Bytes {
+pub(crate) fn content(len: usize) -> Bytes {
     let mut bytes = vec![0; len];
     SeededRng::new(len as u64).fill(&mut bytes);
     bytes.into()
 }
 
-fn upload(number: u64) -> UploadId {
+pub(crate) fn upload(number: u64) -> UploadId {
     UploadId::generate(&ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000)), &SeededRng::new(number))
 }
 

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use wharf_identity::NewAccount as Wanted;
 use wharf_policy::{AccountManage, AccountType, Authorized};
+use wharf_registry::Listing;
 
 use super::types::{Account, AccountChange, NewAccount, NewPassword, Page};
 use super::{Answer, Call, Problem, done, json, ok};
@@ -26,11 +27,10 @@ impl From<wharf_identity::Account> for Account {
 #[utoipa::path(get, path = "/api/v1/accounts", operation_id = "listAccounts", tag = "accounts", params(("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<Account>)))]
 pub(crate) async fn list(proof: Authorized<AccountManage>, call: Call) -> Answer {
     let limit = call.limit()?;
-    let mut found = call.identity()?.accounts(&proof, call.after::<String>()?.as_deref(), limit + 1).await?;
-    let goes_on = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| goes_on).map(|account| account.name.clone());
-    ok(&Page { items: found.into_iter().map(Account::from).collect(), next })
+    let found = call.identity()?.accounts(&proof, call.after::<String>()?.as_deref(), limit + 1).await?;
+    let found = Listing::cut(found, limit);
+    let next = found.next(|account| account.name.clone());
+    ok(&Page { items: found.items.into_iter().map(Account::from).collect(), next })
 }
 
 /// Make an account.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use wharf_base::Timestamp;
 use wharf_policy::{AuditRead, Authorized};
-use wharf_registry::{AuditEntry, AuditFilter};
+use wharf_registry::{AuditEntry, AuditFilter, Listing};
 
 use super::types::{AuditRecord, Page, Verification};
 use super::{Answer, Call, Problem, ok};
@@ -47,11 +47,10 @@ pub(crate) async fn list(proof: Authorized<AuditRead>, call: Call) -> Answer {
         since: time(&call, "since")?,
         until: time(&call, "until")?,
     };
-    let mut found = call.app.parts.registry.audit(&proof, &filter, call.after()?, limit + 1).await?;
-    let goes_on = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| goes_on).map(|entry| entry.sequence.to_string());
-    ok(&Page { items: found.into_iter().map(AuditRecord::from).collect(), next })
+    let found = call.app.parts.registry.audit(&proof, &filter, call.after()?, limit + 1).await?;
+    let found = Listing::cut(found, limit);
+    let next = found.next(|entry| entry.sequence.to_string());
+    ok(&Page { items: found.items.into_iter().map(AuditRecord::from).collect(), next })
 }
 
 fn time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {

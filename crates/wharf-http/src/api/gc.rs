@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use wharf_oci::Digest;
 use wharf_policy::{Authorized, GcManage};
-use wharf_registry::{CollectionStatus, Preview, RemovedBlob, Sweep, SweepWish, Totals};
+use wharf_registry::{CollectionStatus, Listing, Preview, RemovedBlob, Sweep, SweepWish, Totals};
 
 use super::types::{
     Collection, CollectionBacklog, CollectionHold, CollectionPreview, CollectionPreviewLine, CollectionRemoval,
@@ -134,11 +134,10 @@ pub(crate) async fn log(proof: Authorized<GcManage>, call: Call) -> Answer {
     let limit = call.limit()?;
     let digest = call.query.first("digest").map(str::parse::<Digest>).transpose();
     let digest = digest.map_err(|error| Problem::field("digest", format!("is not a digest: {error}")))?;
-    let mut found = call.app.parts.registry.removed_blobs(&proof, digest.as_ref(), call.after()?, limit + 1).await?;
-    let goes_on = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| goes_on).map(|removed| removed.cursor.to_string());
-    ok(&Page { items: found.into_iter().map(CollectionRemoval::from).collect(), next })
+    let found = call.app.parts.registry.removed_blobs(&proof, digest.as_ref(), call.after()?, limit + 1).await?;
+    let found = Listing::cut(found, limit);
+    let next = found.next(|removed| removed.cursor.to_string());
+    ok(&Page { items: found.items.into_iter().map(CollectionRemoval::from).collect(), next })
 }
 
 /// Lets nothing be collected for some hours; again changes how long.

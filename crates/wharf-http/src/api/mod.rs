@@ -13,12 +13,12 @@ mod document;
 mod gc;
 mod keys;
 mod me;
-mod policy;
+pub(crate) mod policy;
 mod problem;
 mod routes;
 mod tokens;
 mod types;
-mod undo;
+pub(crate) mod undo;
 
 use std::sync::Arc;
 
@@ -141,8 +141,7 @@ impl Named for RepositoryName {
     /// The parameter `repository`: a name has slashes and would end a part of the path.
     fn named_by(call: &Call) -> Result<Self, Problem> {
         let text = call.query.first("repository").ok_or_else(|| Problem::field("repository", "is missing"))?;
-        text.parse()
-            .map_err(|error: wharf_oci::NameError| Problem::field("repository", format!("is not a name: {error}")))
+        repository(text)
     }
 }
 
@@ -174,6 +173,11 @@ async fn dispatch(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Answer
     })?;
     let call = Call { app: Arc::clone(app), inbound, query, asker, parameters, body: Some(body) };
     (route.run)(call).await
+}
+
+/// A repository that a request names.
+pub(crate) fn repository(text: &str) -> Result<RepositoryName, Problem> {
+    text.parse().map_err(|error: wharf_oci::NameError| Problem::field("repository", format!("is not a name: {error}")))
 }
 
 /// A browser says where a request comes from; from elsewhere nothing may be changed with credentials that it has kept.

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::{ETAG, HeaderName, IF_MATCH};
 use wharf_oci::RepositoryName;
 use wharf_policy::{Action, Authorized, PolicyManage, Principal, Provider};
-use wharf_registry::{PolicyRule, Proposal, RuleDraft};
+use wharf_registry::{Listing, PolicyRule, Proposal, RuleDraft};
 
 use super::types::{
     BrokenRule, Change, ConsideredRule, ExplainRequest, Explanation, NewRule, Page, Rule, RuleText, SimulateRequest,
@@ -79,8 +79,15 @@ impl From<NewRule> for RuleDraft {
     }
 }
 
-fn cursor(rule: &PolicyRule) -> String {
+/// Where a list of rules goes on behind this one.
+pub(crate) fn cursor(rule: &PolicyRule) -> String {
     format!("{}.{}", rule.rule.priority, rule.rule.id)
+}
+
+/// Priority and id, as [`cursor`] wrote them.
+pub(crate) fn read_cursor(text: &str) -> Option<(i64, String)> {
+    let (priority, id) = text.split_once('.')?;
+    Some((priority.parse().ok()?, id.to_owned()))
 }
 
 fn with_etag(answer: Answer, version: i64) -> Answer {
@@ -104,17 +111,15 @@ pub(crate) async fn list(proof: Authorized<PolicyManage>, call: Call) -> Answer 
     let limit = call.limit()?;
     let after = match call.after::<String>()? {
         None => None,
-        Some(text) => {
-            let parts = text.split_once('.').and_then(|(priority, id)| Some((priority.parse().ok()?, id.to_owned())));
-            Some(parts.ok_or_else(|| Problem::field("after", "is not a cursor that this registry gave out"))?)
-        }
+        Some(text) => Some(
+            read_cursor(&text).ok_or_else(|| Problem::field("after", "is not a cursor that this registry gave out"))?,
+        ),
     };
     let registry = &call.app.parts.registry;
-    let mut found = registry.rules(&proof, after, limit + 1).await?;
-    let goes_on = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| goes_on).map(cursor);
-    let mut items: Vec<Rule> = found.into_iter().map(Rule::from).collect();
+    let found = registry.rules(&proof, after, limit + 1).await?;
+    let found = Listing::cut(found, limit);
+    let next = found.next(cursor);
+    let mut items: Vec<Rule> = found.items.into_iter().map(Rule::from).collect();
     if next.is_none() {
         items.extend(registry.builtin_rules(&proof).iter().map(builtin));
     }

@@ -3,7 +3,7 @@
 
 use wharf_oci::{Digest, Tag};
 use wharf_policy::{Authorized, Pull, Push};
-use wharf_registry::{Deleted, RestoreFrom};
+use wharf_registry::{Deleted, Listing, RestoreFrom};
 
 use super::types::{DeletedManifest, Page, Restoration, Restored, TagChange};
 use super::{Answer, Call, Problem, ok};
@@ -33,7 +33,8 @@ impl From<Deleted> for DeletedManifest {
     }
 }
 
-fn tag(text: &str) -> Result<Tag, Problem> {
+/// A tag that a request names.
+pub(crate) fn tag(text: &str) -> Result<Tag, Problem> {
     text.parse().map_err(|error: wharf_oci::TagError| Problem::field("tag", format!("is not a tag: {error}")))
 }
 
@@ -42,11 +43,10 @@ fn tag(text: &str) -> Result<Tag, Problem> {
 pub(crate) async fn history(proof: Authorized<Pull>, call: Call) -> Answer {
     let limit = call.limit()?;
     let tag = tag(call.query.first("tag").ok_or_else(|| Problem::field("tag", "is missing"))?)?;
-    let mut found = call.app.parts.registry.tag_history(&proof, &tag, call.after()?, limit + 1).await?;
-    let goes_on = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| goes_on).map(|change| change.version.to_string());
-    ok(&Page { items: found.into_iter().map(TagChange::from).collect(), next })
+    let found = call.app.parts.registry.tag_history(&proof, &tag, call.after()?, limit + 1).await?;
+    let found = Listing::cut(found, limit);
+    let next = found.next(|change| change.version.to_string());
+    ok(&Page { items: found.items.into_iter().map(TagChange::from).collect(), next })
 }
 
 /// Deleted manifests of a repository that can be restored.
@@ -54,11 +54,10 @@ pub(crate) async fn history(proof: Authorized<Pull>, call: Call) -> Answer {
 pub(crate) async fn deleted(proof: Authorized<Pull>, call: Call) -> Answer {
     let limit = call.limit()?;
     let after: Option<Digest> = call.after()?;
-    let mut found = call.app.parts.registry.deleted_manifests(&proof, after.as_ref(), limit + 1).await?;
-    let goes_on = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = found.last().filter(|_| goes_on).map(|deleted| deleted.digest.to_string());
-    ok(&Page { items: found.into_iter().map(DeletedManifest::from).collect(), next })
+    let found = call.app.parts.registry.deleted_manifests(&proof, after.as_ref(), limit + 1).await?;
+    let found = Listing::cut(found, limit);
+    let next = found.next(|deleted| deleted.digest.to_string());
+    ok(&Page { items: found.items.into_iter().map(DeletedManifest::from).collect(), next })
 }
 
 /// Brings back a deleted manifest, or what a tag pointed at.

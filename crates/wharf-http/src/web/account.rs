@@ -10,7 +10,7 @@ use wharf_policy::{AccountSelf, Authorized, Provider};
 
 use super::page::{self, Frame};
 use super::text::{self, Time};
-use super::{Answer, Failure, Visit};
+use super::{Answer, Visit, to_mend};
 use crate::api::Problem;
 
 /// An account has at most some dozens.
@@ -181,8 +181,6 @@ pub(super) async fn set_password(ok: Authorized<AccountSelf>, visit: Visit) -> A
 
 /// The page once more, with what was wrong.
 async fn again(ok: &Authorized<AccountSelf>, visit: &Visit, problem: Problem) -> Answer {
-    if problem.status().is_server_error() {
-        return Err(Failure::Problem(problem));
-    }
-    render(ok, visit, problem.status(), None, Some(problem.sentence())).await
+    let (status, wrong) = to_mend(problem)?;
+    render(ok, visit, status, None, Some(wrong)).await
 }

@@ -5,11 +5,12 @@ use http::StatusCode;
 use wharf_base::TokenId;
 use wharf_identity::{Account, NewAccount};
 use wharf_policy::{AccountManage, AccountType, Authorized};
+use wharf_registry::Listing;
 
 use super::account::{Created, TokenLine, token_line, wanted_token};
 use super::page::{self, Frame};
 use super::text::{self, Time};
-use super::{Answer, Failure, Visit};
+use super::{Answer, Visit, to_mend};
 use crate::api::Problem;
 
 /// How many accounts are on a page, and how many tokens of one are shown.
@@ -49,14 +50,13 @@ async fn render_list(
     status: StatusCode,
     problem: Option<String>,
 ) -> Answer {
-    let mut found = visit.identity()?.accounts(ok, visit.after(), PAGE + 1).await?;
-    let goes_on = found.len() > PAGE as usize;
-    found.truncate(PAGE as usize);
-    let next = found.last().filter(|_| goes_on).map(|account| account.name.clone());
+    let found = visit.identity()?.accounts(ok, visit.after(), PAGE + 1).await?;
+    let found = Listing::cut(found, PAGE);
+    let next = found.next(|account| account.name.clone());
     let view = AccountsPage {
         f: Frame::of(visit, "Accounts"),
         path: visit.href("/accounts", &[]),
-        lines: found.iter().map(|account| line(visit, account)).collect(),
+        lines: found.items.iter().map(|account| line(visit, account)).collect(),
         next: page::next_page(visit, "/accounts", &[], next.as_deref()),
         problem,
         name: text::shown(visit.form.text("name")),
@@ -89,8 +89,10 @@ pub(super) async fn create(ok: Authorized<AccountManage>, visit: Visit) -> Answe
     };
     match made {
         Ok(account) => Ok(visit.see("/accounts/one", &[("name", &account.name), ("done", "saved")])),
-        Err(problem) if problem.status().is_server_error() => Err(Failure::Problem(problem)),
-        Err(problem) => render_list(&ok, &visit, problem.status(), Some(problem.sentence())).await,
+        Err(problem) => {
+            let (status, wrong) = to_mend(problem)?;
+            render_list(&ok, &visit, status, Some(wrong)).await
+        }
     }
 }
 
@@ -169,8 +171,10 @@ async fn after(
 ) -> Answer {
     match outcome {
         Ok(()) => Ok(visit.see("/accounts/one", &[("name", name), ("done", done)])),
-        Err(problem) if problem.status().is_server_error() => Err(Failure::Problem(problem)),
-        Err(problem) => render_one(ok, visit, name, problem.status(), None, Some(problem.sentence())).await,
+        Err(problem) => {
+            let (status, wrong) = to_mend(problem)?;
+            render_one(ok, visit, name, status, None, Some(wrong)).await
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use askama::Template;
 use wharf_base::Timestamp;
 use wharf_policy::{AuditRead, Authorized};
-use wharf_registry::{AuditEntry, AuditFilter};
+use wharf_registry::{AuditEntry, AuditFilter, Listing};
 
 use super::page::{self, Frame};
 use super::text::{self, Time};
@@ -80,12 +80,10 @@ async fn render(ok: &Authorized<AuditRead>, visit: &Visit, verdict: Option<Verdi
         since: wanted("since").map(|text| day(&text)).transpose()?,
         until: None,
     };
-    let before = visit.after().map(str::parse).transpose();
-    let before: Option<i64> = before.map_err(|_| Problem::field("after", "is not where a list goes on"))?;
-    let mut found = visit.app.parts.registry.audit(ok, &filter, before, PAGE + 1).await?;
-    let goes_on = found.len() > PAGE as usize;
-    found.truncate(PAGE as usize);
-    let next = found.last().filter(|_| goes_on).map(|entry| entry.sequence.to_string());
+    let before: Option<i64> = visit.after_as()?;
+    let found = visit.app.parts.registry.audit(ok, &filter, before, PAGE + 1).await?;
+    let found = Listing::cut(found, PAGE);
+    let next = found.next(|entry| entry.sequence.to_string());
     let shown = |name: &str| text::shown(visit.parameter(name));
     let parameters =
         ["principal", "repository", "action", "outcome", "since"].map(|name| (name, visit.parameter(name)));
@@ -98,7 +96,7 @@ async fn render(ok: &Authorized<AuditRead>, visit: &Visit, verdict: Option<Verdi
         action: shown("action"),
         since: shown("since"),
         outcomes: OUTCOMES.iter().map(|outcome| (*outcome, visit.parameter("outcome") == *outcome)).collect(),
-        lines: found.iter().map(|entry| line(visit, entry)).collect(),
+        lines: found.items.iter().map(|entry| line(visit, entry)).collect(),
         next: page::next_page(visit, "/audit", &parameters, next.as_deref()),
         verdict,
     };

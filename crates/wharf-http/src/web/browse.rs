@@ -31,7 +31,7 @@ struct Line {
 pub(super) async fn show(ok: Authorized<Catalog>, visit: Visit) -> Answer {
     let query = visit.parameter("q").to_owned();
     let found = visit.app.parts.registry.search_repositories(&ok, &query, visit.after(), PAGE).await?;
-    let last = found.items.last().filter(|_| found.goes_on).map(|summary| summary.name.to_string());
+    let last = found.next(|summary| summary.name.to_string());
     let lines = found.items.iter().map(|summary| Line {
         name: summary.name.to_string(),
         href: visit.href("/repository", &[("repository", summary.name.as_str())]),

@@ -3,13 +3,14 @@
 use askama::Template;
 use wharf_oci::{Reference, Tag};
 use wharf_policy::{Action, Authorized, Delete, Pull, Push};
-use wharf_registry::RestoreFrom;
+use wharf_registry::{Listing, RestoreFrom};
 
 use super::image::{self, Link};
 use super::page::{self, Frame};
 use super::text::{self, Time};
 use super::{Answer, Visit};
 use crate::api::Problem;
+use crate::api::undo::tag;
 
 /// How many changes or deleted images are on a page.
 const PAGE: u32 = 50;
@@ -43,20 +44,18 @@ struct HistoryLine {
 pub(super) async fn show_tag(ok: Authorized<Pull>, visit: Visit) -> Answer {
     let repository = ok.repository().as_str();
     let tag = tag(visit.parameter("tag"))?;
-    let before = visit.after().map(str::parse).transpose();
-    let before: Option<i64> = before.map_err(|_| Problem::field("after", "is not where a list goes on"))?;
-    let mut found = visit.app.parts.registry.tag_history(&ok, &tag, before, PAGE + 1).await?;
+    let before: Option<i64> = visit.after_as()?;
+    let found = visit.app.parts.registry.tag_history(&ok, &tag, before, PAGE + 1).await?;
     if found.is_empty() && before.is_none() {
         return Err(Problem::not_found("tag").into());
     }
-    let goes_on = found.len() > PAGE as usize;
-    found.truncate(PAGE as usize);
-    let next = found.last().filter(|_| goes_on).map(|change| change.version.to_string());
+    let found = Listing::cut(found, PAGE);
+    let next = found.next(|change| change.version.to_string());
     let link = |digest: &wharf_oci::Digest| Link {
         text: text::short(digest),
         href: visit.href("/image", &[("repository", repository), ("reference", &digest.to_string())]),
     };
-    let lines = found.iter().enumerate().map(|(index, change)| HistoryLine {
+    let lines = found.items.iter().enumerate().map(|(index, change)| HistoryLine {
         at: visit.time(change.at),
         exact: change.at.to_string(),
         by: if change.by.is_empty() { "anonymous".to_owned() } else { text::shown(&change.by) },
@@ -84,10 +83,6 @@ pub(super) async fn show_tag(ok: Authorized<Pull>, visit: Visit) -> Answer {
     page::ok(&view)
 }
 
-fn tag(text: &str) -> Result<Tag, Problem> {
-    text.parse().map_err(|error: wharf_oci::TagError| Problem::field("tag", format!("is not a tag: {error}")))
-}
-
 #[derive(Template)]
 #[template(path = "deleted.html")]
 struct DeletedPage {
@@ -112,13 +107,11 @@ struct DeletedLine {
 /// Images that were deleted and can be restored.
 pub(super) async fn show_deleted(ok: Authorized<Pull>, visit: Visit) -> Answer {
     let repository = ok.repository().as_str();
-    let after = visit.after().map(str::parse).transpose();
-    let after = after.map_err(|_| Problem::field("after", "is not where a list goes on"))?;
-    let mut found = visit.app.parts.registry.deleted_manifests(&ok, after.as_ref(), PAGE + 1).await?;
-    let goes_on = found.len() > PAGE as usize;
-    found.truncate(PAGE as usize);
-    let next = found.last().filter(|_| goes_on).map(|deleted| deleted.digest.to_string());
-    let lines = found.iter().map(|deleted| DeletedLine {
+    let after = visit.after_as()?;
+    let found = visit.app.parts.registry.deleted_manifests(&ok, after.as_ref(), PAGE + 1).await?;
+    let found = Listing::cut(found, PAGE);
+    let next = found.next(|deleted| deleted.digest.to_string());
+    let lines = found.items.iter().map(|deleted| DeletedLine {
         digest: deleted.digest.to_string(),
         short: text::short(&deleted.digest),
         tags: deleted.tags.iter().map(Tag::to_string).collect::<Vec<_>>().join(", "),

@@ -31,6 +31,7 @@ mod storage;
 mod system;
 mod text;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, LOCATION, ORIGIN};
@@ -41,7 +42,7 @@ use wharf_oci::{Query, RepositoryName};
 use wharf_policy::{Action, Asker, Authorized, Permission, Principal, Target};
 
 use crate::App;
-use crate::api::Problem;
+use crate::api::{self, Problem};
 use crate::auth;
 use crate::body::RequestBody;
 use crate::reply::{Reply, header_value};
@@ -71,6 +72,16 @@ impl<E: Into<Problem>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Problem(error.into())
     }
+}
+
+/// The status of a page that is shown once more, and what it says was wrong.
+///
+/// # Errors
+///
+/// What nobody can mend there is a page of its own.
+fn to_mend(problem: Problem) -> Result<(StatusCode, String), Failure> {
+    let status = problem.status();
+    if status.is_server_error() { Err(Failure::Problem(problem)) } else { Ok((status, problem.sentence())) }
 }
 
 /// A request on its way to a handler.
@@ -119,6 +130,12 @@ impl Visit {
         self.query.first("after").filter(|after| !after.is_empty())
     }
 
+    /// The same, read; `None` at the beginning.
+    fn after_as<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        let after = self.after().map(str::parse).transpose();
+        after.map_err(|_| Problem::field("after", "is not where a list goes on"))
+    }
+
     /// What stands in front of every path of this site.
     fn root(&self) -> &str {
         self.app.origins.prefix()
@@ -161,8 +178,7 @@ impl Subject for () {
 impl Subject for RepositoryName {
     /// The parameter `repository`, also where a form is sent to: what policy is asked about stands in the address.
     fn of(visit: &Visit) -> Result<Self, Problem> {
-        let problem = |error: wharf_oci::NameError| Problem::field("repository", format!("is not a name: {error}"));
-        visit.parameter("repository").parse().map_err(problem)
+        api::repository(visit.parameter("repository"))
     }
 }
 

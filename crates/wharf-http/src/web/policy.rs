@@ -1,14 +1,14 @@
 //! The rules, and why they say what they say.
 
 use askama::Template;
-use wharf_oci::RepositoryName;
 use wharf_policy::{Action, Authorized, PolicyManage, Principal, Provider, Rule};
-use wharf_registry::PolicyRule;
+use wharf_registry::{Listing, PolicyRule};
 
 use super::page::{self, Frame};
 use super::text::{self, Time};
-use super::{Answer, Visit};
-use crate::api::Problem;
+use super::{Answer, Visit, to_mend};
+use crate::api::policy::{cursor, read_cursor};
+use crate::api::{self, Problem};
 
 /// How many rules are on a page.
 const PAGE: u32 = 100;
@@ -42,16 +42,12 @@ pub(super) async fn show(ok: Authorized<PolicyManage>, visit: Visit) -> Answer {
     let registry = &visit.app.parts.registry;
     let after = match visit.after() {
         None => None,
-        Some(cursor) => {
-            let parts = cursor.split_once('.').and_then(|(priority, id)| Some((priority.parse().ok()?, id.to_owned())));
-            Some(parts.ok_or_else(|| Problem::field("after", "is not where a list goes on"))?)
-        }
+        Some(text) => Some(read_cursor(text).ok_or_else(|| Problem::field("after", "is not where a list goes on"))?),
     };
-    let mut found = registry.rules(&ok, after, PAGE + 1).await?;
-    let goes_on = found.len() > PAGE as usize;
-    found.truncate(PAGE as usize);
-    let next = found.last().filter(|_| goes_on).map(|row| format!("{}.{}", row.rule.priority, row.rule.id));
-    let mut lines: Vec<RuleLine> = found.iter().map(|row| stored_line(&visit, row)).collect();
+    let found = registry.rules(&ok, after, PAGE + 1).await?;
+    let found = Listing::cut(found, PAGE);
+    let next = found.next(cursor);
+    let mut lines: Vec<RuleLine> = found.items.iter().map(|row| stored_line(&visit, row)).collect();
     if next.is_none() {
         lines.extend(registry.builtin_rules(&ok).iter().map(line));
     }
@@ -148,8 +144,7 @@ pub(super) async fn explain(ok: Authorized<PolicyManage>, visit: Visit) -> Answe
     } else {
         match explained(&ok, &visit, &wanted).await {
             Ok(explained) => (Some(explained), None),
-            Err(problem) if problem.status().is_server_error() => return Err(problem.into()),
-            Err(problem) => (None, Some(problem.sentence())),
+            Err(problem) => (None, Some(to_mend(problem)?.1)),
         }
     };
     let is_chosen = |action: &Action| {
@@ -174,10 +169,7 @@ async fn explained(ok: &Authorized<PolicyManage>, visit: &Visit, action: &str) -
         .map_err(|error: wharf_policy::UnknownAction| Problem::field("action", format!("is unknown: {error}")))?;
     let repository = match visit.parameter("repository") {
         "" => None,
-        name => Some(
-            name.parse::<RepositoryName>()
-                .map_err(|error| Problem::field("repository", format!("is not a name: {error}")))?,
-        ),
+        name => Some(api::repository(name)?),
     };
     let principal = whom(visit, visit.parameter("principal")).await?;
     let (found, broken) = visit.app.parts.registry.explain(ok, &principal, action, repository.as_ref());

@@ -63,7 +63,7 @@ pub(super) async fn show(ok: Authorized<Pull>, visit: Visit) -> Answer {
     let query = visit.parameter("q").to_owned();
     let registry = &visit.app.parts.registry;
     let found = registry.search_tags(&ok, &query, visit.after(), PAGE).await?;
-    let last = found.items.last().filter(|_| found.goes_on).map(|summary| summary.tag.to_string());
+    let last = found.next(|summary| summary.tag.to_string());
     let looking: Vec<_> = found.items.iter().map(|summary| look(registry, &ok, summary)).collect();
     let looks: Vec<Look> = stream::iter(looking).buffered(CONFIGS_AT_ONCE).collect().await;
     let host = visit.inbound.host(&visit.app.origins).unwrap_or_default();

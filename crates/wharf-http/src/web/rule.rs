@@ -7,7 +7,7 @@ use wharf_registry::{PolicyRule, Proposal, RuleDraft};
 
 use super::page::{self, Frame};
 use super::text;
-use super::{Answer, Failure, Visit};
+use super::{Answer, Visit, to_mend};
 use crate::api::Problem;
 
 /// Where a rule stands unless its writer says.
@@ -156,9 +156,9 @@ pub(super) async fn save(ok: Authorized<PolicyManage>, visit: Visit) -> Answer {
     };
     match outcome {
         Ok(_) => Ok(visit.see("/policy", &[("done", "saved")])),
-        Err(problem) if problem.status().is_server_error() => Err(Failure::Problem(problem)),
         Err(problem) => {
-            render(&visit, problem.status(), &id, &version, of_form(&visit), Some(problem.sentence()), None)
+            let (status, wrong) = to_mend(problem)?;
+            render(&visit, status, &id, &version, of_form(&visit), Some(wrong), None)
         }
     }
 }

@@ -11,12 +11,13 @@ mod states;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Client, Image, Reply, Request, Wharf, binary, bucket};
+use crate::harness::bucket::{self, file_of};
+use crate::harness::{Client, Image, Reply, Request, Wharf, binary};
 
 /// What a check printed, and its exit code.
 #[derive(Debug)]
@@ -92,11 +93,6 @@ pub fn findings(server: &Wharf) -> Result<(), String> {
 /// Looks at the data directory of a server that was stopped.
 pub fn offline(data: &Path, words: &[&str]) -> Outcome {
     wharf_check(&[&["--data", data.to_str().unwrap()], words].concat())
-}
-
-/// Where the content of a digest is.
-fn file_of(data: &Path, digest: &str) -> PathBuf {
-    bucket::file_of(data, digest)
 }
 
 /// Turns over one bit of a file, as a disk does that is about to fail.

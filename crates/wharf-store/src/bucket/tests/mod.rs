@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use wharf_base::{ByteSize, Clock, Location, Rng, Secret, SeededRng, SystemClock, SystemRng, Timestamp, UploadId};
+use wharf_base::{ByteSize, Clock, Location, Rng, Secret, SystemClock, SystemRng};
 use wharf_oci::{Algorithm, Digest};
 use wharf_testkit::FakeS3;
 
 use super::{BucketConfig, BucketStore, Encryption};
+use crate::contract::{content, upload};
 use crate::{BlobStore, BucketError, Checkpoint, Entry, Error, Place, StagedBytes};
 
 const MIB: usize = 1 << 20;
@@ -68,17 +69,6 @@ fn config(endpoint: &str, bucket: &str) -> BucketConfig {
 async fn open(config: &BucketConfig) -> Result<BucketStore, BucketError> {
     let (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>) = (Arc::new(SystemClock::new()), Arc::new(SystemRng));
     BucketStore::open(config, clock, rng).await
-}
-
-fn content(len: usize) -> Bytes {
-    let mut bytes = vec![0; len];
-    SeededRng::new(len as u64).fill(&mut bytes);
-    bytes.into()
-}
-
-fn upload(number: u64) -> UploadId {
-    let clock = wharf_base::ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
-    UploadId::generate(&clock, &SeededRng::new(number))
 }
 
 async fn push(store: &dyn BlobStore, content: &Bytes) -> Result<Place, Error> {

@@ -91,9 +91,13 @@ fn variables(data: &Path) -> Vec<(&'static str, OsString)> {
     ]
 }
 
+fn is_begun(data: &Path) -> bool {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data)
+}
+
 /// The file that the content of a digest is in, for those who want to damage it.
 pub fn file_of(data: &Path, digest: &str) -> PathBuf {
-    if !BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data) {
+    if !is_begun(data) {
         let hex = digest.strip_prefix("sha256:").expect("a digest");
         return data.join("layers/sha256").join(&hex[..2]).join(hex);
     }
@@ -106,7 +110,7 @@ pub fn file_of(data: &Path, digest: &str) -> PathBuf {
 
 /// The content of all objects of a registry; `None`: they are files of its data directory.
 pub fn objects_of(data: &Path) -> Option<Vec<Vec<u8>>> {
-    if !BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data) {
+    if !is_begun(data) {
         return None;
     }
     let objects = std::fs::read_dir(below(data).join("blobs")).into_iter().flatten();
@@ -115,8 +119,7 @@ pub fn objects_of(data: &Path) -> Option<Vec<Vec<u8>>> {
 
 /// Where what is set aside is noted.
 pub fn quarantine_of(data: &Path) -> PathBuf {
-    let is_in_bucket = BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data);
-    if is_in_bucket { below(data).join("quarantine") } else { data.join("quarantine") }
+    if is_begun(data) { below(data).join("quarantine") } else { data.join("quarantine") }
 }
 
 fn below(data: &Path) -> PathBuf {
