@@ -118,6 +118,8 @@ pub(crate) struct Guard {
     state: Mutex<State>,
     pub(crate) space: SpaceWatch,
     clock_watch: ClockWatch,
+    /// Held while the reserve is given back, until that is noted: whoever finds nothing to give back knows by then why.
+    giving_back: tokio::sync::Mutex<()>,
     /// Somebody met an error after which the disk should be probed.
     doubt: Notify,
 }
@@ -136,6 +138,7 @@ impl Guard {
             state: Mutex::default(),
             space: SpaceWatch::new(room),
             clock_watch: ClockWatch::default(),
+            giving_back: tokio::sync::Mutex::default(),
             doubt: Notify::new(),
         })
     }

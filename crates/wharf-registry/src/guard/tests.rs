@@ -11,6 +11,7 @@ use wharf_oci::{Algorithm, Digest, RepositoryName};
 use wharf_policy::{AccountType, Asker, Engine, Principal, Provider, Push};
 use wharf_store::{DirectoryStore, Error, Space};
 
+use super::space::Reserve;
 use super::{Guard, Room, Trouble};
 use crate::{Config, Expiry, GcConfig, Parts, Registry, Settings};
 
@@ -103,6 +104,31 @@ async fn r006_what_makes_room_is_tried_again_when_the_reserve_gave_it_some() {
     world.registry.with_reserve(|| change(2)).await.expect("given back a moment ago, by somebody else");
     world.registry.look_at_disk().await;
     world.registry.guard.room_for_facts().expect("it is set aside again");
+}
+
+/// The guard gives the reserve back while a deletion meets the full disk: the file is gone and that is not noted yet.
+#[tokio::test]
+async fn r006_a_deletion_waits_until_it_is_known_that_the_reserve_was_given_back() {
+    let world = World::new().await;
+    world.registry.look_at_disk().await;
+    let giving = world.registry.guard.giving_back.lock().await;
+    assert!(world.registry.parts.store.give_back().await.unwrap());
+    let tries = std::cell::Cell::new(0);
+    let deletion = world.registry.with_reserve(|| {
+        tries.set(tries.get() + 1);
+        let full = wharf_meta::Error::Full { doing: "testing", source: Arc::new(io::Error::other("full")) };
+        std::future::ready(if tries.get() < 2 { Err(full) } else { Ok(()) })
+    });
+    let guard = async {
+        // Long enough to find nothing to give back, for a deletion that does not wait.
+        for _ in 0..50 {
+            assert!(!world.registry.parts.store.give_back().await.unwrap());
+        }
+        assert_eq!(tries.get(), 1);
+        world.registry.guard.space.set_reserve(Reserve::Spent);
+        drop(giving);
+    };
+    tokio::join!(deletion, guard).0.expect("tried again");
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

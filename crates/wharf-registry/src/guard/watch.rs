@@ -119,6 +119,7 @@ impl Registry {
 
     /// The database has no room: what was set aside is for deletions now. Says whether there was anything.
     pub(crate) async fn give_back_reserve(&self) -> bool {
+        let _giving = self.guard.giving_back.lock().await;
         match self.parts.store.give_back().await {
             Ok(true) => {
                 self.guard.space.set_reserve(Reserve::Spent);
