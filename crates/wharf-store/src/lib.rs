@@ -1,5 +1,5 @@
 //! Content by digest: in a directory of this machine ([`DirectoryStore`]), or in a bucket that speaks S3 ([`BucketStore`]);
-//! and, in [`Archive`], in a directory that no registry serves.
+//! and, in [`Archive`] and [`BucketArchive`], where no registry serves it.
 //!
 //! A store knows digests, upload ids and bytes; it knows no repositories, tags or people, and it never says whether
 //! content *may* be served: the metadata database does. Its three promises, which everything else here serves:
@@ -28,8 +28,10 @@ mod store;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
-pub use archive::{Archive, ArchiveError, ArchiveWriter, Damage, Staged, Swept};
-pub use bucket::{BucketConfig, BucketStore, Encryption};
+pub use archive::{
+    Archive, ArchiveError, ArchiveWriter, Bytewise, ContentArchive, ContentWriter, Damage, Staged, Swept, bytes_of,
+};
+pub use bucket::{BucketArchive, BucketConfig, BucketStore, Encryption};
 pub use census::{Entry, Facts, ListCursor, Listing, Survey};
 pub use directory::{Claim, DirectoryStore, RestoreTargetError, Restoring};
 pub use error::{BucketError, Error, OpenError};

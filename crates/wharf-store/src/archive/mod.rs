@@ -1,5 +1,6 @@
-//! Content by digest in a directory that no registry serves: that of a backup, and a data directory while it is being
-//! restored.
+//! Content by digest that no registry serves: that of a backup, and of a data directory while it is being restored.
+//!
+//! [`ContentArchive`] is what a backup needs of it, wherever it is. [`Archive`] is content in a directory:
 //!
 //! ```text
 //! <content>/<alg>/<aa>/<hex>     content; <aa> are the first two digits of <hex>
@@ -11,6 +12,8 @@
 //! syncs of all files of a batch. (Linux reports errors of writing back to `syncfs` since 5.8.) The names themselves last
 //! after [`Archive::sync`].
 
+mod content;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -20,7 +23,10 @@ use rustix::fs::OFlags;
 use wharf_base::failpoint::{reach, skips};
 use wharf_oci::{Algorithm, Digest};
 
+use crate::Error;
 use crate::hash::Running;
+
+pub use content::{Bytewise, ContentArchive, ContentWriter, bytes_of};
 
 /// How much of one content waits for the disk. Whoever syncs anything on the same file system may have to wait for all of
 /// it, so that pushes to a registry on the same disk would take longer with every byte more.
@@ -57,6 +63,9 @@ pub enum ArchiveError {
         /// What it said.
         source: io::Error,
     },
+    /// The bucket did not do its part.
+    #[error(transparent)]
+    Bucket(#[from] Error),
 }
 
 /// What is wrong with content.
@@ -115,10 +124,20 @@ impl Archive {
     ///
     /// [`ArchiveError::Io`].
     pub fn has(&self, digest: &Digest, size_bytes: u64) -> Result<bool, ArchiveError> {
+        self.look(digest, size_bytes).map(|damage| damage.is_none())
+    }
+
+    /// What is wrong with the content of `digest`, as far as it can be seen without reading it.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Io`].
+    pub fn look(&self, digest: &Digest, size_bytes: u64) -> Result<Option<Damage>, ArchiveError> {
         let path = self.path(digest);
         match fs::symlink_metadata(&path) {
-            Ok(found) => Ok(found.is_file() && found.len() == size_bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(found) if found.is_file() && found.len() == size_bytes => Ok(None),
+            Ok(_) => Ok(Some(Damage::OtherSize)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Damage::Missing)),
             Err(error) => Err(failed(&path)(error)),
         }
     }
@@ -171,8 +190,8 @@ impl Archive {
             _ => {}
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed(&path))?;
-        let staged = Staged { digest: *digest, size_bytes, path, is_placed: false };
-        Ok(ArchiveWriter { staged, file, hash: Running::new(digest.algorithm()), written_bytes: 0, unsynced_bytes: 0 })
+        let staged = Staged { digest: *digest, size_bytes, file: Some(path.clone()) };
+        Ok(ArchiveWriter { staged, path, file, hash: Proving::new(digest, size_bytes), unsynced_bytes: 0 })
     }
 
     /// Gives content its names, after all of it is on stable storage.
@@ -184,11 +203,12 @@ impl Archive {
         self.sync()?;
         reach("archive.synced");
         for mut staged in batch {
+            let Some(file) = &staged.file else { continue };
             let path = self.path(&staged.digest);
             let directory = path.parent().unwrap_or(&self.content);
             make_directory(directory).map_err(failed(directory))?;
-            fs::rename(&staged.path, &path).map_err(failed(&path))?;
-            staged.is_placed = true;
+            fs::rename(file, &path).map_err(failed(&path))?;
+            staged.file = None;
             reach("archive.placed");
         }
         Ok(())
@@ -237,9 +257,9 @@ impl Archive {
 /// Takes in the content of one digest.
 pub struct ArchiveWriter {
     staged: Staged,
+    path: PathBuf,
     file: File,
-    hash: Running,
-    written_bytes: u64,
+    hash: Proving,
     unsynced_bytes: u64,
 }
 
@@ -250,16 +270,12 @@ impl ArchiveWriter {
     ///
     /// [`ArchiveError::OtherBytes`] when there are more than announced; [`ArchiveError::Io`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.written_bytes += bytes.len() as u64;
-        if self.written_bytes > self.staged.size_bytes {
-            return Err(self.other(format!("longer than its {} bytes", self.staged.size_bytes)));
-        }
-        self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(failed(&self.staged.path))?;
+        self.hash.update(bytes)?;
+        self.file.write_all(bytes).map_err(failed(&self.path))?;
         self.unsynced_bytes += bytes.len() as u64;
         if self.unsynced_bytes >= WRITE_BACK_BYTES && !skips("archive.sync") {
             self.unsynced_bytes = 0;
-            self.file.sync_data().map_err(failed(&self.staged.path))?;
+            self.file.sync_data().map_err(failed(&self.path))?;
         }
         Ok(())
     }
@@ -270,33 +286,69 @@ impl ArchiveWriter {
     ///
     /// [`ArchiveError::OtherBytes`] when it does not hash to the digest.
     pub fn finish(self) -> Result<Staged, ArchiveError> {
-        if self.written_bytes != self.staged.size_bytes {
-            return Err(self.other(format!("{} bytes instead of {}", self.written_bytes, self.staged.size_bytes)));
-        }
-        let found = self.hash.finish();
-        if found != self.staged.digest {
-            let expected = Box::new(self.staged.digest);
-            return Err(ArchiveError::OtherBytes { expected, found: found.to_string() });
-        }
+        self.hash.finish()?;
         reach("archive.staged");
         Ok(self.staged)
     }
+}
+
+/// Whether what arrives is what was announced.
+pub(crate) struct Proving {
+    expected: Digest,
+    size_bytes: u64,
+    hash: Running,
+    arrived_bytes: u64,
+}
+
+impl Proving {
+    pub(crate) fn new(expected: &Digest, size_bytes: u64) -> Self {
+        Self { expected: *expected, size_bytes, hash: Running::new(expected.algorithm()), arrived_bytes: 0 }
+    }
+
+    /// # Errors
+    ///
+    /// [`ArchiveError::OtherBytes`]: that is more than was announced.
+    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.arrived_bytes += bytes.len() as u64;
+        if self.arrived_bytes > self.size_bytes {
+            return Err(self.other(format!("longer than its {} bytes", self.size_bytes)));
+        }
+        self.hash.update(bytes);
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// [`ArchiveError::OtherBytes`].
+    pub(crate) fn finish(self) -> Result<(), ArchiveError> {
+        if self.arrived_bytes != self.size_bytes {
+            return Err(self.other(format!("{} bytes instead of {}", self.arrived_bytes, self.size_bytes)));
+        }
+        let found = self.hash.clone().finish();
+        if found == self.expected { Ok(()) } else { Err(self.other(found.to_string())) }
+    }
 
     fn other(&self, found: String) -> ArchiveError {
-        ArchiveError::OtherBytes { expected: Box::new(self.staged.digest), found }
+        ArchiveError::OtherBytes { expected: Box::new(self.expected), found }
     }
 }
 
-/// Content that is what its digest says and has not got its name yet; its file goes with it if it never does.
+/// Content that is what its digest says. In a directory it has not got its name yet, and its file goes with it if it never
+/// does.
 #[derive(Debug)]
 pub struct Staged {
     digest: Digest,
     size_bytes: u64,
-    path: PathBuf,
-    is_placed: bool,
+    /// `None`: there is nothing left to do.
+    file: Option<PathBuf>,
 }
 
 impl Staged {
+    /// Content that has its name.
+    pub(crate) fn settled(digest: &Digest, size_bytes: u64) -> Self {
+        Self { digest: *digest, size_bytes, file: None }
+    }
+
     /// Its size.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
@@ -305,9 +357,9 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.is_placed {
+        if let Some(file) = &self.file {
             // Whoever opens the staging directory next removes what could not be removed now.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(file);
         }
     }
 }

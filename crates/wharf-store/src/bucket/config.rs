@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 use wharf_base::Secret;
 
+use super::outgoing::part_bytes;
 use super::transport::{Breaker, Watching};
 use crate::BucketError;
 
@@ -55,16 +56,10 @@ pub enum Encryption {
     Kms(String),
 }
 
-/// A part has at least this many bytes; some servers refuse less.
-const PART_MIN: u64 = 8 << 20;
-/// And no object has more parts than this.
-const PARTS_MAX: u64 = 10_000;
-
 impl BucketConfig {
     /// The size of all parts: so many bytes are in memory twice for each upload that is going on.
     pub(super) fn part_bytes(&self) -> u64 {
-        let mib = 1 << 20;
-        self.blob_size_max.div_ceil(PARTS_MAX).div_ceil(mib).saturating_mul(mib).max(PART_MIN)
+        part_bytes(self.blob_size_max)
     }
 
     pub(super) fn place(&self) -> String {

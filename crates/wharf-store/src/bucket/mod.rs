@@ -5,11 +5,13 @@
 //! never meet on one key, so nothing has to be locked between two machines; an object that no row names is garbage, and the
 //! weekly sweep finds it.
 
+mod archive;
 mod aside;
 mod census;
 mod client;
 mod config;
 mod keys;
+mod outgoing;
 mod probe;
 mod reader;
 mod staged;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use wharf_base::{Clock, Distribution, DistributionSnapshot, Location, Rng, StoreId, Timestamp, UploadId};
 use wharf_oci::{Algorithm, Digest};
 
+pub use self::archive::BucketArchive;
 use self::client::{Client, Created};
 pub use self::config::{BucketConfig, Encryption};
 use self::keys::{ContentKey, Keys};

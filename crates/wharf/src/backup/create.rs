@@ -12,12 +12,12 @@ use wharf_base::failpoint::reach;
 use wharf_base::{ByteSize, Clock, SystemClock};
 use wharf_meta::{Content, Snapshot};
 use wharf_oci::Digest;
-use wharf_store::{Archive, ArchiveError, Staged};
+use wharf_store::{ArchiveError, ContentArchive, Staged};
 
 use super::generation::{self, About, List, Part};
 use super::pace::Pace;
 use super::source::{Blob, Taken};
-use super::{BackupDirectory, Generation, Source, failed, of_database};
+use super::{BackupPlace, Generation, Source, failed, of_database};
 use crate::error::{CommandError, Exit};
 use crate::progress::Progress;
 
@@ -65,7 +65,7 @@ pub(crate) struct Copied {
 ///
 /// [`CommandError`]; there is no new generation then, and what was copied need not be copied again.
 pub(crate) async fn create(
-    directory: &BackupDirectory,
+    place: &dyn BackupPlace,
     source: Arc<dyn Source>,
     wish: Wish,
     taken: impl FnOnce(&Taken) -> Result<(), CommandError>,
@@ -75,7 +75,7 @@ pub(crate) async fn create(
     let renewed = Arc::clone(&source);
     renewing.spawn(async move { renewed.hold_lost().await });
     let made = tokio::select! {
-        made = make(directory, &source, wish, taken) => made,
+        made = make(place, &source, wish, taken) => made,
         Some(lost) = renewing.join_next() => {
             Err(lost.unwrap_or_else(|error| CommandError::unexpected("renewing the hold", error)))
         }
@@ -84,7 +84,7 @@ pub(crate) async fn create(
     renewing.shutdown().await;
     // If it cannot be told that this is the end, it is the end all the same: the session ends by itself.
     if source.end().await.is_ok() {
-        directory.forget_session();
+        place.forget_session().await;
     }
     made.map_err(|error| error.with_lines(["no generation was made; the next attempt goes on from here".into()]))
 }
@@ -105,31 +105,33 @@ async fn stopped() -> CommandError {
 }
 
 async fn make(
-    directory: &BackupDirectory,
+    place: &dyn BackupPlace,
     source: &Arc<dyn Source>,
     wish: Wish,
     tell: impl FnOnce(&Taken) -> Result<(), CommandError>,
 ) -> Result<Created, CommandError> {
-    // Opened before anything is written, so that no error of writing is missed.
-    let archive = Arc::new(directory.archive()?);
+    let archive = place.content();
     let pace = Arc::new(Pace::new(wish.rate));
-    let taken = source.begin(directory.left_session(), &|session| directory.note_session(session)).await?;
+    let taken = source.begin(place).await?;
     tell(&taken)?;
-    let draft = directory.draft()?;
+    let draft = place.draft().await?;
     let database = generation::draft_database(&draft);
     fetch_database(&**source, &database, &taken, &pace).await?;
     reach("backup.database");
     let snapshot = Snapshot::open(&database).map_err(of_database)?;
-    let store_id = check_store(directory, &snapshot, wish)?;
+    let store_id = check_store(place, &snapshot, wish).await?;
     check_database(&snapshot)?;
 
     let (mut list, mut wanted) = (List::begin(&draft)?, Vec::new());
-    generation::each_content(&snapshot, |content| {
-        if !archive.has(&content.digest, content.size_bytes)? {
-            wanted.push(*content);
+    for portion in generation::portions(&snapshot) {
+        let portion = portion?;
+        for (content, damage) in portion.iter().zip(generation::look(&*archive, &portion).await?) {
+            if damage.is_some() {
+                wanted.push(*content);
+            }
+            list.add(content)?;
         }
-        list.add(content)
-    })?;
+    }
     let contents = list.finish()?;
     let (copied, lost) = copy(&archive, source, wanted, &pace).await?;
     if !lost.is_empty() && !wish.allow_damaged {
@@ -139,7 +141,7 @@ async fn make(
             .with_lines(lines)
             .with_hint("push them again, or make a backup without them: --allow-damaged"));
     }
-    archive.sync()?;
+    archive.sync().await?;
     reach("backup.content");
     source.confirm_hold().await?;
 
@@ -155,7 +157,7 @@ async fn make(
     };
     generation::complete(&draft, &about)?;
     reach("backup.complete");
-    let generation = directory.name(&draft, taken.taken_at)?;
+    let generation = place.keep(&draft, taken.taken_at).await?;
     Ok(Created { generation, about, copied })
 }
 
@@ -178,23 +180,22 @@ async fn fetch_database(source: &dyn Source, path: &Path, taken: &Taken, pace: &
 }
 
 /// Backups of two registries in one directory would be pruned together.
-fn check_store(
-    directory: &BackupDirectory,
+async fn check_store(
+    place: &dyn BackupPlace,
     snapshot: &Snapshot,
     wish: Wish,
 ) -> Result<wharf_base::StoreId, CommandError> {
     let found = snapshot.store_id().map_err(of_database)?;
     let found = found.ok_or_else(|| CommandError::new(Exit::WrongStore, "the database does not say whose it is"))?;
-    match directory.store_id()? {
+    match place.store_id().await? {
         Some(known) if known == found => {}
         Some(known) if !wish.allow_other_store => {
-            let path = directory.path().display();
-            let problem = format!("{path} holds backups of store {known}, and this is store {found}");
+            let problem = format!("{} holds backups of store {known}, and this is store {found}", place.name());
             return Err(CommandError::new(Exit::WrongStore, problem).with_hint(
-                "name another directory; or, if this registry was restored from there, say --allow-other-store",
+                "name another place; or, if this registry was restored from there, say --allow-other-store",
             ));
         }
-        _ => directory.belongs_to(found)?,
+        _ => place.belongs_to(found).await?,
     }
     Ok(found)
 }
@@ -212,7 +213,7 @@ fn check_database(snapshot: &Snapshot) -> Result<(), CommandError> {
 
 /// Copies content; what the registry has lost is told.
 async fn copy(
-    archive: &Arc<Archive>,
+    archive: &Arc<dyn ContentArchive>,
     source: &Arc<dyn Source>,
     wanted: Vec<Content>,
     pace: &Arc<Pace>,
@@ -227,8 +228,9 @@ async fn copy(
         {
             let (archive, source) = (Arc::clone(archive), Arc::clone(source));
             let (progress, pace) = (progress.clone(), Arc::clone(pace));
-            running
-                .spawn(async move { (content.digest, copy_one(&archive, &*source, &content, &progress, &pace).await) });
+            running.spawn(
+                async move { (content.digest, copy_one(&*archive, &*source, &content, &progress, &pace).await) },
+            );
         }
         let Some(done) = running.join_next().await else { break };
         let (digest, done) = done.map_err(|error| CommandError::unexpected("copying content", error))?;
@@ -237,22 +239,16 @@ async fn copy(
                 copied.blobs += 1;
                 copied.bytes += staged.size_bytes();
                 if let Some(full) = batch.add(staged) {
-                    place(archive, full).await?;
+                    archive.place(full).await?;
                 }
             }
             None => lost.push(digest),
         }
     }
-    place(archive, batch.staged).await?;
+    archive.place(batch.staged).await?;
     progress.finish();
     lost.sort();
     Ok((copied, lost))
-}
-
-async fn place(archive: &Arc<Archive>, batch: Vec<Staged>) -> Result<(), CommandError> {
-    let archive = Arc::clone(archive);
-    let placing = tokio::task::spawn_blocking(move || archive.place(batch)).await;
-    Ok(placing.map_err(|error| CommandError::unexpected("placing content", error))??)
 }
 
 /// Content that shares a sync.
@@ -289,7 +285,7 @@ impl Batch {
 ///
 /// Bytes are hashed and written where they arrive: each piece takes less time than handing it to another thread would.
 async fn copy_one(
-    archive: &Archive,
+    archive: &dyn ContentArchive,
     source: &dyn Source,
     content: &Content,
     progress: &Progress,
@@ -318,13 +314,13 @@ impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::OtherBytes { .. } => Self::OtherBytes,
-            error @ ArchiveError::Io { .. } => Self::Other(error.into()),
+            error @ (ArchiveError::Io { .. } | ArchiveError::Bucket(_)) => Self::Other(error.into()),
         }
     }
 }
 
 async fn try_copy(
-    archive: &Archive,
+    archive: &dyn ContentArchive,
     source: &dyn Source,
     content: &Content,
     progress: &Progress,
@@ -332,15 +328,15 @@ async fn try_copy(
 ) -> Result<Option<Staged>, Failure> {
     let blob = source.blob(&content.digest, content.size_bytes).await.map_err(Failure::Other)?;
     let Blob::Bytes(mut bytes) = blob else { return Ok(None) };
-    let mut writer = archive.stage(&content.digest, content.size_bytes)?;
+    let mut writer = archive.stage(&content.digest, content.size_bytes).await?;
     while let Some(chunk) = bytes.next().await {
         let chunk = chunk.map_err(|error| {
             let doing = format!("reading {}", content.digest);
             Failure::Other(CommandError::because(Exit::Unreachable, doing, &error))
         })?;
-        writer.write(&chunk)?;
+        writer.write(&chunk).await?;
         progress.add(chunk.len() as u64);
         pace.take(chunk.len()).await;
     }
-    Ok(Some(writer.finish()?))
+    Ok(Some(writer.finish().await?))
 }

@@ -2,15 +2,17 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wharf_base::Timestamp;
 use wharf_meta::{Content, Snapshot};
 use wharf_oci::Digest;
+use wharf_store::{ContentArchive, Damage};
 
 use super::directory::write_new;
-use super::{failed, of_database, sync_directory};
+use super::{BackupPlace, failed, of_database, sync_directory};
 use crate::error::{CommandError, Exit};
 
 /// How much of a file is read at once.
@@ -19,10 +21,16 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// How many rows of a snapshot are read at once.
 pub(super) const PORTION: u32 = 1_000;
 
-const DATABASE: &str = "wharf.db";
-const LIST: &str = "content";
-const ABOUT: &str = "generation.json";
-const SUMS: &str = "SHA256SUMS";
+/// The database as it was.
+pub(super) const DATABASE: &str = "wharf.db";
+/// The content that it names.
+pub(super) const LIST: &str = "content";
+/// What the generation says about itself.
+pub(super) const ABOUT: &str = "generation.json";
+/// The sums of these three.
+pub(super) const SUMS: &str = "SHA256SUMS";
+/// All files of a generation.
+pub(super) const FILES: [&str; 4] = [ABOUT, DATABASE, LIST, SUMS];
 
 /// One state of a registry, kept.
 #[derive(Clone, Debug)]
@@ -79,15 +87,15 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// The generation among `all`, which are sorted.
-    pub(crate) fn among(&self, all: &[Generation]) -> Result<Generation, CommandError> {
+    /// The generation among `all` of `place`, which are sorted.
+    pub(crate) async fn among(&self, place: &dyn BackupPlace, all: &[Generation]) -> Result<Generation, CommandError> {
         let found = match self {
             Self::Newest => all.last(),
             Self::Named(name) => all.iter().find(|generation| generation.name == *name),
             Self::At(at) => {
                 let mut newest = None;
                 for generation in all {
-                    let taken_at: Option<Timestamp> = generation.about()?.taken_at.parse().ok();
+                    let taken_at: Option<Timestamp> = place.about(generation).await?.taken_at.parse().ok();
                     if taken_at.is_some_and(|taken_at| taken_at <= *at) {
                         newest = Some(generation);
                     }
@@ -117,6 +125,18 @@ impl Generation {
         let text: String = at.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         // Without the microseconds that stand behind the point.
         format!("{}Z", text.get(..15).unwrap_or(&text))
+    }
+
+    /// The name of a generation of that moment. Of two within a second, the later one is named after the next.
+    pub(super) fn free_name(taken_at: Timestamp, is_taken: impl Fn(&str) -> bool) -> String {
+        let mut at = taken_at;
+        loop {
+            let name = Self::name_of(at);
+            if !is_taken(&name) {
+                return name;
+            }
+            at = at.plus(Duration::from_secs(1));
+        }
     }
 
     pub(super) fn is_name(text: &str) -> bool {
@@ -200,6 +220,24 @@ impl Generation {
         Err(CommandError::new(Exit::Broken, format!("{} is damaged", path.display())).with_hint(hint))
     }
 
+    /// What is wrong with the content that it names, as far as it can be seen without reading it: handed to `each`, in order.
+    pub(super) async fn look(
+        &self,
+        content: &dyn ContentArchive,
+        mut each: impl FnMut(&Content, Option<Damage>),
+    ) -> Result<(), CommandError> {
+        let mut contents = self.contents()?;
+        loop {
+            let portion = contents.by_ref().take(PORTION as usize).collect::<Result<Vec<_>, _>>()?;
+            if portion.is_empty() {
+                return Ok(());
+            }
+            for (one, damage) in portion.iter().zip(look(content, &portion).await?) {
+                each(one, damage);
+            }
+        }
+    }
+
     /// Every content that it names, in order.
     pub(super) fn contents(&self) -> Result<impl Iterator<Item = Result<Content, CommandError>> + use<>, CommandError> {
         let path = self.path.join(LIST);
@@ -253,6 +291,15 @@ impl List {
     }
 }
 
+/// What is wrong with each of `portion`, as far as it can be seen without reading it.
+pub(super) async fn look(
+    content: &dyn ContentArchive,
+    portion: &[Content],
+) -> Result<Vec<Option<Damage>>, CommandError> {
+    let portion: Vec<_> = portion.iter().map(|one| (one.digest, one.size_bytes)).collect();
+    Ok(content.look(&portion).await?)
+}
+
 /// Where a draft's database goes.
 pub(super) fn draft_database(draft: &Path) -> PathBuf {
     draft.join(DATABASE)
@@ -287,19 +334,17 @@ pub(super) fn hash(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Every content that a snapshot names, handed to `each` in order.
-pub(super) fn each_content(
-    snapshot: &Snapshot,
-    mut each: impl FnMut(&Content) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
+/// All content that a snapshot names, in order and in portions.
+pub(super) fn portions(snapshot: &Snapshot) -> impl Iterator<Item = Result<Vec<Content>, CommandError>> {
     let mut after = None;
-    loop {
-        let page = snapshot.contents(after.as_ref(), PORTION);
-        let page = page.map_err(of_database)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.digest);
-        page.iter().try_for_each(&mut each)?;
-    }
+    std::iter::from_fn(move || {
+        let page = match snapshot.contents(after.as_ref(), PORTION) {
+            Ok(page) => page,
+            Err(error) => return Some(Err(of_database(error))),
+        };
+        after = Some(page.last()?.digest);
+        Some(Ok(page))
+    })
 }
 
 #[cfg(test)]

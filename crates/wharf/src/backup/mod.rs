@@ -1,4 +1,4 @@
-//! Backups in a directory, and registries made of them (R-060 … R-066).
+//! Backups in a directory or a bucket, and registries made of them (R-060 … R-066).
 //!
 //! ```text
 //! DIR/wharf-backup                    format and store id
@@ -18,12 +18,15 @@
 //!
 //! Content never changes, so a generation costs a database and the content that was not there yet (R-062).
 
+mod bucket;
 mod create;
 mod directory;
 mod generation;
 mod pace;
+mod place;
 mod prune;
 mod restore;
+mod scratch;
 mod source;
 mod verify;
 
@@ -37,9 +40,11 @@ use wharf_policy::AccountType;
 
 use crate::error::{CommandError, Exit};
 
+pub(crate) use bucket::BackupBucket;
 pub(crate) use create::{Created, Wish, create};
 pub(crate) use directory::BackupDirectory;
 pub(crate) use generation::{Choice, Generation};
+pub(crate) use place::{Access, BackupPlace, at_place};
 pub(crate) use prune::prune;
 pub(crate) use restore::{Target, restore, return_blob};
 pub(crate) use source::{Offline, Server, Source};
@@ -112,7 +117,12 @@ impl From<wharf_store::ArchiveError> for CommandError {
             wharf_store::ArchiveError::Io { source, .. } if is_full(source) => {
                 Self::from_source(Exit::NotSynced, error).with_hint(MAKE_ROOM)
             }
-            wharf_store::ArchiveError::Io { .. } => Self::from_source(Exit::Unexpected, error),
+            wharf_store::ArchiveError::Bucket(wharf_store::Error::Unavailable { .. }) => {
+                Self::from_source(Exit::Unreachable, error).with_hint(bucket::REACH)
+            }
+            wharf_store::ArchiveError::Io { .. } | wharf_store::ArchiveError::Bucket(_) => {
+                Self::from_source(Exit::Unexpected, error)
+            }
         }
     }
 }

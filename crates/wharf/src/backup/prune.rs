@@ -1,11 +1,10 @@
 use std::collections::HashSet;
-use std::fs;
 
-use wharf_base::failpoint::reach;
 use wharf_oci::Digest;
 use wharf_store::Swept;
 
-use super::{BackupDirectory, failed};
+use super::BackupPlace;
+use super::generation::{ABOUT, LIST};
 use crate::error::CommandError;
 
 /// What was removed.
@@ -27,24 +26,22 @@ pub(crate) struct Pruned {
 /// # Errors
 ///
 /// [`CommandError`]; a list that cannot be read keeps everything.
-pub(crate) fn prune(directory: &BackupDirectory, keep: usize) -> Result<Pruned, CommandError> {
-    let mut kept = directory.generations()?;
+pub(crate) async fn prune(place: &dyn BackupPlace, keep: usize) -> Result<Pruned, CommandError> {
+    let mut kept = place.generations().await?;
     let removed: Vec<_> = kept.drain(..kept.len().saturating_sub(keep)).collect();
     // Read before anything goes: what is kept must be known as a whole.
     let mut named: HashSet<Digest> = HashSet::new();
     for generation in &kept {
+        place.bring(generation, &[ABOUT, LIST]).await?;
         generation.check_list()?;
         for content in generation.contents()? {
             named.insert(content?.digest);
         }
     }
     for generation in &removed {
-        let gone = directory.unname(generation)?;
-        reach("prune.unnamed");
-        fs::remove_dir_all(&gone).map_err(failed("removing", &gone))?;
-        reach("prune.removed");
+        place.discard(generation).await?;
     }
-    let content = directory.archive()?.sweep(|digest| named.contains(digest))?;
+    let content = place.content().sweep(&named).await?;
     let generations = removed.iter().map(|generation| generation.name().to_owned()).collect();
     Ok(Pruned { generations, content, left: kept.len() })
 }

@@ -1,21 +1,21 @@
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use wharf_base::failpoint::reach;
 use wharf_base::{Clock, StoreId, SystemClock, SystemRng, Timestamp, UploadId};
 use wharf_meta::{Content, Hold, Restored, Snapshot};
 use wharf_oci::Digest;
-use wharf_store::{Archive, ArchiveError, Claim, OpenError, RestoreTargetError, Restoring};
+use wharf_store::{Archive, ArchiveError, Claim, ContentArchive, Damage, OpenError, RestoreTargetError, Restoring};
 
 use super::create::Batch;
+use super::generation::FILES;
 use super::verify::compare_with_database;
-use super::{BackupDirectory, Generation, failed, of_database, record};
+use super::{BackupPlace, Generation, failed, of_database, record};
 use crate::app::{self, DATABASE};
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
@@ -23,9 +23,6 @@ use crate::progress::Progress;
 
 /// How long nothing is collected after a restore: time to see whether it is what was wanted.
 const HOLD: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// How much is copied at once.
-const CHUNK_BYTES: usize = 512 << 10;
 
 /// Where a registry is made.
 #[derive(Clone, Debug)]
@@ -55,15 +52,16 @@ pub(crate) struct Made {
 /// # Errors
 ///
 /// [`CommandError`]; what was in the target is there, or has been moved aside.
-pub(crate) fn restore(
-    directory: &BackupDirectory,
+pub(crate) async fn restore(
+    place: &dyn BackupPlace,
     generation: &Generation,
     target: &Target,
 ) -> Result<Made, CommandError> {
-    let backup = directory.content()?;
-    let lost = check(&backup, generation, target.allow_damaged)?;
+    place.bring(generation, &FILES).await?;
+    let backup = place.content();
+    let lost = check(&*backup, generation, target.allow_damaged).await?;
     let moved_to = if target.force { move_aside(&target.data)? } else { None };
-    let filled = fill(&backup, generation, target, lost);
+    let filled = fill(&*backup, generation, target, lost).await;
     let (life, lost) = filled.map_err(|error| match &moved_to {
         Some(aside) => error.with_lines([format!("what was there is in {} now", aside.display())]),
         None => error,
@@ -72,8 +70,8 @@ pub(crate) fn restore(
 }
 
 /// Everything in its place, and then the sign that it is.
-fn fill(
-    backup: &Archive,
+async fn fill(
+    backup: &dyn ContentArchive,
     generation: &Generation,
     target: &Target,
     lost: Vec<Digest>,
@@ -81,7 +79,7 @@ fn fill(
     let about = generation.about()?;
     let clock = SystemClock::new();
     let restoring = Restoring::begin(&target.data, &clock, &SystemRng).map_err(|error| refused(error, target))?;
-    let lost = copy(backup, restoring.archive(), generation, lost, target.allow_damaged)?;
+    let lost = copy(backup, restoring.archive(), generation, lost, target.allow_damaged).await?;
     reach("restore.content");
 
     let path = target.data.join(DATABASE);
@@ -105,7 +103,11 @@ pub(super) fn new_life(store_id: StoreId, now: Timestamp, generation: &str, lost
 
 /// Looks at everything that can be looked at without reading all content, before anything is touched. Content that is not
 /// there is lost.
-fn check(backup: &Archive, generation: &Generation, allow_damaged: bool) -> Result<Vec<Digest>, CommandError> {
+async fn check(
+    backup: &dyn ContentArchive,
+    generation: &Generation,
+    allow_damaged: bool,
+) -> Result<Vec<Digest>, CommandError> {
     let mut faults = generation.faults()?;
     if faults.is_empty() {
         faults = compare_with_database(generation)?;
@@ -117,20 +119,16 @@ fn check(backup: &Archive, generation: &Generation, allow_damaged: bool) -> Resu
             .with_hint("restore another generation: wharf backup list DIR, then --generation"));
     }
     let mut lost = Vec::new();
-    for content in generation.contents()? {
-        let content = content?;
-        if !backup.has(&content.digest, content.size_bytes)? {
-            lost.push(content.digest);
-        }
-    }
+    let note = |content: &Content, damage: Option<Damage>| lost.extend(damage.map(|_| content.digest));
+    generation.look(backup, note).await?;
     if lost.is_empty() || allow_damaged {
         return Ok(lost);
     }
     Err(damaged(backup, &lost))
 }
 
-fn damaged(backup: &Archive, lost: &[Digest]) -> CommandError {
-    let lines = lost.iter().take(20).map(|digest| backup.path(digest).display().to_string());
+fn damaged(backup: &dyn ContentArchive, lost: &[Digest]) -> CommandError {
+    let lines = lost.iter().take(20).map(|digest| backup.name_of(digest));
     CommandError::new(Exit::Broken, format!("{} contents are missing from the backup or damaged", lost.len()))
         .with_lines(lines)
         .with_hint(
@@ -170,8 +168,8 @@ fn move_aside(data: &Path) -> Result<Option<PathBuf>, CommandError> {
 }
 
 /// Copies all content but what is lost already, and looks at every byte of it. What is lost in the end.
-fn copy(
-    backup: &Archive,
+async fn copy(
+    backup: &dyn ContentArchive,
     target: &Archive,
     generation: &Generation,
     mut lost: Vec<Digest>,
@@ -184,7 +182,7 @@ fn copy(
     // What an attempt that was broken off has brought here for another generation.
     target.sweep(|digest| named.contains_key(digest))?;
     let progress = Progress::new("restoring", named.values().sum());
-    let (mut batch, mut buffer) = (Batch::default(), vec![0; CHUNK_BYTES]);
+    let mut batch = Batch::default();
     let known_lost: std::collections::HashSet<Digest> = lost.iter().copied().collect();
     for content in generation.contents()? {
         let content = content?;
@@ -192,7 +190,7 @@ fn copy(
         if known_lost.contains(&content.digest) || target.has(&content.digest, content.size_bytes)? {
             continue;
         }
-        match copy_one(backup, target, &content, &mut buffer)? {
+        match copy_one(backup, target, &content).await? {
             Some(staged) => {
                 if let Some(full) = batch.add(staged) {
                     target.place(full)?;
@@ -207,23 +205,15 @@ fn copy(
 }
 
 /// `None`: the backup does not have it as it should be.
-fn copy_one(
-    backup: &Archive,
+async fn copy_one(
+    backup: &dyn ContentArchive,
     target: &Archive,
     content: &Content,
-    buffer: &mut [u8],
 ) -> Result<Option<wharf_store::Staged>, CommandError> {
-    let path = backup.path(&content.digest);
-    let Some(mut file) = backup.read(&content.digest).map_err(failed("reading", &path))? else { return Ok(None) };
+    let Some(mut bytes) = backup.read(&content.digest, content.size_bytes).await? else { return Ok(None) };
     let mut writer = target.stage(&content.digest, content.size_bytes)?;
-    loop {
-        let read = match file.read(buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed("reading", &path)(error)),
-        };
-        match writer.write(&buffer[..read]) {
+    while let Some(piece) = bytes.try_next().await.map_err(unread(backup, &content.digest))? {
+        match writer.write(&piece) {
             Err(ArchiveError::OtherBytes { .. }) => return Ok(None),
             written => written?,
         }
@@ -232,6 +222,11 @@ fn copy_one(
         Err(ArchiveError::OtherBytes { .. }) => Ok(None),
         staged => Ok(Some(staged?)),
     }
+}
+
+fn unread(backup: &dyn ContentArchive, digest: &Digest) -> impl FnOnce(io::Error) -> CommandError + use<> {
+    let name = backup.name_of(digest);
+    move |error| failed("reading", Path::new(&name))(error)
 }
 
 fn copy_database(from: &Path, to: &Path, sha256: &str) -> Result<(), CommandError> {
@@ -268,7 +263,7 @@ fn refused(error: RestoreTargetError, target: &Target) -> CommandError {
 ///
 /// [`CommandError`]: the backup does not have it, or not as it should be; the registry does not know it.
 pub(crate) async fn return_blob(
-    directory: &BackupDirectory,
+    place: &dyn BackupPlace,
     digest: &Digest,
     config: &Config,
 ) -> Result<bool, CommandError> {
@@ -282,10 +277,9 @@ pub(crate) async fn return_blob(
         CommandError::new(Exit::Refused, format!("the registry knows no content {digest}"))
             .with_hint("a registry takes back only what it has a place for; push it instead")
     })?;
-    let backup = directory.content()?;
-    let path = backup.path(digest);
-    if let Some(damage) = backup.examine(digest, size_bytes).map_err(failed("reading", &path))? {
-        let problem = format!("{} is {damage}", path.display());
+    let backup = place.content();
+    if let Some(damage) = backup.examine(digest, size_bytes).await? {
+        let problem = format!("{} is {damage}", backup.name_of(digest));
         return Err(CommandError::new(Exit::Broken, problem).with_hint("nothing was changed; try another backup"));
     }
     let was_sound =
@@ -294,15 +288,9 @@ pub(crate) async fn return_blob(
         let upload = UploadId::generate(&*clock, &SystemRng);
         let writer = store.writer(upload, digest.algorithm(), None, Some(size_bytes)).await;
         let mut writer = writer.map_err(|error| unexpected(&error))?;
-        let mut file = File::open(&path).map_err(failed("reading", &path))?;
-        loop {
-            let mut buffer = vec![0; CHUNK_BYTES];
-            let read = file.read(&mut buffer).map_err(failed("reading", &path))?;
-            if read == 0 {
-                break;
-            }
-            buffer.truncate(read);
-            writer.write(Bytes::from(buffer)).await.map_err(|error| unexpected(&error))?;
+        let mut bytes = backup.read(digest, size_bytes).await?.unwrap_or_else(|| stream::empty().boxed());
+        while let Some(piece) = bytes.try_next().await.map_err(unread(&*backup, digest))? {
+            writer.write(piece).await.map_err(|error| unexpected(&error))?;
         }
         // What is there is of no use to anybody, and content that is there would be kept.
         let place = opened.place(digest).await?;

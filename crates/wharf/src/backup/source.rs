@@ -1,18 +1,18 @@
 //! Where a backup comes from: a running registry, or the data directory of one that does not run.
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use serde_json::{Value, json};
 use wharf_base::{Clock, SystemClock, Timestamp};
 use wharf_meta::Snapshot;
 use wharf_oci::Digest;
+use wharf_store::{Bytewise, bytes_of};
 
+use super::BackupPlace;
 use crate::app;
 use crate::client::{Api, Fetched, escape};
 use crate::config::Config;
@@ -24,15 +24,6 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(60);
 /// How long until it is asked whether the snapshot is there; every time twice as long, up to a second.
 const POLL: Duration = Duration::from_millis(50);
 const POLL_MAX: Duration = Duration::from_secs(1);
-
-/// How much of a snapshot is read at once.
-const CHUNK_BYTES: u64 = 512 << 10;
-
-/// Where a session is written down.
-pub(crate) type Note<'a> = &'a (dyn Fn(&str) -> Result<(), CommandError> + Sync);
-
-/// Bytes on their way; an error ends them.
-pub(crate) type Stream = BoxStream<'static, io::Result<Bytes>>;
 
 /// The database, copied at one moment.
 #[derive(Clone, Debug)]
@@ -48,7 +39,7 @@ pub(crate) struct Taken {
 /// Content, or why there is none.
 pub(crate) enum Blob {
     /// The bytes.
-    Bytes(Stream),
+    Bytes(Bytewise),
     /// The registry itself has lost it.
     Lost,
 }
@@ -56,12 +47,12 @@ pub(crate) enum Blob {
 /// A registry that lets itself be copied. Nothing that its snapshot names goes until the backup has ended.
 #[async_trait]
 pub(crate) trait Source: Send + Sync {
-    /// Holds collection, and has the database copied. `left` is the session of a process that was killed, which ends; the
-    /// new one is told to `note` as soon as it is known.
-    async fn begin(&self, left: Option<&str>, note: Note<'_>) -> Result<Taken, CommandError>;
+    /// Holds collection, and has the database copied. The session of a process that was killed at `place` ends; the new one
+    /// is noted there as soon as it is known.
+    async fn begin(&self, place: &dyn BackupPlace) -> Result<Taken, CommandError>;
 
     /// The copied database.
-    async fn database(&self) -> Result<Stream, CommandError>;
+    async fn database(&self) -> Result<Bytewise, CommandError>;
 
     /// Content that it names.
     async fn blob(&self, digest: &Digest, size_bytes: u64) -> Result<Blob, CommandError>;
@@ -110,8 +101,8 @@ impl Server {
 
 #[async_trait]
 impl Source for Server {
-    async fn begin(&self, left: Option<&str>, note: Note<'_>) -> Result<Taken, CommandError> {
-        if let Some(left) = left {
+    async fn begin(&self, place: &dyn BackupPlace) -> Result<Taken, CommandError> {
+        if let Some(left) = place.left_session() {
             // It may have ended by itself.
             let _ = self.api.exchange(Method::DELETE, &format!("/backup/{}", escape(left)), None, &[]).await;
         }
@@ -119,7 +110,7 @@ impl Source for Server {
         let mut state = self.api.exchange(Method::POST, "/backup", Some(&wish), &[]).await?.json()?;
         let id = state["id"].as_str().map(str::to_owned);
         if let Some(id) = &id {
-            note(id)?;
+            place.note_session(id).await?;
         }
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = id;
         let mut poll = POLL;
@@ -134,7 +125,7 @@ impl Source for Server {
         })
     }
 
-    async fn database(&self) -> Result<Stream, CommandError> {
+    async fn database(&self) -> Result<Bytewise, CommandError> {
         match self.fetch("/database").await? {
             Fetched::Content(bytes) => Ok(bytes),
             Fetched::Conflict(detail) => Err(CommandError::new(Exit::Refused, detail)),
@@ -209,7 +200,7 @@ impl Offline {
 
 #[async_trait]
 impl Source for Offline {
-    async fn begin(&self, _left: Option<&str>, _note: Note<'_>) -> Result<Taken, CommandError> {
+    async fn begin(&self, _: &dyn BackupPlace) -> Result<Taken, CommandError> {
         let taken_at = SystemClock::new().now();
         let recorded = self.opened.meta.append_audit(vec![super::record(taken_at, "backup.begin", "offline")]).await;
         recorded.map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;
@@ -225,20 +216,10 @@ impl Source for Offline {
         Ok(taken)
     }
 
-    async fn database(&self) -> Result<Stream, CommandError> {
+    async fn database(&self) -> Result<Bytewise, CommandError> {
         let snapshot = self.snapshot()?;
         let file = snapshot.file().map_err(|error| CommandError::from_source(Exit::Unexpected, error))?;
-        let (file, size_bytes) = (Arc::new(file), snapshot.size_bytes());
-        let chunks = stream::iter((0..size_bytes).step_by(usize::try_from(CHUNK_BYTES).unwrap_or(1)));
-        Ok(chunks
-            .map(move |offset| {
-                use std::os::unix::fs::FileExt as _;
-                let length = (size_bytes - offset).min(CHUNK_BYTES);
-                let mut buffer = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-                file.read_exact_at(&mut buffer, offset)?;
-                Ok(Bytes::from(buffer))
-            })
-            .boxed())
+        bytes_of(file).map_err(|error| CommandError::unexpected("reading the snapshot", error))
     }
 
     async fn blob(&self, digest: &Digest, size_bytes: u64) -> Result<Blob, CommandError> {

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use wharf_base::{Clock, StoreId, SystemClock, SystemRng};
-use wharf_meta::{Content, Metadata as _, Snapshot, SqliteConfig, SqliteMetadata};
+use wharf_meta::{Metadata as _, Snapshot, SqliteConfig, SqliteMetadata};
 use wharf_oci::Digest;
-use wharf_store::Damage;
 
 use super::restore::new_life;
-use super::{BackupDirectory, Generation, failed, generation, of_database};
+use super::scratch::Scratch;
+use super::{BackupPlace, Generation, failed, generation, of_database};
 use crate::error::{CommandError, Exit};
 use crate::progress::Progress;
 
@@ -40,7 +40,7 @@ const FAULTS_MAX: usize = 100;
 ///
 /// [`CommandError`]: it could not be looked at, which says nothing about the backup.
 pub(crate) async fn verify(
-    directory: &BackupDirectory,
+    place: &dyn BackupPlace,
     generations: &[Generation],
     depth: Depth,
     scratch: &Path,
@@ -48,6 +48,7 @@ pub(crate) async fn verify(
     let mut verified = Verified::default();
     let mut contents: BTreeMap<Digest, u64> = BTreeMap::new();
     for generation in generations {
+        place.bring(generation, &generation::FILES).await?;
         let faults = faults(generation, &mut contents)?;
         let is_sound = faults.is_empty();
         let name = generation.name();
@@ -57,7 +58,7 @@ pub(crate) async fn verify(
             verified.faults.extend(faults.into_iter().map(|fault| format!("generation {name}: {fault}")));
         }
     }
-    examine(directory, &contents, depth, &mut verified)?;
+    examine(place, &contents, depth, &mut verified).await?;
     verified.faults.truncate(FAULTS_MAX);
     Ok(verified)
 }
@@ -86,41 +87,40 @@ pub(super) fn compare_with_database(generation: &Generation) -> Result<Vec<Strin
         return Ok(faults);
     }
     let mut listed = generation.contents()?;
-    generation::each_content(&snapshot, |content: &Content| {
-        if listed.next().transpose()?.as_ref() != Some(content) && faults.is_empty() {
-            faults.push(format!("the list of content lacks {}, which the database names", content.digest));
+    for portion in generation::portions(&snapshot) {
+        for content in portion? {
+            if listed.next().transpose()?.as_ref() != Some(&content) && faults.is_empty() {
+                faults.push(format!("the list of content lacks {}, which the database names", content.digest));
+            }
         }
-        Ok(())
-    })?;
+    }
     if faults.is_empty() && listed.next().is_some() {
         faults.push("the list of content has more than the database names".to_owned());
     }
     Ok(faults)
 }
 
-fn examine(
-    directory: &BackupDirectory,
+async fn examine(
+    place: &dyn BackupPlace,
     contents: &BTreeMap<Digest, u64>,
     depth: Depth,
     verified: &mut Verified,
 ) -> Result<(), CommandError> {
-    let archive = directory.content()?;
+    let archive = place.content();
     let progress = Progress::new("reading", contents.values().sum());
-    for (digest, size_bytes) in contents {
-        verified.blobs += 1;
-        verified.bytes += size_bytes;
-        let found = match depth {
-            Depth::Sizes if archive.has(digest, *size_bytes)? => None,
-            Depth::Sizes => Some(Damage::OtherSize),
-            Depth::Bytes => {
-                let path = archive.path(digest);
-                archive.examine(digest, *size_bytes).map_err(failed("reading", &path))?
+    let contents: Vec<_> = contents.iter().map(|(digest, size_bytes)| (*digest, *size_bytes)).collect();
+    for portion in contents.chunks(generation::PORTION as usize) {
+        let looks = archive.look(portion).await?;
+        for ((digest, size_bytes), mut damage) in portion.iter().zip(looks) {
+            verified.blobs += 1;
+            verified.bytes += size_bytes;
+            if depth == Depth::Bytes && damage.is_none() {
+                damage = archive.examine(digest, *size_bytes).await?;
             }
-        };
-        progress.add(*size_bytes);
-        if let Some(damage) = found {
-            let damage = if archive.path(digest).exists() { damage } else { Damage::Missing };
-            verified.faults.push(format!("{} is {damage}", archive.path(digest).display()));
+            progress.add(*size_bytes);
+            if let Some(damage) = damage {
+                verified.faults.push(format!("{} is {damage}", archive.name_of(digest)));
+            }
         }
     }
     progress.finish();
@@ -130,7 +130,7 @@ fn examine(
 /// Makes a database of the generation's and opens it as a registry would.
 async fn try_out(generation: &Generation, scratch: &Path) -> Result<Vec<String>, CommandError> {
     let scratch = Scratch::make(scratch)?;
-    let path = scratch.0.join("wharf.db");
+    let path = scratch.path().join("wharf.db");
     std::fs::copy(generation.database(), &path).map_err(failed("writing", &path))?;
     let clock = SystemClock::new();
     let store_id = StoreId::generate(&clock, &SystemRng);
@@ -144,23 +144,5 @@ async fn try_out(generation: &Generation, scratch: &Path) -> Result<Vec<String>,
     match tried.await {
         Ok(faults) => Ok(faults),
         Err(error) => Ok(vec![CommandError::from_source(Exit::Broken, error).to_string()]),
-    }
-}
-
-/// A directory that goes with this value.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn make(parent: &Path) -> Result<Self, CommandError> {
-        let id = wharf_base::BackupId::generate(&SystemClock::new(), &SystemRng);
-        let path = parent.join(format!("wharf-verify-{id}"));
-        super::directory::make_directory(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::Flag;
 
-pub use backup::{BackupArgs, BackupCommand, CreateBackupArgs, RestoreBackupArgs};
+pub use backup::{BackupArgs, BackupBucketArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, RestoreBackupArgs};
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use remote::{

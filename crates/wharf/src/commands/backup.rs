@@ -11,9 +11,9 @@ use wharf_oci::Digest;
 use super::print;
 use super::remote::{list, print_json};
 use crate::backup::{
-    self, BackupDirectory, Choice, Created, Depth, Generation, Offline, Server, Source, Target, Verified, Wish,
+    self, Access, Choice, Created, Depth, Generation, Offline, Server, Source, Target, Verified, Wish,
 };
-use crate::cli::{BackupArgs, BackupCommand, CreateBackupArgs, RestoreArgs};
+use crate::cli::{BackupArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, RestoreArgs};
 use crate::client::Api;
 use crate::config::{Config, Flag, Sources, Storage};
 use crate::error::{CommandError, Exit};
@@ -31,34 +31,33 @@ const COLUMNS: [Column; 6] = [
 /// Carries out `wharf backup`.
 pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
     match &args.command {
-        Some(BackupCommand::List { directory, json }) => show_generations(directory, *json),
-        Some(BackupCommand::Verify { directory, deep, generation, scratch, json }) => {
+        Some(BackupCommand::List { place, json }) => show_generations(place, *json),
+        Some(BackupCommand::Verify { place, deep, generation, json }) => {
             let depth = if *deep { Depth::Bytes } else { Depth::Sizes };
-            let scratch = scratch.clone().unwrap_or_else(std::env::temp_dir);
-            verify(directory, generation.clone(), depth, &scratch, *json)
+            verify(place, generation.clone(), depth, *json)
         }
-        Some(BackupCommand::Prune { directory, keep, json }) => prune(directory, *keep, *json),
-        None => create(&args.create, args.create.directory.as_deref().unwrap_or(Path::new(""))),
+        Some(BackupCommand::Prune { place, keep, json }) => prune(place, *keep, *json),
+        None => create(&args.create),
     }
 }
 
-fn create(args: &CreateBackupArgs, directory: &Path) -> Result<(), CommandError> {
+fn create(args: &CreateBackupArgs) -> Result<(), CommandError> {
     super::restrict_new_files();
-    let directory = BackupDirectory::open_or_make(directory)?;
+    let at = BackupPlaceArgs { place: args.place.clone().unwrap_or_default(), bucket: args.bucket.clone() };
     let wish = Wish { allow_damaged: args.allow_damaged, allow_other_store: args.allow_other_store, rate: args.rate };
-    let created = block_on(async {
+    let created = block_on(backup::at_place(&at, Access::Add, async |place| {
         let source: Arc<dyn Source> = match offline(args)? {
             Some(config) => Arc::new(Offline::open(&config).await?),
             None => Arc::new(Server::new(Api::connect(&args.remote)?)),
         };
-        backup::create(&directory, source, wish, |taken| {
+        backup::create(place, source, wish, |taken| {
             if args.remote.json {
                 return Ok(());
             }
             print(&format!("snapshot taken: everything acknowledged before {} is in it\n", taken.taken_at))
         })
         .await
-    })?;
+    }))?;
     if args.remote.json { print_json(&describe_created(&created)) } else { print(&tell(&created)) }
 }
 
@@ -96,32 +95,34 @@ fn tell(created: &Created) -> String {
     text
 }
 
-fn show_generations(directory: &Path, as_json: bool) -> Result<(), CommandError> {
-    let directory = BackupDirectory::open(directory)?;
-    let mut items = Vec::new();
-    for generation in directory.generations()? {
-        let mut item = match generation.about() {
-            Ok(about) if as_json => json!(about),
-            Ok(about) => json!({
-                "taken_at": about.taken_at,
-                "blobs": about.content.blobs,
-                "content": table::size(about.content.bytes),
-                "database": table::size(about.database.bytes),
-                "damaged": about.damaged.len(),
-            }),
-            // The others are worth all the more.
-            Err(error) => json!({ "damaged": "cannot be read", "error": error.to_string() }),
-        };
-        item["generation"] = generation.name().into();
-        items.push(item);
-    }
+fn show_generations(at: &BackupPlaceArgs, as_json: bool) -> Result<(), CommandError> {
+    let items = block_on(backup::at_place(at, Access::Read, async |place| {
+        let mut items = Vec::new();
+        for generation in place.generations().await? {
+            let mut item = match place.about(&generation).await {
+                Ok(about) if as_json => json!(about),
+                Ok(about) => json!({
+                    "taken_at": about.taken_at,
+                    "blobs": about.content.blobs,
+                    "content": table::size(about.content.bytes),
+                    "database": table::size(about.database.bytes),
+                    "damaged": about.damaged.len(),
+                }),
+                // The others are worth all the more.
+                Err(error) => json!({ "damaged": "cannot be read", "error": error.to_string() }),
+            };
+            item["generation"] = generation.name().into();
+            items.push(item);
+        }
+        Ok(items)
+    }))?;
     list(items, &COLUMNS, as_json)
 }
 
-fn prune(directory: &Path, keep: u32, as_json: bool) -> Result<(), CommandError> {
+fn prune(at: &BackupPlaceArgs, keep: u32, as_json: bool) -> Result<(), CommandError> {
     super::restrict_new_files();
-    let directory = BackupDirectory::open_to_remove(directory)?;
-    let pruned = backup::prune(&directory, usize::try_from(keep).unwrap_or(usize::MAX))?;
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    let pruned = block_on(backup::at_place(at, Access::Remove, async |place| backup::prune(place, keep).await))?;
     if as_json {
         let content = json!({ "files": pruned.content.files, "bytes": pruned.content.bytes });
         return print_json(&json!({ "generations": pruned.generations, "content": content, "left": pruned.left }));
@@ -135,22 +136,20 @@ fn prune(directory: &Path, keep: u32, as_json: bool) -> Result<(), CommandError>
     ))
 }
 
-fn verify(
-    directory: &Path,
-    generation: Option<String>,
-    depth: Depth,
-    scratch: &Path,
-    as_json: bool,
-) -> Result<(), CommandError> {
+fn verify(at: &BackupPlaceArgs, generation: Option<String>, depth: Depth, as_json: bool) -> Result<(), CommandError> {
     super::restrict_new_files();
-    let directory = BackupDirectory::open(directory)?;
-    let all = directory.generations()?;
-    let chosen = match generation {
-        Some(name) => vec![Choice::Named(name).among(&all)?],
-        None => all,
-    };
-    let newest = Choice::Newest.among(&chosen)?;
-    let verified = block_on(backup::verify(&directory, &chosen, depth, scratch))?;
+    let scratch = at.scratch();
+    let (chosen, newest, verified) = block_on(backup::at_place(at, Access::Read, async |place| {
+        let all = place.generations().await?;
+        let chosen = match generation {
+            Some(name) => vec![Choice::Named(name).among(place, &all).await?],
+            None => all,
+        };
+        let newest = Choice::Newest.among(place, &chosen).await?;
+        let verified = backup::verify(place, &chosen, depth, &scratch).await?;
+        let about = if verified.faults.is_empty() { Some(place.about(&newest).await?) } else { None };
+        Ok((chosen, about.map(|about| (newest.name().to_owned(), about.taken_at)), verified))
+    }))?;
     if as_json {
         print_json(&json!({
             "generations": chosen.iter().map(Generation::name).collect::<Vec<_>>(),
@@ -159,36 +158,28 @@ fn verify(
             "deep": depth == Depth::Bytes,
             "faults": verified.faults,
         }))?;
-    } else if verified.faults.is_empty() {
-        print(&sound(&chosen, &newest, &verified, depth)?)?;
+    } else if let Some((newest, taken_at)) = &newest {
+        print(&sound(chosen.len(), newest, taken_at, &verified, depth))?;
     }
     if verified.faults.is_empty() {
         return Ok(());
     }
-    Err(CommandError::new(Exit::Broken, format!("{} is damaged", directory.path().display()))
+    Err(CommandError::new(Exit::Broken, format!("{} is damaged", at.place.display()))
         .with_lines(verified.faults)
         .with_hint("remove damaged content: the next backup copies it again, as long as the registry has it"))
 }
 
-fn sound(
-    chosen: &[Generation],
-    newest: &Generation,
-    verified: &Verified,
-    depth: Depth,
-) -> Result<String, CommandError> {
+fn sound(generations: usize, newest: &str, taken_at: &str, verified: &Verified, depth: Depth) -> String {
     let how = match depth {
         Depth::Sizes => "is there; --deep reads every byte of it",
         Depth::Bytes => "was read byte by byte, and every database was tried out",
     };
-    let about = newest.about()?;
-    Ok(format!(
-        "{} generations are sound; the newest, {}, is {} old\n{} blobs ({}): all of it {how}\n",
-        chosen.len(),
-        newest.name(),
-        age(&about.taken_at),
+    format!(
+        "{generations} generations are sound; the newest, {newest}, is {} old\n{} blobs ({}): all of it {how}\n",
+        age(taken_at),
         verified.blobs,
         table::size(verified.bytes)
-    ))
+    )
 }
 
 /// How long ago that was, in the largest unit of which there are two.
@@ -206,10 +197,10 @@ fn age(taken_at: &str) -> String {
 /// Carries out `wharf restore --from`.
 pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandError> {
     super::restrict_new_files();
-    let directory = BackupDirectory::open(from)?;
+    let at = BackupPlaceArgs { place: from.to_owned(), bucket: args.backup.bucket.clone() };
     let data = args.backup.data.clone().unwrap_or_default();
     if let Some(what) = &args.what {
-        return return_blob(&directory, what, data, args.remote.json);
+        return return_blob(&at, what, data, args.remote.json);
     }
     let choice = match (&args.backup.generation, &args.at) {
         (Some(name), _) => Choice::Named(name.clone()),
@@ -218,13 +209,16 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
         }
         (None, None) => Choice::Newest,
     };
-    let generation = choice.among(&directory.generations()?)?;
     let target = Target { data, force: args.backup.force, allow_damaged: args.backup.allow_damaged };
-    let made = backup::restore(&directory, &generation, &target)?;
-    let about = generation.about()?;
+    let (generation, about, made) = block_on(backup::at_place(&at, Access::Read, async |place| {
+        let generation = choice.among(place, &place.generations().await?).await?;
+        let made = backup::restore(place, &generation, &target).await?;
+        let about = place.about(&generation).await?;
+        Ok((generation.name().to_owned(), about, made))
+    }))?;
     if args.remote.json {
         return print_json(&json!({
-            "generation": generation.name(),
+            "generation": generation,
             "taken_at": about.taken_at,
             "store_id": made.store_id.to_string(),
             "blobs": about.content.blobs,
@@ -257,13 +251,14 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     print(&text)
 }
 
-fn return_blob(directory: &BackupDirectory, what: &str, data: PathBuf, as_json: bool) -> Result<(), CommandError> {
+fn return_blob(at: &BackupPlaceArgs, what: &str, data: PathBuf, as_json: bool) -> Result<(), CommandError> {
     let digest: Digest = what.parse().map_err(|error| {
         CommandError::new(Exit::Usage, format!("{what:?} is not a digest: {error}"))
             .with_hint("with --from, name one content by its digest, or nothing to restore the whole registry")
     })?;
     let config = Config { storage: Storage { data, ..Storage::default() }, ..Config::default() };
-    let restored = block_on(backup::return_blob(directory, &digest, &config))?;
+    let restored =
+        block_on(backup::at_place(at, Access::Read, async |place| backup::return_blob(place, &digest, &config).await))?;
     if as_json {
         return print_json(&json!({ "digest": what, "restored": restored }));
     }

@@ -152,7 +152,7 @@ impl Storage {
         }))
     }
 
-    pub(super) fn check(&self) -> Vec<String> {
+    pub(crate) fn check(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         if self.data.as_os_str().is_empty() {
             complaints.push("storage.data must name a directory".into());

@@ -1,5 +1,6 @@
 //! Backups of a running registry, and registries made of them (R-060 … R-066, FT-23, GR-36).
 
+mod buckets;
 mod damage;
 pub mod desk;
 mod kills;
@@ -89,7 +90,7 @@ async fn r061_all_that_was_acknowledged_before_is_in_a_backup_under_load() {
     for generation in generations.iter().rev().step_by(step) {
         let restored = Wharf::builder().set("gc.grace", "1s").set("gc.trash", "0s").set("gc.interval", "1s");
         let data = text(restored.data());
-        desk.ok(&["restore", "--from", &text(&desk.backups()), "--generation", generation, "--data", &data]);
+        desk.ok(&["restore", "--from", &desk.at(), "--generation", generation, "--data", &data]);
         let restored = restored.start();
         assert!(nothing_dangles(&restored, &mut restored.client()).await > 0);
         for client in &mut all[..known_before] {
@@ -150,8 +151,17 @@ async fn a_restored_registry_gives_equal_answers() {
 
 #[tokio::test]
 async fn r062_a_second_generation_copies_only_what_is_new_and_pruning_keeps_what_is_named() {
+    two_generations(Desk::new()).await;
+}
+
+#[tokio::test]
+async fn r062_a_second_generation_copies_only_what_is_new_and_pruning_keeps_what_is_named_in_a_bucket() {
+    two_generations(Desk::with_bucket()).await;
+}
+
+async fn two_generations(desk: Desk) {
     let server = eager_with("1s").start();
-    let (mut client, desk) = (server.client(), Desk::new());
+    let mut client = server.client();
     let (old, kept, new) =
         (Image::small(1, "amd64", 5_000), Image::small(2, "amd64", 5_000), Image::small(3, "amd64", 9_000));
     let digests = |images: &[&Image]| images.iter().flat_map(|image| image.blobs()).map(|blob| sha256(blob)).collect();
@@ -175,15 +185,15 @@ async fn r062_a_second_generation_copies_only_what_is_new_and_pruning_keeps_what
     desk.verify_deeply();
 
     let pruned: Value =
-        serde_json::from_str(&desk.ok(&["backup", "prune", &text(&desk.backups()), "--keep", "2", "--json"])).unwrap();
+        serde_json::from_str(&desk.ok(&["backup", "prune", &desk.at(), "--keep", "2", "--json"])).unwrap();
     assert_eq!(pruned["generations"], json!([text_of(&first)]));
     assert_eq!((&pruned["content"]["files"], &pruned["left"]), (&json!(2), &json!(2)));
     assert_eq!(contents(&desk.backups().join("content")), digests(&[&kept, &new]));
     desk.verify_deeply();
-    desk.fails(&["backup", "prune", &text(&desk.backups()), "--keep", "0"], 2, "--keep");
+    desk.fails(&["backup", "prune", &desk.at(), "--keep", "0"], 2, "--keep");
 
     // The older of the two that are left, by its name and by its time.
-    let backups = text(&desk.backups());
+    let backups = desk.at();
     for (flag, value) in [("--generation", text_of(&second)), ("--at", second["taken_at"].as_str().unwrap().to_owned())]
     {
         let target = text(&desk.path(&format!("target{flag}")));
@@ -290,7 +300,7 @@ async fn r061_without_its_hold_a_backup_fails() {
     kill_process(pid, Signal::STOP).unwrap();
     // Meanwhile nobody else writes there, and whoever reads need not wait.
     desk.fails(&words, 3, "another process is at work");
-    desk.fails(&["backup", "prune", &text(&desk.backups()), "--keep", "1"], 3, "another process is at work");
+    desk.fails(&["backup", "prune", &desk.at(), "--keep", "1"], 3, "another process is at work");
     desk.verify_deeply();
     desk.restore(&desk.path("meanwhile"));
     let held = holds(&mut client).await;
@@ -372,7 +382,7 @@ async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_over
     let (mut client, desk) = (server.client(), Desk::new());
     let image = Image::small(1, "amd64", 5_000);
     image.push(&mut client, "a/b", "v1").await;
-    let (backups, data) = (text(&desk.backups()), text(server.data()));
+    let (backups, data) = (desk.at(), text(server.data()));
     let words = ["backup", backups.as_str(), "--data", data.as_str()];
     desk.fails(&words, 3, "is already in use");
     server.stop();
@@ -388,7 +398,6 @@ async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_over
         0,
         "a registry was made where somebody looked for one"
     );
-    desk.fails(&["backup", "s3://bucket/prefix", "--data", &data], 2, "cannot be kept in a bucket yet");
     desk.fails(&["backup", &data, "--data", &data], 2, "is neither empty nor a backup");
     desk.fails(&["restore", "--from", &data, "--data", &backups], 2, "there is no backup in");
 

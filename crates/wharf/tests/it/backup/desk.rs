@@ -14,6 +14,14 @@ use crate::harness::{Client, Wharf, binary, bucket, hex_sha256, sha256};
 pub struct Desk {
     place: TempDir,
     token: Option<String>,
+    bucket: Option<InBucket>,
+}
+
+/// Backups in a bucket.
+struct InBucket {
+    url: String,
+    reached: Vec<String>,
+    objects: PathBuf,
 }
 
 /// How a command ended, and what it said.
@@ -28,7 +36,7 @@ pub struct Ran {
 
 impl Desk {
     pub fn new() -> Self {
-        Self { place: tempfile::tempdir().unwrap(), token: None }
+        Self { place: tempfile::tempdir().unwrap(), token: None, bucket: None }
     }
 
     /// With an API token for the server.
@@ -36,14 +44,31 @@ impl Desk {
         Self { token: Some(token), ..Self::new() }
     }
 
+    /// Keeps its backups in a bucket, whose objects are files that tests can look at.
+    pub fn with_bucket() -> Self {
+        let mut desk = Self::new();
+        let (url, reached, objects) = bucket::of_backups(desk.place.path());
+        desk.bucket = Some(InBucket { url, reached, objects });
+        desk
+    }
+
+    pub fn has_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// What commands are told about where the backups are.
+    pub fn at(&self) -> String {
+        self.bucket.as_ref().map_or_else(|| text(&self.path("backups")), |bucket| bucket.url.clone())
+    }
+
     /// A path of this desk.
     pub fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
-    /// The directory with the backups.
+    /// The directory with the backups, or with the objects that they consist of.
     pub fn backups(&self) -> PathBuf {
-        self.path("backups")
+        self.bucket.as_ref().map_or_else(|| self.path("backups"), |bucket| bucket.objects.clone())
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
@@ -61,6 +86,12 @@ impl Desk {
         command.env("HOME", self.place.path()).env("XDG_CONFIG_HOME", self.path("config"));
         if let Some(data) = words.iter().position(|word| *word == "--data").and_then(|at| words.get(at + 1)) {
             command.envs(bucket::environment(Path::new(data)));
+        }
+        if let Some(bucket) = &self.bucket {
+            command.envs(bucket::credentials());
+            if words.contains(&bucket.url.as_str()) {
+                command.args(&bucket.reached);
+            }
         }
         if let Some(token) = &self.token {
             command.env("WHARF_TOKEN", token);
@@ -105,25 +136,32 @@ impl Desk {
 
     pub fn backup_words(&self, server: &Wharf) -> Vec<String> {
         let url = format!("http://{}", server.address());
-        ["backup".to_owned(), text(&self.backups()), "--json".to_owned(), "--server".to_owned(), url].into()
+        ["backup".to_owned(), self.at(), "--json".to_owned(), "--server".to_owned(), url].into()
+    }
+
+    /// The same, by somebody who is certain that whoever was at work has been killed.
+    pub fn certain_words(&self, server: &Wharf) -> Vec<String> {
+        let mut words = self.backup_words(server);
+        words.push("--break-lock".to_owned());
+        words
     }
 
     /// Restores the newest generation to `data`.
     #[track_caller]
     pub fn restore(&self, data: &Path) -> Value {
-        let said = self.ok(&["restore", "--json", "--from", &text(&self.backups()), "--data", &text(data)]);
+        let said = self.ok(&["restore", "--json", "--from", &self.at(), "--data", &text(data)]);
         serde_json::from_str(&said).unwrap()
     }
 
     /// Every generation is what it was made as, to the last byte.
     #[track_caller]
     pub fn verify_deeply(&self) {
-        self.ok(&["backup", "verify", &text(&self.backups()), "--deep", "--scratch", &text(self.place.path())]);
+        self.ok(&["backup", "verify", &self.at(), "--deep", "--scratch", &text(self.place.path())]);
     }
 
     #[track_caller]
     pub fn generations(&self) -> Vec<String> {
-        let said = self.ok(&["backup", "list", &text(&self.backups()), "--json"]);
+        let said = self.ok(&["backup", "list", &self.at(), "--json"]);
         let all: Value = serde_json::from_str(&said).unwrap();
         all.as_array().unwrap().iter().map(|one| one["generation"].as_str().unwrap().to_owned()).collect()
     }

@@ -75,13 +75,22 @@ async fn a_backup_that_is_killed_anywhere_is_none_or_a_whole_one() {
 /// The instants are random, so they are found by waiting.
 #[tokio::test]
 async fn a_backup_that_is_killed_at_any_instant_is_none_or_a_whole_one() {
+    killed_at_any_instant(Desk::new()).await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_killed_at_any_instant_is_none_or_a_whole_one_in_a_bucket() {
+    killed_at_any_instant(Desk::with_bucket()).await;
+}
+
+async fn killed_at_any_instant(desk: Desk) {
     let server = Wharf::start();
-    let (mut client, desk) = (server.client(), Desk::new());
+    let mut client = server.client();
     let rng = SeededRng::new(1);
     let mut killed = 0;
     for round in 0..12_u64 {
         Image::small(round, "amd64", 200_000).push(&mut client, "a/b", &format!("v{round}")).await;
-        let words = desk.backup_words(&server);
+        let words = desk.certain_words(&server);
         let mut child = desk.command(&words.iter().map(String::as_str).collect::<Vec<_>>()).spawn().unwrap();
         let mut bytes = [0; 8];
         rng.fill(&mut bytes);
@@ -95,11 +104,11 @@ async fn a_backup_that_is_killed_at_any_instant_is_none_or_a_whole_one() {
         }
     }
     println!("{killed} of 12 were killed before their end");
-    desk.backup(&server);
+    desk.ok(&desk.certain_words(&server).iter().map(String::as_str).collect::<Vec<_>>());
     desk.verify_deeply();
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -125,7 +134,7 @@ async fn a_pruning_that_is_killed_anywhere_loses_nothing_that_is_named() {
     let whole = desk.path("whole");
     copy_tree(&desk.backups(), &whole);
     let named: BTreeSet<String> = images[2].blobs().map(|blob| sha256(blob)).collect();
-    let words = ["backup", "prune", &text(&desk.backups()), "--keep", "1"];
+    let words = ["backup", "prune", &desk.at(), "--keep", "1"];
     for point in
         ["prune.unnamed", "prune.unnamed@2", "prune.removed", "prune.removed@2", "archive.swept", "archive.swept@3"]
     {
@@ -148,7 +157,7 @@ async fn r063_a_restore_that_is_killed_anywhere_never_looks_complete_and_can_be_
         Image::small(number, "amd64", 5_000).push(&mut client, "a/b", &format!("v{number}")).await;
     }
     desk.backup(&server);
-    let backups = text(&desk.backups());
+    let backups = desk.at();
     let points = [
         "restore.marked",
         "archive.staged@2",

@@ -82,13 +82,24 @@ pub fn address() -> SocketAddr {
 }
 
 fn variables(data: &Path) -> Vec<(&'static str, OsString)> {
-    vec![
+    let mut variables = vec![
         ("WHARF_STORAGE__URL", format!("s3://{BUCKET}/{}", prefix(data)).into()),
         ("WHARF_STORAGE__ENDPOINT", format!("http://{}", SERVED.address).into()),
         ("WHARF_STORAGE__ALLOW_HTTP", "true".into()),
-        ("AWS_ACCESS_KEY_ID", FakeS3::KEY.into()),
-        ("AWS_SECRET_ACCESS_KEY", FakeS3::SECRET.into()),
-    ]
+    ];
+    variables.extend(credentials().map(|(name, value)| (name, value.into())));
+    variables
+}
+
+/// Where backups of a desk are kept in the bucket: what commands are told, what else they need, and where the objects are.
+pub fn of_backups(desk: &Path) -> (String, Vec<String>, PathBuf) {
+    let reached = ["--s3-endpoint".to_owned(), format!("http://{}", SERVED.address), "--s3-insecure-http".to_owned()];
+    (format!("s3://{BUCKET}/{}", prefix(desk)), reached.into(), below(desk))
+}
+
+/// What lets a command into the bucket.
+pub fn credentials() -> [(&'static str, &'static str); 2] {
+    [("AWS_ACCESS_KEY_ID", FakeS3::KEY), ("AWS_SECRET_ACCESS_KEY", FakeS3::SECRET)]
 }
 
 fn is_begun(data: &Path) -> bool {
