@@ -25,3 +25,10 @@ pub struct Chunk {
     /// The bytes.
     pub body: Body,
 }
+
+impl Chunk {
+    /// How long it will be, if the client says so in either way.
+    pub fn announced_bytes(&self) -> Option<u64> {
+        self.length_bytes.or(self.range.map(|range| range.len_bytes()))
+    }
+}

@@ -22,6 +22,9 @@ pub struct Config {
     pub catalog: bool,
     /// The largest blob that can be pushed. A larger one is answered 413.
     pub blob_size_max: ByteSize,
+    /// How much memory the buffers of all uploads may take together; more uploads wait for some. Default: 512 MiB, or two
+    /// fifths of what the process may have if that is less.
+    pub memory: Option<ByteSize>,
     /// How long an upload session lives after its last byte.
     pub upload_idle: HumanDuration,
     /// How long an upload session lives in all.
@@ -53,6 +56,7 @@ impl Default for Config {
             read_only: false,
             catalog: true,
             blob_size_max: ByteSize::gib(100),
+            memory: None,
             upload_idle: HumanDuration::hours(24),
             upload_life: HumanDuration::days(7),
             uploads_per_repository: 200,
@@ -66,10 +70,16 @@ impl Default for Config {
     }
 }
 
+/// What one upload into a bucket with the smallest parts takes.
+const MEMORY_MIN: ByteSize = ByteSize::mib(16);
+
 impl Config {
     /// Relations between keys that cannot hold; empty when all is well.
     pub fn check(&self) -> Vec<String> {
         let mut complaints = Vec::new();
+        if self.memory.is_some_and(|memory| memory < MEMORY_MIN) {
+            complaints.push(format!("memory must be at least {MEMORY_MIN}"));
+        }
         for (key, value) in [
             ("uploads_per_repository", self.uploads_per_repository),
             ("uploads_per_principal", self.uploads_per_principal),

@@ -61,6 +61,9 @@ pub enum Error {
         /// Counted over what: repository, principal or registry.
         scope: &'static str,
     },
+    /// Others have had the memory for uploads for too long.
+    #[error("the registry is busy with other uploads; try again in a moment")]
+    OutOfMemory,
     /// The content is not what the digest says; the session has ended and nothing was kept.
     #[error("the content has digest {actual}, not {expected}")]
     DigestMismatch {

@@ -21,6 +21,7 @@ mod figures;
 mod guard;
 mod lists;
 mod manifests;
+mod memory;
 mod mount;
 mod plan;
 #[cfg(test)]
@@ -33,7 +34,7 @@ mod uploads;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wharf_base::{Clock, Rng, Spawner, Timestamp};
+use wharf_base::{ByteSize, Clock, Rng, Spawner, Timestamp};
 use wharf_meta::Metadata;
 use wharf_policy::Engine;
 use wharf_store::BlobStore;
@@ -55,6 +56,7 @@ pub use figures::Figures;
 pub use guard::{Health, Protection, Room, RoomStatus, Trouble};
 pub use lists::{Page, ReferrerCursor, ReferrersPage};
 pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, PushedManifest};
+pub use memory::Share;
 pub use mount::Mounted;
 pub use plan::Condition;
 pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
@@ -66,6 +68,9 @@ pub use wharf_meta::{
 };
 /// What of the metadata crosses this room's interface.
 pub use wharf_store::ContentFile;
+
+/// How much memory all manifests that are being received may take together, at most.
+const MANIFEST_MEMORY_MAX: ByteSize = ByteSize::mib(64);
 
 /// How long a finished upload session is remembered, so that a repeated PUT is answered 201 again.
 const REMEMBER_FINISHED: Duration = Duration::from_secs(3600);
@@ -123,6 +128,10 @@ pub struct Registry {
     checks: check::Checks,
     backups: backup::Backups,
     sessions: sessions::Claims,
+    /// For uploads.
+    memory: memory::Memory,
+    /// For manifests, which are in memory as a whole.
+    manifest_memory: memory::Memory,
     sums: browse::Sums,
     /// Since when the database has been slow whenever it was asked, in monotonic time.
     slow_since: Mutex<Option<Duration>>,
@@ -135,8 +144,11 @@ impl Registry {
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         let guard = guard::Guard::new(Arc::clone(&parts.clock), settings.room);
         let store = Arc::new(guard::Watched { inner: parts.store, guard: Arc::clone(&guard) });
+        let memory = settings.registry.memory.unwrap_or_else(memory::default_size);
         Arc::new(Self {
             parts: Parts { store, ..parts },
+            memory: memory::Memory::new(memory),
+            manifest_memory: memory::Memory::new(memory.min(MANIFEST_MEMORY_MAX)),
             config: settings.registry,
             collector: collect::Collector::new(&settings.gc),
             gc: settings.gc,

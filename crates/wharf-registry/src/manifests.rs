@@ -4,7 +4,7 @@ use wharf_meta::RecordManifest;
 use wharf_oci::{AnyDigest, Digest, Reference, Tag};
 use wharf_policy::{Authorized, Pull, Push};
 
-use crate::{Condition, Error, Registry, plan};
+use crate::{Condition, Error, Registry, Share, plan};
 
 /// What is known of a manifest without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,15 @@ impl Registry {
             return Err(Error::Damaged(manifest.digest));
         }
         Ok(PulledManifest { digest: manifest.digest, media_type: manifest.media_type, body: manifest.body })
+    }
+
+    /// Memory for a manifest that is about to be received.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub async fn memory_for_manifest(&self, length_bytes: u64) -> Result<Share, Error> {
+        self.manifest_memory.take(length_bytes).await
     }
 
     /// Stores a manifest and points tags to it, all in one transaction (end-7a, end-7b).

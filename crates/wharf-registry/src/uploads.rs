@@ -14,7 +14,7 @@ use wharf_policy::{Authorized, Push};
 use wharf_store::{BlobWriter, Checkpoint, HashState};
 
 use crate::sessions::Claim;
-use crate::{BodyError, Chunk, Error, REMEMBER_FINISHED, Registry};
+use crate::{BodyError, Chunk, Error, REMEMBER_FINISHED, Registry, Share};
 
 /// Where an upload session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Registry {
     /// - [`Error::SizeInvalid`]: the chunk was dropped, the session stands where it was.
     /// - [`Error::BlobTooLarge`]: the session has ended.
     /// - [`Error::Body`]: what had arrived is kept.
-    /// - [`Error::StorageFull`], [`Error::Store`]: the session stands at its last recorded offset.
+    /// - [`Error::StorageFull`], [`Error::Store`], [`Error::OutOfMemory`]: the session stands at its last recorded offset.
     ///
     /// # Source
     ///
@@ -129,8 +129,10 @@ impl Registry {
             Claiming::Finished(_) => return Err(Error::UploadUnknown),
         };
         self.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
+        let memory = self.memory_for(chunk.announced_bytes()).await?;
         let registry = Arc::clone(self);
         self.detached("append", async move {
+            let _memory = memory;
             let writer = registry.receive(&claimed, claimed.upload.algorithm, chunk).await?;
             let offset_bytes = registry.record_progress(&claimed, writer).await?;
             Ok(UploadStatus { id, offset_bytes })
@@ -163,8 +165,13 @@ impl Registry {
             Claiming::Finished(_) => return Err(Error::UploadUnknown),
         };
         self.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
+        let memory = self.memory_for(chunk.announced_bytes()).await?;
         let registry = Arc::clone(self);
-        self.detached("finish upload", async move { registry.complete(claimed, digest, chunk).await }).await
+        self.detached("finish upload", async move {
+            let _memory = memory;
+            registry.complete(claimed, digest, chunk).await
+        })
+        .await
     }
 
     /// Takes a whole blob in one request (end-4b).
@@ -254,6 +261,11 @@ impl Registry {
             return Err(self.too_large(claimed).await);
         }
         self.guard.room_for(announced_bytes)
+    }
+
+    /// What the buffers on the way to the store take.
+    async fn memory_for(&self, announced_bytes: Option<u64>) -> Result<Share, Error> {
+        self.memory.take(self.parts.store.buffer_bytes(announced_bytes)).await
     }
 
     async fn too_large(&self, claimed: &Claimed) -> Error {

@@ -63,6 +63,9 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// [`Error::Io`]: the content may still be there.
     async fn discard(&self, upload: UploadId) -> Result<(), Error>;
 
+    /// How much memory a writer takes for its buffers that is told so many bytes; `None`: nobody knows how many.
+    fn buffer_bytes(&self, expected_bytes: Option<u64>) -> u64;
+
     /// Whether content lies where the digest says, so that nobody needs to look up where else.
     fn is_by_digest(&self) -> bool;
 

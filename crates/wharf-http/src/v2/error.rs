@@ -246,6 +246,8 @@ impl From<Error> for Failure {
             Error::TooManyChunks { .. } => say(StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
             Error::TooManyUploads { .. } => say(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
                 .with(RETRY_AFTER, HeaderValue::from_static("60")),
+            Error::OutOfMemory => say(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
+                .with(RETRY_AFTER, HeaderValue::from_static("5")),
             Error::DigestMismatch { .. } => say(StatusCode::BAD_REQUEST, Code::DigestInvalid),
             Error::Body(error) => Self::body(*error),
             Error::ManifestInvalid(_) => say(StatusCode::BAD_REQUEST, Code::ManifestInvalid),

@@ -53,6 +53,8 @@ pub(super) async fn put(ok: &Authorized<Push>, call: &Call, reference: &str, bod
     if call.length_bytes().is_some_and(|length| length > MANIFEST_MAX_BYTES) {
         return Err(Failure::manifest_too_large(MANIFEST_MAX_BYTES));
     }
+    let length_bytes = call.length_bytes().unwrap_or(MANIFEST_MAX_BYTES);
+    let _memory = call.app.parts.registry.memory_for_manifest(length_bytes).await?;
     let body = body.collect(MANIFEST_MAX_BYTES).await?;
     let is_by_digest = matches!(target, ManifestTarget::Digest { .. });
     let request = PushManifest { target, content_type: content_type(call)?, body, condition };

@@ -49,6 +49,10 @@ impl BlobStore for Watched {
         self.guard.see(self.inner.discard(upload).await)
     }
 
+    fn buffer_bytes(&self, expected_bytes: Option<u64>) -> u64 {
+        self.inner.buffer_bytes(expected_bytes)
+    }
+
     fn is_by_digest(&self) -> bool {
         self.inner.is_by_digest()
     }

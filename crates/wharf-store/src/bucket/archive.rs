@@ -291,7 +291,8 @@ impl ContentArchive for BucketArchive {
         });
         let removals: Vec<_> = removals.collect();
         let swept = futures_util::stream::iter(removals).buffer_unordered(REMOVALS);
-        let count = |swept: Swept, bytes| async move { Ok(Swept { files: swept.files + 1, bytes: swept.bytes + bytes }) };
+        let count =
+            |swept: Swept, bytes| async move { Ok(Swept { files: swept.files + 1, bytes: swept.bytes + bytes }) };
         Ok(swept.try_fold(Swept::default(), count).await?)
     }
 

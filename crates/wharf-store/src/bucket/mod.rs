@@ -245,6 +245,11 @@ impl BlobStore for BucketStore {
         self.inner.staging(upload).clear().await
     }
 
+    /// One part is gathered while another one is on its way.
+    fn buffer_bytes(&self, expected_bytes: Option<u64>) -> u64 {
+        expected_bytes.unwrap_or(u64::MAX).min(self.inner.part_bytes).saturating_mul(2)
+    }
+
     fn is_by_digest(&self) -> bool {
         false
     }

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use object_store::path::Path;
+use wharf_base::failpoint::reach;
 
 use super::client::Client;
 use crate::Error;
@@ -65,6 +66,7 @@ impl Outgoing {
         }
         let Some((id, parts)) = &mut self.parts else { return Ok(()) };
         parts.push(self.client.put_part(&self.key, id, parts.len(), body).await?);
+        reach("archive.part");
         Ok(())
     }
 

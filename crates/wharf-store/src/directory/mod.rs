@@ -97,6 +97,10 @@ impl BlobStore for DirectoryStore {
         self.on_root("removing staged content", move |root| root.remove_staged(upload)).await
     }
 
+    fn buffer_bytes(&self, expected_bytes: Option<u64>) -> u64 {
+        expected_bytes.unwrap_or(u64::MAX).min(pipeline::BUFFERS_BYTES)
+    }
+
     fn is_by_digest(&self) -> bool {
         true
     }

@@ -17,6 +17,9 @@ use crate::hash::Running;
 /// How much is handed on at once.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// One batch is gathered while another one is hashed and written.
+pub(super) const BUFFERS_BYTES: u64 = 2 * BATCH_BYTES as u64;
+
 /// Pieces smaller than this are copied together: a piece on its own costs a slice and keeps the buffer alive that it
 /// was cut from, so a client that sends single bytes would take far more memory than it sends.
 const MERGE_BELOW_BYTES: usize = 4 << 10;

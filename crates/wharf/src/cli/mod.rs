@@ -102,6 +102,7 @@ Examples:
 Examples:
   wharf backup /backup                     of the registry that one is logged in to
   wharf backup /backup --data /srv/wharf   of a registry that does not run
+  wharf backup s3://bucket/registry        in a bucket
   wharf backup list /backup
   wharf backup verify /backup --deep       read every byte, try every database
   wharf backup prune /backup --keep 14

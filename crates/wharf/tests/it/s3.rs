@@ -55,6 +55,27 @@ async fn only_clients_of_some_networks_are_sent_there() {
     }
 }
 
+/// each upload needs memory for a part that is gathered and one that is on its way. There is enough for two; the
+/// others wait for it, and their clients notice nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r081_a_crowd_of_uploads_shares_the_memory_that_there_is() {
+    const MIB: u64 = 1 << 20;
+    let server = builder().set("registry.memory", "32MiB").start();
+    let idle_bytes = server.memory().resident_bytes;
+    let crowd: Vec<_> = (0..10)
+        .map(|seed| {
+            let mut client = server.client();
+            tokio::spawn(async move { client.put_blob("a/b", content(seed, 18 << 20)).await })
+        })
+        .collect();
+    for upload in crowd {
+        upload.await.unwrap();
+    }
+    let most_bytes = server.memory().high_water_bytes;
+    println!("{} MiB idle, {} MiB at most", idle_bytes / MIB, most_bytes / MIB);
+    assert!(most_bytes < idle_bytes + 32 * MIB + 40 * MIB, "{} MiB", most_bytes / MIB);
+}
+
 /// Something between a server and its bucket that can be shut.
 struct Door {
     address: SocketAddr,

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use wharf_testkit::PostgresServer;
 
-use crate::harness::tools;
+use crate::harness::{bucket, tools};
 
 /// A command with the output that the tutorial promises.
 struct Step {
@@ -43,7 +43,7 @@ fn the_document_on_bad_days_says_what_happens() {
 
 #[test]
 fn the_document_on_backups_says_what_happens() {
-    check("backup.md");
+    check_with("backup.md", &bucket::environment_of_documents("backups"));
 }
 
 #[test]

@@ -19,13 +19,14 @@ async fn a_backup_that_is_killed_in_a_bucket_is_none_or_a_whole_one() {
     let certain = desk.certain_words(&server);
     let certain = words(&certain);
     let mut made = 0;
-    for (number, point) in
-        ["backup.database", "backup.content", "backup.complete", "backup.uploaded", "backup.named"].iter().enumerate()
-    {
+    let points =
+        ["backup.database", "archive.part", "backup.content", "backup.complete", "backup.uploaded", "backup.named"];
+    for (number, point) in points.iter().enumerate() {
         // Larger than a part, so that it goes up in several.
         let image = Image::small(number as u64, "amd64", 9 << 20);
         image.push(&mut client, "a/b", &format!("v{number}")).await;
         desk.killed_at(point, &certain);
+        assert_eq!(left_over(&desk).iter().any(|name| name.contains("/parts/")), *point == "archive.part");
         made += usize::from(*point == "backup.named");
         if desk.backups().join("wharf-backup").exists() {
             assert_eq!(desk.generations().len(), made, "after {point}");
@@ -42,7 +43,7 @@ async fn a_backup_that_is_killed_in_a_bucket_is_none_or_a_whole_one() {
     let restored = Wharf::builder();
     desk.restore(restored.data());
     let restored = restored.start();
-    assert_eq!(nothing_dangles(&restored, &mut restored.client()).await, 5);
+    assert_eq!(nothing_dangles(&restored, &mut restored.client()).await, points.len());
 }
 
 /// What is neither content nor part of a whole generation.
@@ -54,7 +55,8 @@ fn left_over(desk: &Desk) -> Vec<String> {
     }
     let parts = std::fs::read_dir(desk.backups().join("incomplete/parts")).into_iter().flatten();
     found.extend(parts.map(|entry| text(&entry.unwrap().path())));
-    for generation in std::fs::read_dir(desk.backups().join("generations")).unwrap().map(Result::unwrap) {
+    let generations = std::fs::read_dir(desk.backups().join("generations")).into_iter().flatten();
+    for generation in generations.map(Result::unwrap) {
         let is_empty = std::fs::read_dir(generation.path()).unwrap().next().is_none();
         if !is_empty && !generation.path().join("generation.json").exists() {
             found.push(text(&generation.path()));

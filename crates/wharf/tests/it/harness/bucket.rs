@@ -97,6 +97,14 @@ pub fn of_backups(desk: &Path) -> (String, Vec<String>, PathBuf) {
     (format!("s3://{BUCKET}/{}", prefix(desk)), reached.into(), below(desk))
 }
 
+/// A bucket of that name, and what lets the commands of a document into it.
+pub fn environment_of_documents(name: &str) -> Vec<(&'static str, String)> {
+    std::fs::create_dir_all(SERVED.directory.join(name)).expect("a bucket");
+    let mut environment = vec![("S3_ENDPOINT", format!("http://{}", SERVED.address))];
+    environment.extend(credentials().map(|(name, value)| (name, value.to_owned())));
+    environment
+}
+
 /// What lets a command into the bucket.
 pub fn credentials() -> [(&'static str, &'static str); 2] {
     [("AWS_ACCESS_KEY_ID", FakeS3::KEY), ("AWS_SECRET_ACCESS_KEY", FakeS3::SECRET)]
