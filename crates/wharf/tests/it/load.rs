@@ -10,7 +10,8 @@ mod check;
 mod images;
 mod million;
 mod pages;
-mod policy;
+pub mod policy;
+mod scale;
 mod small;
 mod stream;
 
@@ -51,6 +52,21 @@ async fn the_binary_is_small() {
 async fn pages_of_a_large_registry_are_small() {
     release_only();
     pages::look().await;
+}
+
+/// Ten times as much of everything may cost what one more step of a search costs.
+#[tokio::test]
+#[ignore = "release build only"]
+async fn the_cost_of_a_request_does_not_depend_on_how_much_there_is() {
+    release_only();
+    let curve = scale::curve().await;
+    let (_, first) = &curve[0];
+    for (size, figures) in &curve[1..] {
+        for ((kind, cost), (_, least)) in figures.iter().zip(first) {
+            let is_time = kind.ends_with("µs");
+            assert!(!is_time || *cost < least.max(20.0) * 4.0, "{kind}: {cost:.1} at {size}, {least:.1} at the least");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::large_futures)]
 #![allow(unreachable_pub, reason = "one binary: the modules' items are shared among themselves only")]
 
+mod guard;
 mod harness;
 
 mod admin_cli;

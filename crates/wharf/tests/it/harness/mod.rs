@@ -20,7 +20,7 @@ pub use content::{Stripes, content, hex_sha256, hex_sha512, sha256};
 pub use disk::{Disk, Kind as DiskKind};
 pub use fixtures::Fixture;
 pub use image::{Image, OCI_INDEX, OCI_MANIFEST, layer};
-pub use process::{MIB, Memory, MemoryWatch};
+pub use process::{MIB, Memory, MemoryWatch, cpu_time};
 pub use server::{ADMIN_PASSWORD, Builder, Ended, Wharf, binary, serve_expecting_failure};
 pub use strace::{Call, Strace};
 pub use tls::{Authority, connector};

@@ -39,6 +39,17 @@ impl Memory {
     }
 }
 
+/// CPU time that the threads which a process has now have had.
+pub fn cpu_time(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process's threads");
+    let nanoseconds = threads.map_while(Result::ok).filter_map(|thread| {
+        // A thread that ends meanwhile is gone.
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
 /// Samples a process's resident memory every 50 ms until it is asked for the greatest figure.
 pub struct MemoryWatch {
     done: Arc<AtomicBool>,

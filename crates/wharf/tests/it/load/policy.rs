@@ -20,20 +20,9 @@ pub async fn cost() -> (Duration, Duration) {
     image.push(&mut open_client, "team-7/app", "v1").await;
 
     let closed = Wharf::with_accounts();
-    let mut admin = Admin::of(&closed);
-    for number in 0..200 {
-        let effect = if number % 10 == 0 { "deny" } else { "allow" };
-        let rule = json!({
-            "effect": effect, "subjects": [format!("ci-{number}")], "actions": ["registry:pull", "registry:push"],
-            "repositories": [format!("team-{number}/**")],
-        });
-        admin.rule(rule).await;
-    }
-    let secret = admin.robot("ci-7", &[]).await;
+    let mut closed_client = with_rules(&closed).await.puller;
     let mut pusher = closed.client().authorized(basic("admin", ADMIN_PASSWORD));
     image.push(&mut pusher, "team-7/app", "v1").await;
-    let token = closed.client().authorized(basic("ci-7", &secret)).fetch_token(&["repository:team-7/app:pull"]).await;
-    let mut closed_client = closed.client().authorized(format!("Bearer {token}"));
 
     let target = format!("/v2/team-7/app/manifests/{}", image.digest());
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -44,6 +33,34 @@ pub async fn cost() -> (Duration, Duration) {
     without.sort();
     with.sort();
     (without[ROUNDS / 2] / REQUESTS, with[ROUNDS / 2] / REQUESTS)
+}
+
+/// Those who ask a registry with 200 rules.
+pub struct Asking {
+    /// Everything in `team-7/app`, with a bearer token.
+    pub puller: Client,
+    /// The same, and pushes.
+    pub pusher: Client,
+}
+
+/// Writes 200 rules, and gives a robot whom one of them is about a token.
+pub async fn with_rules(server: &Wharf) -> Asking {
+    let mut admin = Admin::of(server);
+    for number in 0..200 {
+        let effect = if number % 10 == 0 { "deny" } else { "allow" };
+        let rule = json!({
+            "effect": effect, "subjects": [format!("ci-{number}")], "actions": ["registry:pull", "registry:push"],
+            "repositories": [format!("team-{number}/**")],
+        });
+        admin.rule(rule).await;
+    }
+    let secret = admin.robot("ci-7", &[]).await;
+    let with_token = async |actions| {
+        let mut robot = server.client().authorized(basic("ci-7", &secret));
+        let token = robot.fetch_token(&[&format!("repository:team-7/app:{actions}")]).await;
+        server.client().authorized(format!("Bearer {token}"))
+    };
+    Asking { puller: with_token("pull").await, pusher: with_token("pull,push").await }
 }
 
 async fn round(client: &mut Client, target: &str) -> Duration {
