@@ -8,7 +8,7 @@ use std::time::Duration;
 use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
 use wharf_http::{Server, StartError};
 use wharf_identity::Identity;
-use wharf_meta::{Metadata, PostgresMetadata, SqliteMetadata};
+use wharf_meta::{Metadata, PostgresMetadata, Sharing, SqliteMetadata};
 use wharf_oci::Digest;
 use wharf_policy::Engine;
 use wharf_registry::Registry;
@@ -26,8 +26,8 @@ const COMMIT_GRACE: Duration = Duration::from_secs(10);
 /// After a commit that could not be synced: how long reads in flight may go on before the process ends.
 const READ_GRACE: Duration = Duration::from_secs(5);
 
-/// How often the rules and accounts are looked at for changes that another replica made; at most 2 s may pass until they
-/// are in force (S-009).
+/// How often the rules and accounts are looked at for changes that another replica made, should its word of them be lost; at most
+/// 2 s may pass until they are in force (S-009).
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is let in.
@@ -155,7 +155,11 @@ impl App {
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let (store, is_new) = open_store(config, &clock, &rng).await?;
         let store_id = store.store_id();
-        let (meta, was_clean) = open_meta(config, &*store, is_new).await?;
+        let sharing = match config.storage.url {
+            Some(_) => Sharing::Replicas,
+            None => Sharing::Alone,
+        };
+        let (meta, was_clean) = open_meta(config, &*store, is_new, sharing).await?;
         let spawner = Spawner::new();
         let (policy, identity, first_password) = match access {
             Access::Open => (Engine::open(), None, None),
@@ -339,7 +343,7 @@ impl Offline {
 pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let (store, is_new) = open_store(config, &clock, &rng).await?;
-    let (meta, was_clean) = open_meta(config, &*store, is_new).await?;
+    let (meta, was_clean) = open_meta(config, &*store, is_new, Sharing::Alone).await?;
     Ok(Offline { store, meta, was_clean })
 }
 
@@ -362,7 +366,7 @@ async fn open_store(
     let place = config.storage.place().display().to_string();
     let opened = opened.map_err(|source| AppError::Bucket { place, source })?;
     let is_new = opened.is_new();
-    // The database lies in the directory: nobody else may use it.
+    // An embedded database lies in the directory, and snapshots are made there: nobody else may use it.
     Ok((Arc::new(opened.beside(store)), is_new))
 }
 
@@ -371,6 +375,7 @@ async fn open_meta(
     config: &Config,
     store: &dyn BlobStore,
     is_new: bool,
+    sharing: Sharing,
 ) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
     let place = match &config.metadata.postgres.url {
@@ -385,7 +390,7 @@ async fn open_meta(
         if has_content { Err(AppError::NoDatabase { place: place.clone() }) } else { Ok(()) }
     };
     let (meta, was_clean): (Arc<dyn Metadata>, bool) = if config.metadata.postgres.url.is_some() {
-        let mut meta = PostgresMetadata::open(&config.metadata.postgres, &path).await.map_err(failed)?;
+        let mut meta = PostgresMetadata::open(&config.metadata.postgres, &path, sharing).await.map_err(failed)?;
         let is_empty = meta.store_id().await.map_err(failed)?.is_none();
         if is_empty && path.exists() {
             tracing::info!("{place} is empty and takes over what {} has", path.display());
@@ -446,6 +451,7 @@ async fn keep_fresh(registry: Arc<Registry>, identity: Arc<Identity>, meta: Arc<
         tokio::select! {
             () = shutdown.started() => return,
             () = tokio::time::sleep(REFRESH_EVERY) => {}
+            () = meta.changed() => {}
         }
         let versions = match meta.versions().await {
             Ok(versions) => versions,

@@ -87,7 +87,12 @@ impl Registry {
         while !shutdown.has_started() {
             let is_wanted = self.collector.update(|progress| progress.wanted > progress.completed);
             if (self.gc.enabled || is_wanted) && self.may_collect(&shutdown).await {
-                self.run_collection(&shutdown).await;
+                let ran =
+                    wharf_meta::under_lease(&*self.parts.meta, "collection", self.run_collection(&shutdown)).await;
+                if !matches!(ran, Ok(Some(()))) && is_wanted {
+                    // Another replica is at it, or nobody knows. Whoever asked here waits for a run that begins now.
+                    let _ = tokio::time::timeout(ASK_AGAIN, shutdown.started()).await;
+                }
             } else if is_wanted {
                 self.collector.update(|progress| progress.completed = progress.wanted);
             }
@@ -200,6 +205,9 @@ impl Registry {
         }
     }
 }
+
+/// How long to wait for another replica's run.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The longest rest: a step that once took long does not stop collection for hours.
 const REST_MAX: Duration = Duration::from_secs(10);

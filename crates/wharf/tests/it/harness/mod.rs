@@ -3,6 +3,7 @@
 mod accounts;
 pub mod bucket;
 mod client;
+mod cluster;
 mod content;
 mod disk;
 mod fixtures;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use accounts::{Admin, Forge, basic, bearer_payload};
 pub use client::{Body, Client, Request, with_digest};
+pub use cluster::Cluster;
 pub use content::{Stripes, content, hex_sha256, hex_sha512, sha256};
 pub use disk::{Disk, Kind as DiskKind};
 pub use fixtures::Fixture;

@@ -1,0 +1,31 @@
+use async_trait::async_trait;
+
+use super::Database;
+use crate::{Lease, Leasing, Result, TakeLease, leases};
+
+#[async_trait]
+impl<D: Database> Leasing for D {
+    fn is_shared(&self) -> bool {
+        Database::is_shared(self)
+    }
+
+    async fn take_lease(&self, name: &str) -> Result<TakeLease> {
+        if !Database::is_shared(self) {
+            return Ok(TakeLease::Needless);
+        }
+        let lease = Lease::new(name);
+        let wanted = lease.clone();
+        let taken = self.write("taking a lease", move |tx| leases::take(tx, &wanted)).await?;
+        Ok(if taken { TakeLease::Taken(lease) } else { TakeLease::Elsewhere })
+    }
+
+    async fn renew_lease(&self, lease: &Lease) -> Result<bool> {
+        let lease = lease.clone();
+        self.write("renewing a lease", move |tx| leases::renew(tx, &lease)).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<()> {
+        let lease = lease.clone();
+        self.write("releasing a lease", move |tx| leases::release(tx, &lease)).await
+    }
+}

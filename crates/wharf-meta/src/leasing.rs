@@ -1,0 +1,21 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::{Lease, Result, TakeLease};
+
+/// Who of several replicas does what. [`under_lease`](crate::under_lease) is how it is used.
+#[async_trait]
+pub trait Leasing: Send + Sync + Debug {
+    /// Whether other processes may be using the database at the same time.
+    fn is_shared(&self) -> bool;
+
+    /// Takes the lease of that name, if nobody has it.
+    async fn take_lease(&self, name: &str) -> Result<TakeLease>;
+
+    /// Lets it last longer; `false` if somebody else has taken it.
+    async fn renew_lease(&self, lease: &Lease) -> Result<bool>;
+
+    /// Gives it back.
+    async fn release_lease(&self, lease: &Lease) -> Result<()>;
+}
