@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use wharf_base::Timestamp;
 
 use crate::{Lease, Result, TakeLease};
 
@@ -18,4 +19,10 @@ pub trait Leasing: Send + Sync + Debug {
 
     /// Gives it back.
     async fn release_lease(&self, lease: &Lease) -> Result<()>;
+
+    /// What is told of a job that one replica does for all; `None` before anybody has.
+    async fn job(&self, id: &str) -> Result<Option<String>>;
+
+    /// Tells something else of it, unless somebody did since `before` was read; whether it was told.
+    async fn change_job(&self, id: &str, before: Option<&str>, after: &str, now: Timestamp) -> Result<bool>;
 }

@@ -38,6 +38,7 @@ mod database;
 mod deletion;
 mod error;
 mod identities;
+mod jobs;
 mod keys;
 mod leases;
 mod leasing;

@@ -2,14 +2,14 @@
 
 use crate::sql::Sql;
 use crate::{
-    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, keys, leases, life,
+    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, jobs, keys, leases, life,
     manifests, mend, push, referrers, repositories, retention, reviews, rules, sessions, snapshot, tags, tokens, undo,
     uploads,
 };
 
 /// Each statement with its file and its name.
 pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
-    let files: [(&str, &[(&str, Sql)]); 26] = [
+    let files: [(&str, &[(&str, Sql)]); 27] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -19,6 +19,7 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
         ("collection", collection::STATEMENTS),
         ("collection_log", collection_log::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
+        ("jobs", jobs::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("leases", leases::STATEMENTS),
         ("life", life::STATEMENTS),

@@ -1,7 +1,8 @@
 use async_trait::async_trait;
+use wharf_base::Timestamp;
 
 use super::Database;
-use crate::{Lease, Leasing, Result, TakeLease, leases};
+use crate::{Lease, Leasing, Result, TakeLease, jobs, leases};
 
 #[async_trait]
 impl<D: Database> Leasing for D {
@@ -27,5 +28,15 @@ impl<D: Database> Leasing for D {
     async fn release_lease(&self, lease: &Lease) -> Result<()> {
         let lease = lease.clone();
         self.write("releasing a lease", move |tx| leases::release(tx, &lease)).await
+    }
+
+    async fn job(&self, id: &str) -> Result<Option<String>> {
+        let id = id.to_owned();
+        self.read("looking at a job", move |tx| jobs::find(tx, &id)).await
+    }
+
+    async fn change_job(&self, id: &str, before: Option<&str>, after: &str, now: Timestamp) -> Result<bool> {
+        let (id, before, after) = (id.to_owned(), before.map(str::to_owned), after.to_owned());
+        self.write("noting how a job does", move |tx| jobs::change(tx, &id, before.as_deref(), &after, now)).await
     }
 }

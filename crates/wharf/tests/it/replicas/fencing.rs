@@ -68,6 +68,36 @@ async fn gr30_a_collector_that_was_asleep_has_lost_its_work() {
     }
 }
 
+/// Whoever asked one replica is told by the others when it is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_asked_for_is_seen_at_every_replica() {
+    let cluster = Cluster::with(3, |_, builder| on_demand(builder)).await;
+    let mut client = cluster.client();
+    for turn in 1..4 {
+        client.put_blob("a/b", content(turn, 3_000)).await;
+        cluster.database.sql("update gc_reviews set due_at_us = 1");
+        let url = format!("http://{}", cluster.balancer.address());
+        let home = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(crate::harness::binary());
+        command
+            .args(["gc", "run", "--orphans", "--server", &url])
+            .env("HOME", home.path())
+            .env_remove("XDG_CONFIG_HOME");
+        let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(said.starts_with("1 links ended, 1 blobs condemned, 1 removed"), "{said}");
+        for number in 0..3 {
+            let status = cluster.client_of(number).get("/api/v1/gc").await.expect(200).json();
+            assert_eq!(
+                (&status["completed_runs"], &status["totals"]["removed"]),
+                (&json!(turn), &json!(turn)),
+                "{status}"
+            );
+        }
+    }
+}
+
 /// GR-37: a collector that dies leaves its work to the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gr37_a_collection_outlives_its_replica() {
