@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use wharf_base::{Rng as _, SystemRng, UploadId};
+use wharf_base::{Rng as _, SystemRng, Timestamp, UploadId};
 
 use crate::Metadata;
-use crate::sql::{Error, OptionalExtension as _, Result, Tx, params, statements};
+use crate::sql::{Error, Micros, OptionalExtension as _, Result, Tx, params, statements};
 
 /// How long a lease lasts that nobody renews.
 const LIFE: Duration = Duration::from_secs(30);
@@ -150,6 +150,8 @@ statements! {
             set holder = excluded.holder, until_us = excluded.until_us
           where leases.until_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint
              or leases.holder = excluded.holder";
+    NOW = "select cast(unixepoch('subsec') * 1000000 as integer)",
+    postgres: "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
     /// Also one whose time is over, as long as nobody has taken it.
     RENEW =
         "update leases set until_us = cast(unixepoch('subsec') * 1000000 as integer) + $1 where name = $2 and holder = $3",
@@ -160,6 +162,11 @@ statements! {
     IS_OURS = "select 1 from leases where name = $1 and holder = $2",
     postgres: "select 1 from leases where name = $1 and holder = $2 for share";
     RELEASE = "delete from leases where name = $1 and holder = $2";
+}
+
+/// The database's time, by which leases go.
+pub(crate) fn now(tx: &Tx<'_>) -> Result<Timestamp> {
+    tx.prepare_cached(NOW)?.query_row((), |row| row.get::<Micros>(0).map(|now| now.0))
 }
 
 /// Whether it is ours now.

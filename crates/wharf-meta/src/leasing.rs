@@ -11,6 +11,9 @@ pub trait Leasing: Send + Sync + Debug {
     /// Whether other processes may be using the database at the same time.
     fn is_shared(&self) -> bool;
 
+    /// What time it is for all replicas: the database's.
+    async fn time(&self) -> Result<Timestamp>;
+
     /// Takes the lease of that name, if nobody has it.
     async fn take_lease(&self, name: &str) -> Result<TakeLease>;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
+use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, SteeredClock, StoreId, SystemRng};
 use wharf_http::{Server, StartError};
 use wharf_identity::Identity;
 use wharf_meta::{Metadata, PostgresMetadata, Sharing, SqliteMetadata};
@@ -29,6 +29,12 @@ const READ_GRACE: Duration = Duration::from_secs(5);
 /// How often the rules and accounts are looked at for changes that another replica made, should its word of them be lost; at most
 /// 2 s may pass until they are in force (S-009).
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the time is compared with the database's.
+const TAKE_TIME_EVERY: Duration = Duration::from_secs(10);
+
+/// By how much a clock may be off before somebody should look at it: 5 minutes.
+const CLOCK_OFF_MAX_US: u64 = 300_000_000;
 
 /// Who is let in.
 #[derive(Debug)]
@@ -112,6 +118,9 @@ pub enum AppError {
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody knows what time it is for all replicas.
+    #[error("asking the metadata database what time it is")]
+    Time(#[source] wharf_meta::Error),
     /// The database was not closed in order.
     #[error("closing the metadata database")]
     Close(#[source] wharf_meta::Error),
@@ -136,6 +145,7 @@ pub struct App {
     server: Server,
     registry: Arc<Registry>,
     meta: Arc<dyn Metadata>,
+    clock: Arc<SteeredClock>,
     identity: Option<Arc<Identity>>,
     first_password: Option<Secret<String>>,
     spawner: Spawner,
@@ -151,7 +161,8 @@ impl App {
     ///
     /// [`AppError`]; nothing listens then, and nothing that was stored has been touched.
     pub async fn start(config: &Config, access: Access, shutdown: Shutdown) -> Result<Self, AppError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let steered = Arc::new(SteeredClock::new());
+        let clock: Arc<dyn Clock> = Arc::clone(&steered) as _;
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let (store, is_new) = open_store(config, &clock, &rng).await?;
         let store_id = store.store_id();
@@ -160,6 +171,10 @@ impl App {
             None => Sharing::Alone,
         };
         let (meta, was_clean) = open_meta(config, &*store, is_new, sharing).await?;
+        if meta.is_shared() {
+            let ahead_us = take_time(&steered, &*meta).await.map_err(AppError::Time)?;
+            warn_of_clock(ahead_us);
+        }
         let spawner = Spawner::new();
         let (policy, identity, first_password) = match access {
             Access::Open => (Engine::open(), None, None),
@@ -205,7 +220,7 @@ impl App {
             redirects: config.storage.redirects(),
         };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
-        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
+        Ok(Self { server, registry, meta, clock: steered, identity, first_password, spawner, shutdown, was_clean })
     }
 
     /// The addresses that are listened on.
@@ -237,6 +252,10 @@ impl App {
         self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
         self.spawner.spawn("scrub", Arc::clone(&self.registry).keep_scrubbing(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
+        if self.meta.is_shared() {
+            let keeping = keep_time(Arc::clone(&self.clock), Arc::clone(&self.meta), self.shutdown.clone());
+            self.spawner.spawn("keep the database's time", keeping);
+        }
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
             let refreshing = keep_fresh(
@@ -441,6 +460,33 @@ async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_store::Error> 
         if after.is_none() {
             return Ok(false);
         }
+    }
+}
+
+/// Takes the database's time over, so that all replicas date by one clock. By how many microseconds this machine's is ahead.
+async fn take_time(clock: &SteeredClock, meta: &dyn Metadata) -> wharf_meta::Result<i64> {
+    let asked = clock.monotonic();
+    let theirs = meta.time().await?;
+    let answered = clock.monotonic();
+    Ok(clock.steer(theirs, asked + answered.saturating_sub(asked) / 2))
+}
+
+async fn keep_time(clock: Arc<SteeredClock>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
+    while tokio::time::timeout(TAKE_TIME_EVERY, shutdown.started()).await.is_err() {
+        // Until the database answers, monotonic time goes on as well as ever.
+        if let Err(error) = take_time(&clock, &*meta).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the database did not say what time it is");
+        }
+    }
+}
+
+fn warn_of_clock(ahead_us: i64) {
+    if ahead_us.unsigned_abs() > CLOCK_OFF_MAX_US {
+        tracing::warn!(
+            clock.ahead_s = ahead_us / 1_000_000,
+            "this machine's clock is {} s ahead of the database's, which is the one that counts: look at it (`timedatectl`)",
+            ahead_us / 1_000_000
+        );
     }
 }
 

@@ -246,7 +246,7 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                     .into(),
             ),
         ),
-        AppError::Close(_) => (Exit::Unexpected, None),
+        AppError::Close(_) | AppError::Time(_) => (Exit::Unexpected, None),
         AppError::Identity(_) => (Exit::Usage, None),
         AppError::Rules(_) | AppError::Hold(_) => (
             Exit::WrongStore,

@@ -24,7 +24,11 @@ impl Cluster {
 
     /// So many, each as `change` makes it of its number.
     pub async fn with(count: usize, change: impl Fn(usize, Builder) -> Builder) -> Self {
-        let database = PostgresServer::shared().database();
+        Self::over(PostgresServer::shared().database(), count, change).await
+    }
+
+    /// The same over a database that may have been prepared.
+    pub async fn over(database: PostgresDatabase, count: usize, change: impl Fn(usize, Builder) -> Builder) -> Self {
         let place = Place::new();
         let replicas = (0..count).map(|number| change(number, place.replica(&database)).start());
         let replicas: Vec<_> = replicas.collect();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use wharf_testkit::PostgresServer;
 
 use super::waiting;
 use crate::harness::{Admin, Client, Cluster, Image, OCI_MANIFEST, Request, basic, bearer_payload, content};
@@ -152,4 +153,31 @@ async fn gr35_damage_is_known_everywhere_and_healed_everywhere() {
     }
     let sent = Request::new("HEAD", &*target);
     clients[0].send(sent).await.expect(200);
+}
+
+/// R-017: a replica whose clock is wrong dates by the database's. Here it is the database that is ahead, by two days, and that all
+/// replicas follow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gr40_the_databases_clock_counts() {
+    const TWO_DAYS_S: i64 = 2 * 86_400;
+    let database = PostgresServer::shared().database();
+    database.sql(
+        "create function public.clock_timestamp() returns timestamptz volatile language sql
+             as $$ select pg_catalog.clock_timestamp() + interval '2 days' $$",
+    );
+    let name = database.sql("select current_database()");
+    database.sql(&format!("alter database {name} set search_path = public, pg_catalog"));
+    let cluster = Cluster::over(database, 2, |_, builder| builder).await;
+    for number in 0..2 {
+        cluster.client_of(number).put_blob("a/b", content(number as u64, 1_000)).await;
+        cluster.replicas[number].wait_for_log("the database's, which is the one that counts");
+    }
+    let dates = cluster.database.sql(
+        "select (created_at_us - extract(epoch from pg_catalog.clock_timestamp()) * 1000000)::bigint / 1000000 from blobs",
+    );
+    let ahead: Vec<i64> = dates.lines().map(|seconds| seconds.parse().unwrap()).collect();
+    assert_eq!(ahead.len(), 2);
+    assert!(ahead.iter().all(|ahead_s| (TWO_DAYS_S - 60..=TWO_DAYS_S).contains(ahead_s)), "{ahead:?}");
+    let held = cluster.client_of(0).get("/api/v1/gc").await.expect(200).json();
+    assert_eq!(held["holds"], json!([]), "no clock has jumped");
 }

@@ -2,6 +2,7 @@
 //! one. The rows of the race table that are about two replicas (`reliability` §4.5, ⇉) have their ids in the names.
 
 mod coherence;
+mod faults;
 mod fencing;
 mod uploads;
 
