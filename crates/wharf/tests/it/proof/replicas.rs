@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use wharf_testkit::PostgresServer;
+
 use super::actor::{Actor, Fuse};
 use super::ledger::After;
 use super::{GRACE, seeds, setting};
@@ -57,6 +59,48 @@ async fn ft15_replicas_die_and_nothing_is_lost() {
     for replica in &mut cluster.replicas {
         replica.stop();
     }
+}
+
+/// FT-12: the database's server dies under load as a machine does, and comes back. Nobody restarts anything else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft12_the_database_server_dies_and_nothing_is_lost() {
+    let seconds = setting("WHARF_PROOF_DATABASE_SECONDS", 12);
+    let seed = seeds("WHARF_PROOF_REPLICA_ROUNDS", 1).next().expect("a seed");
+    println!("seed {seed}");
+    let server = PostgresServer::start(None);
+    let cluster = Cluster::over(server.database(), REPLICAS, |_, builder| {
+        hasten(builder, "1s", "5s").set("registry.delete_tags", "true")
+    })
+    .await;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let working = (0..ACTORS / 4).map(|number| {
+        let mut actor = Actor::new(seed, number, ACTORS / 4, &cluster.client(), GRACE);
+        actor.try_again();
+        tokio::spawn(actor.work_through(until))
+    });
+    let working: Vec<_> = working.collect();
+    let mut deaths = 0;
+    while Instant::now() + KILL_EVERY < until {
+        tokio::time::sleep(KILL_EVERY).await;
+        tokio::task::block_in_place(|| {
+            server.crash();
+            server.start_again();
+        });
+        deaths += 1;
+    }
+    let (mut actors, mut failures) = (Vec::new(), 0);
+    for actor in working {
+        let (actor, failed) = actor.await.expect("an actor");
+        failures += failed;
+        actors.push(actor);
+    }
+    cluster.let_leases_end();
+    verify(&cluster, &mut actors).await;
+    let promises: u64 = actors.iter_mut().map(|actor| actor.ledger().acknowledged()).sum();
+    println!("{deaths} deaths of the server in {seconds} s, {failures} requests failed, {promises} promises kept");
+    assert!(deaths > 0 && promises > 100, "the load did nothing");
+    // It ends before the server does that it needs.
+    drop(cluster);
 }
 
 /// Every replica agrees with everything that the actors know, and the check with itself.
