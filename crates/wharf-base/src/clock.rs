@@ -1,12 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in wall time: microseconds since 1970-01-01T00:00:00 UTC.
 ///
 /// Wall time is for people and for rows; time-outs use [`Clock::monotonic`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -101,6 +103,51 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.origin.elapsed()
+    }
+}
+
+/// The machine's clock, until it is told what time it is elsewhere: from then on it is that time, which goes on by the machine's
+/// monotonic clock. So a machine whose clock is wrong, or is set meanwhile, dates nothing wrongly.
+#[derive(Debug)]
+pub struct SteeredClock {
+    system: SystemClock,
+    /// The other wall time at which monotonic time was zero, in microseconds; [`UNSTEERED`] while there is none.
+    origin_us: AtomicI64,
+}
+
+const UNSTEERED: i64 = i64::MIN;
+
+impl SteeredClock {
+    /// The machine's clock.
+    pub fn new() -> Self {
+        Self { system: SystemClock::new(), origin_us: AtomicI64::new(UNSTEERED) }
+    }
+
+    /// It was `theirs` elsewhere when monotonic time was `at`. By how many microseconds this machine's own clock is ahead.
+    pub fn steer(&self, theirs: Timestamp, at: Duration) -> i64 {
+        let since = self.system.monotonic().saturating_sub(at);
+        let ahead_us = self.system.now().as_micros().saturating_sub(theirs.plus(since).as_micros());
+        self.origin_us.store(theirs.minus(at).as_micros(), Ordering::Relaxed);
+        ahead_us
+    }
+}
+
+impl Default for SteeredClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SteeredClock {
+    fn now(&self) -> Timestamp {
+        match self.origin_us.load(Ordering::Relaxed) {
+            UNSTEERED => self.system.now(),
+            origin_us => Timestamp::from_micros(origin_us).plus(self.monotonic()),
+        }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.system.monotonic()
     }
 }
 

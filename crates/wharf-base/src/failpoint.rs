@@ -7,6 +7,7 @@
 //! A process is told in its environment:
 //!
 //! - `WHARF_FAILPOINT=NAME=kill@N` ends it, as SIGKILL would, when it reaches NAME for the N-th time (once without `@N`);
+//! - `WHARF_FAILPOINT=NAME=stop@N` puts it to sleep there, as SIGSTOP does, until somebody sends SIGCONT;
 //! - `WHARF_FAILPOINT=NAME=skip` leaves out the system call that stands there, each time;
 //! - `WHARF_FAILPOINT=NAME=fail:FILE` makes what stands there fail as long as FILE exists, so that a test says when a disk
 //!   breaks and when it is mended;
@@ -14,7 +15,7 @@
 //! - `WHARF_FAILPOINT_TRACE=FILE` appends the names to FILE as they are reached, a line each, so that a test learns what
 //!   there is to kill.
 //!
-//! Several of the first four are separated by commas. A test in the same process holds a task with `held_at`.
+//! Several of the first five are separated by commas. A test in the same process holds a task with `held_at`.
 
 /// The variables of the environment that are read here; none in a product build, where they mean nothing.
 pub const VARIABLES: &[&str] = imp::VARIABLES;
@@ -87,7 +88,8 @@ mod imp {
 
     /// What the environment asks for.
     struct Plan {
-        kills: Vec<Kill>,
+        kills: Vec<Nth>,
+        stops: Vec<Nth>,
         skips: Vec<String>,
         /// Names with the files whose existence makes them fail.
         failures: Vec<(String, PathBuf)>,
@@ -95,15 +97,32 @@ mod imp {
         trace: Option<File>,
     }
 
-    struct Kill {
+    struct Nth {
         name: String,
         /// How many times it is still to be passed.
         left: AtomicU64,
     }
 
+    impl Nth {
+        fn new(name: &str, nth: &str) -> Self {
+            Self { name: name.to_owned(), left: AtomicU64::new(nth.parse().expect("a number behind @")) }
+        }
+
+        /// Whether this passing of `name` is the one.
+        fn is_now(&self, name: &str) -> bool {
+            self.name == name && self.left.fetch_sub(1, Ordering::AcqRel) == 1
+        }
+    }
+
     static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-        let mut plan =
-            Plan { kills: Vec::new(), skips: Vec::new(), failures: Vec::new(), delays: Vec::new(), trace: None };
+        let mut plan = Plan {
+            kills: Vec::new(),
+            stops: Vec::new(),
+            skips: Vec::new(),
+            failures: Vec::new(),
+            delays: Vec::new(),
+            trace: None,
+        };
         let wishes = std::env::var(WISHES).unwrap_or_default();
         for wish in wishes.split(',').filter(|wish| !wish.is_empty()) {
             let (name, action) = wish.split_once('=').expect("WHARF_FAILPOINT is NAME=ACTION");
@@ -118,11 +137,9 @@ mod imp {
             }
             match action.split_once('@').unwrap_or((action, "1")) {
                 ("skip", _) => plan.skips.push(name.to_owned()),
-                ("kill", nth) => {
-                    let left = AtomicU64::new(nth.parse().expect("a number behind @"));
-                    plan.kills.push(Kill { name: name.to_owned(), left });
-                }
-                _ => panic!("WHARF_FAILPOINT knows kill, skip, fail and slow, not {action}"),
+                ("kill", nth) => plan.kills.push(Nth::new(name, nth)),
+                ("stop", nth) => plan.stops.push(Nth::new(name, nth)),
+                _ => panic!("WHARF_FAILPOINT knows kill, stop, skip, fail and slow, not {action}"),
             }
         }
         if let Some(path) = std::env::var_os(TRACE) {
@@ -137,11 +154,14 @@ mod imp {
             // One write a line, so that threads do not mix theirs.
             trace.write_all(format!("{name}\n").as_bytes()).expect("writing the trace of failpoints");
         }
-        for kill in PLAN.kills.iter().filter(|kill| kill.name == name) {
-            if kill.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                // Nothing runs any more: no destructor, no flush.
-                std::process::abort();
-            }
+        if PLAN.kills.iter().any(|kill| kill.is_now(name)) {
+            // Nothing runs any more: no destructor, no flush.
+            std::process::abort();
+        }
+        if PLAN.stops.iter().any(|stop| stop.is_now(name)) {
+            let ourselves = std::process::id().to_string();
+            let stopped = std::process::Command::new("kill").args(["-STOP", &ourselves]).status();
+            assert!(stopped.expect("the program `kill`").success(), "the process stops");
         }
     }
 

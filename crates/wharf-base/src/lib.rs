@@ -15,7 +15,7 @@ mod secret;
 mod size;
 mod spawn;
 
-pub use clock::{Clock, ManualClock, ParseTimeError, SystemClock, Timestamp};
+pub use clock::{Clock, ManualClock, ParseTimeError, SteeredClock, SystemClock, Timestamp};
 pub use distribution::{Distribution, DistributionSnapshot};
 pub use duration::HumanDuration;
 pub use id::{AccountId, BackupId, ParseIdError, RuleId, StoreId, TokenId, UploadId};

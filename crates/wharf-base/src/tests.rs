@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use crate::{ByteSize, Distribution, HumanDuration, ManualClock, Rng, SeededRng, Spawner, Timestamp, UploadId};
+use crate::{
+    ByteSize, Clock as _, Distribution, HumanDuration, ManualClock, Rng, SeededRng, Spawner, SteeredClock, SystemClock,
+    Timestamp, UploadId,
+};
 
 #[test]
 fn an_id_reads_back_what_it_prints_and_nothing_else() {
@@ -103,4 +106,16 @@ fn a_distribution_counts_each_thing_in_one_bucket() {
     let snapshot = seen.snapshot();
     assert_eq!(snapshot.buckets, [(0.001, 2), (1.0, 2), (f64::MAX, 2)]);
     assert!((snapshot.sum - 62.004).abs() < 1e-9, "{snapshot:?}");
+}
+
+#[test]
+fn r017_a_clock_that_was_told_the_time_is_not_moved_by_its_own_machine() {
+    let clock = SteeredClock::new();
+    let near = |us: i64, wanted: i64| assert!((us - wanted).abs() < 60_000_000, "{us} is not about {wanted}");
+    near(clock.now().as_micros(), SystemClock::new().now().as_micros());
+    let theirs = SystemClock::new().now().plus(std::time::Duration::from_secs(2 * 86_400));
+    near(clock.steer(theirs, clock.monotonic()), -2 * 86_400_000_000);
+    near(clock.now().as_micros(), theirs.as_micros());
+    let before = clock.now();
+    assert!(clock.now() >= before);
 }

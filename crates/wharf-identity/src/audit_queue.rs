@@ -156,7 +156,13 @@ impl AuditQueue {
             let now = self.clock.monotonic();
             if is_last || now.saturating_sub(sealed) >= SEAL_EVERY {
                 sealed = now;
-                self.seal(&mut told, now).await;
+                let sealing = self.seal(&mut told, now);
+                if let Err(error) = wharf_meta::under_lease(&*self.meta, "audit log", sealing).await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the audit log could not be sealed: nobody knows who does it"
+                    );
+                }
             }
             if is_last {
                 return;

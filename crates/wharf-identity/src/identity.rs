@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId};
+use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, Timestamp};
 use wharf_meta::{AuditRecord, Metadata, Outcome, SigningKey, TokenKind, Versions};
 use wharf_policy::{Access, AccountType, Asker, Attribution, Denied, Limits, Principal};
 
@@ -252,7 +252,8 @@ impl Identity {
         if before.is_none_or(|before| before.identities != versions.identities) {
             self.directory.changed();
         }
-        if before.is_some_and(|before| before.keys != versions.keys)
+        // At the first look as well: a key may have been made since the ring was loaded.
+        if before.is_none_or(|before| before.keys != versions.keys)
             && let Err(error) = self.reload_keys().await
         {
             // The ring stays as it was, and the next look tries again (S-084).
@@ -438,18 +439,23 @@ impl Identity {
         });
     }
 
-    pub(crate) async fn rotate(&self, by: &Attribution) -> Result<SigningKey, crate::AdminError> {
+    /// Makes a new key, unless one was made since a time; that one is not told then.
+    pub(crate) async fn rotate(
+        &self,
+        unless_made_since: Option<Timestamp>,
+        by: &Attribution,
+    ) -> Result<Option<SigningKey>, crate::AdminError> {
         let signs_from = self.clock.now().plus(jwt::SIGNS_AFTER);
         let key = jwt::generate(&*self.clock, &*self.rng, signs_from)
             .map_err(|_| crate::AdminError::invalid("key", "could not be made; try again"))?;
-        self.meta.add_signing_key(&key, false, by).await?;
+        let is_added = self.meta.add_signing_key(&key, unless_made_since, by).await?;
         if let Err(error) = self.reload_keys().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the signing keys could not be loaded; those in force stay"
             );
         }
-        Ok(key)
+        Ok(is_added.then_some(key))
     }
 
     async fn reload_keys(&self) -> Result<(), StartError> {
@@ -466,7 +472,13 @@ impl Identity {
                 () = tokio::time::sleep(HOUSEKEEPING_EVERY) => {}
             }
             self.directory.write_uses().await;
-            if let Err(error) = self.tidy().await {
+            let tidied = match wharf_meta::under_lease(&*self.meta, "tokens and keys", self.tidy()).await {
+                Ok(Some(tidied)) => tidied,
+                // Another replica does it.
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = tidied {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "tokens and keys could not be looked after: {error}"
@@ -479,8 +491,9 @@ impl Identity {
     async fn tidy(&self) -> Result<(), crate::AdminError> {
         let now = self.clock.now();
         let is_due = self.ring.load().newest().is_none_or(|made| made.plus(self.config.key_rotation.get()) <= now);
-        if is_due {
-            let key = self.rotate(&first::itself("key rotation")).await?;
+        // What another replica has made is not among ours yet.
+        let before = now.minus(self.config.key_rotation.get()).plus(Duration::from_micros(1));
+        if is_due && let Some(key) = self.rotate(Some(before), &first::itself("key rotation")).await? {
             tracing::info!(key.id = key.id, "signing key {} was made; the one before it is retired", key.id);
         }
         // A retired key verifies what it has signed until that has ended, whatever its life was.
@@ -497,11 +510,14 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// Before any key was made.
+const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
+
 async fn load_ring(meta: &dyn Metadata, clock: &dyn Clock, rng: &dyn Rng) -> Result<KeyRing, StartError> {
     let mut stored = meta.signing_keys().await?;
     if stored.is_empty() {
         let first = jwt::generate(clock, rng, clock.now())?;
-        meta.add_signing_key(&first, true, &first::itself("first start")).await?;
+        meta.add_signing_key(&first, Some(EVER), &first::itself("first start")).await?;
         stored = meta.signing_keys().await?;
     }
     KeyRing::new(stored)

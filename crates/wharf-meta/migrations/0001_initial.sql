@@ -363,10 +363,10 @@ create table events (
     created_at_us  integer not null
 ) strict;
 
+-- Of replicas that share a database; an embedded one has no others.
 create table leases (
     name      text    primary key,
     holder    text    not null,
-    version   integer not null,
     until_us  integer not null
 ) strict, without rowid;
 

@@ -11,7 +11,7 @@ use wharf_oci::RepositoryName;
 use wharf_policy::{AccountType, Attribution};
 
 use crate::audit_chain::{Hash, record_hash};
-use crate::sql::{Count, Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
+use crate::sql::{Count, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
 
 /// The most records that one transaction seals.
 const SEAL_MAX: u32 = 10_000;
@@ -298,6 +298,7 @@ pub(crate) fn last_seal(tx: &Tx<'_>) -> Result<Option<Seal>> {
 
 /// Gives the records since the last seal their hashes; `None` if there are none.
 pub(crate) fn seal(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Seal>> {
+    tx.lock(Locks::seals)?;
     let (after, previous) = last_seal(tx)?.map_or((0, Hash::BEGINNING), |seal| (seal.last_sequence, seal.sha256));
     let settled: i64 = tx.at_a_settled_moment(|| tx.prepare_cached(LAST)?.query_row([after], |row| row.get(0)))?;
     let mut entries = in_order(tx, after, SEAL_MAX)?;
@@ -328,6 +329,7 @@ pub(crate) fn seal(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Seal>> {
 /// Forgets whole segments that ended before `before`; the seal of the last of them stays, and a record says so, so that
 /// the chain still has a beginning that nobody can choose. How many records went.
 pub(crate) fn trim(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<u64> {
+    tx.lock(Locks::seals)?;
     let last: Option<i64> =
         tx.prepare_cached(TRIMMABLE)?.query_row(params![i64::MIN, Micros(before)], |row| row.get(0)).optional()?;
     let Some(last) = last else { return Ok(0) };

@@ -22,7 +22,11 @@ pub(crate) enum Kind {
 }
 
 statements! {
-    NOTE = "update changes set version = version + 1 where kind = $1";
+    /// Other replicas hear of it with the commit.
+    NOTE = "update changes set version = version + 1 where kind = $1",
+    postgres:
+        "with counted as (update changes set version = version + 1 where kind = $1 returning kind)
+         select pg_notify('wharf_changes', kind)::text from counted";
     READ =
         "select (select version from changes where kind = 'rules'),
                 (select version from changes where kind = 'identities'),

@@ -82,6 +82,14 @@ pub enum Error {
         by: String,
     },
 
+    /// What was to be done belongs to another replica by now: the lease under which it was begun has ended, and was taken. Nothing
+    /// has changed.
+    #[error("another replica took over while {doing}")]
+    LeaseLost {
+        /// What was being done, as a participle.
+        doing: &'static str,
+    },
+
     /// The file is not a database that can be opened as it is (B-137). It is untouched.
     #[error("{} cannot be opened as the metadata database: {reason}", path.display())]
     Refused {
@@ -121,6 +129,7 @@ impl Error {
     pub(crate) fn sql(doing: &'static str, source: sql::Error) -> Self {
         match source {
             sql::Error::Sqlite(source) => Self::sqlite(doing, source),
+            sql::Error::LeaseLost => Self::LeaseLost { doing },
             source @ sql::Error::Contradiction(_) => Self::Corrupt { doing, source: Arc::new(source) },
             source @ sql::Error::Postgres(_) if failure::is_damage(&source) => {
                 Self::Corrupt { doing, source: Arc::new(source) }

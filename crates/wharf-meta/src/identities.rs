@@ -70,11 +70,21 @@ pub trait Identities: Send + Sync + Debug {
     /// All signing keys, at most a handful.
     async fn signing_keys(&self) -> Result<Vec<SigningKey>>;
 
-    /// Adds a key and retires those before it; with `only_first` nothing happens if there is one. Whether it was added.
-    async fn add_signing_key(&self, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool>;
+    /// Adds a key and retires those before it; nothing happens if one was made at `unless_made_since` or later. Whether it was
+    /// added.
+    async fn add_signing_key(
+        &self,
+        key: &SigningKey,
+        unless_made_since: Option<Timestamp>,
+        by: &Attribution,
+    ) -> Result<bool>;
 
     /// Forgets keys that were retired before `before`. How many.
     async fn remove_retired_keys(&self, before: Timestamp) -> Result<u64>;
+
+    /// Resolves when another replica has said that something changed which replicas keep in memory, once for all that it said since
+    /// the last time. It may be missed: look at [`versions`](Self::versions) now and then as well. For one caller at a time.
+    async fn changed(&self);
 
     /// How often rules, identities and keys have changed.
     async fn versions(&self) -> Result<Versions>;

@@ -30,7 +30,7 @@ statements! {
            from signing_keys
           where id > ''
           order by id";
-    COUNT = "select count(*) from signing_keys where id > ''";
+    MADE_SINCE = "select 1 from signing_keys where id > '' and created_at_us >= $1 limit 1";
     INSERT =
         "insert into signing_keys (id, algorithm, private_key, created_at_us, signs_from_us)
          values ($1, $2, $3, $4, $5)";
@@ -53,12 +53,18 @@ pub(crate) fn all(tx: &Tx<'_>) -> Result<Vec<SigningKey>> {
         .collect()
 }
 
-/// Adds a key, and retires those before it when it begins to sign. `only_first`: nothing happens if there is one already,
-/// because two replicas that start at once need one key between them. Whether it was added.
-pub(crate) fn add(tx: &Tx<'_>, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
+/// Adds a key, and retires those before it when it begins to sign. Nothing happens if there is one that was made at
+/// `unless_made_since` or later, because replicas that find at once that a key is due need one between them. Whether it was added.
+pub(crate) fn add(
+    tx: &Tx<'_>,
+    key: &SigningKey,
+    unless_made_since: Option<Timestamp>,
+    by: &Attribution,
+) -> Result<bool> {
     tx.lock(Locks::keys)?;
-    let count: i64 = tx.prepare_cached(COUNT)?.query_row((), |row| row.get(0))?;
-    if only_first && count > 0 {
+    if let Some(since) = unless_made_since
+        && tx.prepare_cached(MADE_SINCE)?.exists([Micros(since)])?
+    {
         return Ok(false);
     }
     tx.prepare_cached(RETIRE)?.execute([Micros(key.signs_from)])?;

@@ -7,8 +7,8 @@ use wharf_policy::Attribution;
 
 use crate::{
     Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Browsing, Checking, Collecting, DeletedManifest,
-    Identities, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor,
-    Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits,
+    Identities, Leasing, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer,
+    ReferrerCursor, Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits,
 };
 
 /// Why the disk did not take a change.
@@ -54,6 +54,7 @@ pub trait Metadata:
     + Browsing
     + Checking
     + Collecting
+    + Leasing
     + Mending
     + Undoing
     + Send

@@ -2,13 +2,14 @@
 
 use crate::sql::Sql;
 use crate::{
-    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, keys, life, manifests,
-    mend, push, referrers, repositories, retention, reviews, rules, sessions, snapshot, tags, tokens, undo, uploads,
+    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, jobs, keys, leases, life,
+    manifests, mend, push, referrers, repositories, retention, reviews, rules, sessions, snapshot, tags, tokens, undo,
+    uploads,
 };
 
 /// Each statement with its file and its name.
 pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
-    let files: [(&str, &[(&str, Sql)]); 25] = [
+    let files: [(&str, &[(&str, Sql)]); 27] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -18,7 +19,9 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
         ("collection", collection::STATEMENTS),
         ("collection_log", collection_log::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
+        ("jobs", jobs::STATEMENTS),
         ("keys", keys::STATEMENTS),
+        ("leases", leases::STATEMENTS),
         ("life", life::STATEMENTS),
         ("manifests", manifests::STATEMENTS),
         ("mend", mend::STATEMENTS),

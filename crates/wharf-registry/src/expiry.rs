@@ -46,9 +46,14 @@ impl Registry {
         Ok(if ended == 0 { Expiry::NothingDue } else { Expiry::Ended(ended) })
     }
 
-    /// A session that is being written to is left alone: its writer decides.
+    /// A session that is being written to, here or by another replica, is left alone: its writer decides (R-023, GR-16).
     async fn expire_upload(&self, id: UploadId) -> Result<bool, Error> {
         let Some(_claim) = self.sessions.claim(id) else { return Ok(false) };
+        let ended = self.as_the_one(&wharf_meta::name_of_upload(id), self.end_expired(id)).await?;
+        Ok(ended.unwrap_or(false))
+    }
+
+    async fn end_expired(&self, id: UploadId) -> Result<bool, Error> {
         failpoint::arrive("registry.expiry-claimed").await;
         let removed = self.parts.meta.remove_expired_upload(id, self.now()).await;
         failpoint::arrive("registry.expiry-recorded").await;
@@ -66,9 +71,9 @@ impl Registry {
                 pause(&shutdown).await;
                 continue;
             }
-            match self.expire_uploads().await {
-                Ok(Expiry::Ended(count)) => tracing::info!(count, "{count} upload sessions expired"),
-                Ok(Expiry::NothingDue) => pause(&shutdown).await,
+            match self.as_the_one("expiry of uploads", self.expire_uploads()).await {
+                Ok(Some(Expiry::Ended(count))) => tracing::info!(count, "{count} upload sessions expired"),
+                Ok(Some(Expiry::NothingDue) | None) => pause(&shutdown).await,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "expiry of upload sessions is put off");
                     pause(&shutdown).await;

@@ -198,6 +198,19 @@ impl Registry {
         now.plus(self.gc.review_after())
     }
 
+    /// Runs `work` while no other replica does the same; `None` if one does, or took it over.
+    async fn as_the_one<T>(
+        &self,
+        task: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        let done = wharf_meta::under_lease(&*self.parts.meta, task, work).await;
+        match done.map_err(Error::meta("finding out which replica does something"))? {
+            None | Some(Err(Error::Meta { source: wharf_meta::Error::LeaseLost { .. }, .. })) => Ok(None),
+            Some(done) => done.map(Some),
+        }
+    }
+
     fn writable(&self) -> Result<(), Error> {
         if self.config.read_only {
             return Err(Error::ReadOnly);

@@ -13,7 +13,6 @@ use wharf_oci::{Algorithm, ContentRange, Digest};
 use wharf_policy::{Authorized, Push};
 use wharf_store::{BlobWriter, Checkpoint, HashState};
 
-use crate::sessions::Claim;
 use crate::{BodyError, Chunk, Error, REMEMBER_FINISHED, Registry, Share};
 
 /// Where an upload session stands.
@@ -37,7 +36,6 @@ struct Claimed {
     ok: Authorized<Push>,
     upload: Upload,
     checkpoint: Option<Checkpoint>,
-    claim: Claim,
 }
 
 impl Claimed {
@@ -124,18 +122,19 @@ impl Registry {
         chunk: Chunk,
     ) -> Result<UploadStatus, Error> {
         self.writable()?;
-        let claimed = match self.claim_upload(ok, id).await? {
-            Claiming::Open(claimed) => claimed,
-            Claiming::Finished(_) => return Err(Error::UploadUnknown),
-        };
-        self.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
-        let memory = self.memory_for(chunk.announced_bytes()).await?;
-        let registry = Arc::clone(self);
+        let (registry, ok) = (Arc::clone(self), ok.clone());
         self.detached("append", async move {
-            let _memory = memory;
-            let writer = registry.receive(&claimed, claimed.upload.algorithm, chunk).await?;
-            let offset_bytes = registry.record_progress(&claimed, writer).await?;
-            Ok(UploadStatus { id, offset_bytes })
+            let appending = async {
+                let Claiming::Open(claimed) = registry.claim_upload(&ok, id).await? else {
+                    return Err(Error::UploadUnknown);
+                };
+                registry.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
+                let _memory = registry.memory_for(chunk.announced_bytes()).await?;
+                let writer = registry.receive(&claimed, claimed.upload.algorithm, chunk).await?;
+                let offset_bytes = registry.record_progress(&claimed, writer).await?;
+                Ok(UploadStatus { id, offset_bytes })
+            };
+            registry.alone(&ok, id, appending).await
         })
         .await
     }
@@ -159,17 +158,19 @@ impl Registry {
         chunk: Chunk,
     ) -> Result<FinishedBlob, Error> {
         self.writable()?;
-        let claimed = match self.claim_upload(ok, id).await? {
-            Claiming::Open(claimed) => claimed,
-            Claiming::Finished(finished) if finished == digest => return Ok(FinishedBlob { digest }),
-            Claiming::Finished(_) => return Err(Error::UploadUnknown),
-        };
-        self.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
-        let memory = self.memory_for(chunk.announced_bytes()).await?;
-        let registry = Arc::clone(self);
+        let (registry, ok) = (Arc::clone(self), ok.clone());
         self.detached("finish upload", async move {
-            let _memory = memory;
-            registry.complete(claimed, digest, chunk).await
+            let finishing = async {
+                let claimed = match registry.claim_upload(&ok, id).await? {
+                    Claiming::Open(claimed) => claimed,
+                    Claiming::Finished(finished) if finished == digest => return Ok(FinishedBlob { digest }),
+                    Claiming::Finished(_) => return Err(Error::UploadUnknown),
+                };
+                registry.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
+                let _memory = registry.memory_for(chunk.announced_bytes()).await?;
+                registry.complete(claimed, digest, chunk).await
+            };
+            registry.alone(&ok, id, finishing).await
         })
         .await
     }
@@ -217,12 +218,30 @@ impl Registry {
         found.map_err(Error::meta("looking up an upload session"))?.ok_or(Error::UploadUnknown)
     }
 
-    /// Claims first and looks second: a session that was looked up before it was claimed may have moved on.
+    /// Runs `work` as the one writer of a session, in this process and among all replicas. Another replica that has it dies,
+    /// or ends its work, or loses it after a while; whoever loses it can record nothing any more (GR-17, GR-18).
+    async fn alone<T>(
+        &self,
+        ok: &Authorized<Push>,
+        id: UploadId,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(_claim) = self.sessions.claim(id) else { return Err(self.busy(ok, id).await) };
+        match self.as_the_one(&wharf_meta::name_of_upload(id), work).await? {
+            Some(done) => Ok(done),
+            None => Err(self.busy(ok, id).await),
+        }
+    }
+
+    async fn busy(&self, ok: &Authorized<Push>, id: UploadId) -> Error {
+        match self.upload_status(ok, id).await {
+            Ok(UploadStatus { offset_bytes, .. }) => Error::UploadBusy { offset_bytes },
+            Err(error) => error,
+        }
+    }
+
+    /// Looks after it is claimed: a session that was looked up before that may have moved on.
     async fn claim_upload(&self, ok: &Authorized<Push>, id: UploadId) -> Result<Claiming, Error> {
-        let Some(claim) = self.sessions.claim(id) else {
-            let status = self.upload_status(ok, id).await?;
-            return Err(Error::UploadBusy { offset_bytes: status.offset_bytes });
-        };
         failpoint::arrive("registry.upload-claimed").await;
         let upload = self.find_upload(ok, id).await?;
         match &upload.state {
@@ -235,7 +254,7 @@ impl Registry {
                     offset_bytes: *offset_bytes,
                     hash_state: HashState::from_bytes(state.clone()),
                 });
-                Ok(Claiming::Open(Box::new(Claimed { ok: ok.clone(), upload, checkpoint, claim })))
+                Ok(Claiming::Open(Box::new(Claimed { ok: ok.clone(), upload, checkpoint })))
             }
         }
     }
@@ -399,8 +418,11 @@ impl Registry {
         let recorded = self.parts.meta.record_blob(&record).await.map_err(Error::meta("recording a blob"))?;
         failpoint::arrive("registry.blob-recorded").await;
         // The digest's lock is held until the row that names the content is committed.
+        let leaves_staged = placed.leaves_staged();
         drop(placed);
-        drop(claimed.claim);
+        if leaves_staged {
+            self.discard_staged(claimed.upload.id).await;
+        }
         match recorded {
             RecordBlob::Recorded => Ok(FinishedBlob { digest }),
             RecordBlob::UploadGone => Err(Error::UploadUnknown),

@@ -167,8 +167,8 @@ async fn a_checkpoint_that_was_not_reached_is_lost(store: Store) {
     let unknown = store.writer(upload(2), Algorithm::Sha256, Some(&at), None).await;
     assert!(matches!(unknown.err(), Some(Error::StagedLost)));
 
-    drop(staged(&store, upload(1), &content.slice(..2999)).await);
-    let shorter = store.writer(upload(1), Algorithm::Sha256, Some(&at), None).await;
+    drop(staged(&store, upload(3), &content.slice(..2999)).await);
+    let shorter = store.writer(upload(3), Algorithm::Sha256, Some(&at), None).await;
     assert!(matches!(shorter.err(), Some(Error::StagedLost)));
 }
 

@@ -51,12 +51,24 @@ impl fmt::Debug for DigestLocks {
 pub struct Placed {
     place: Place,
     size_bytes: u64,
+    leaves_staged: bool,
     _lock: DigestLock,
 }
 
 impl Placed {
     pub(crate) fn new(place: Place, size_bytes: u64, lock: DigestLock) -> Self {
-        Self { place, size_bytes, _lock: lock }
+        Self { place, size_bytes, leaves_staged: false, _lock: lock }
+    }
+
+    /// With something of the upload left behind.
+    pub(crate) fn leaving_staged(self) -> Self {
+        Self { leaves_staged: true, ..self }
+    }
+
+    /// Whether the upload has left something that is of no use once the content is recorded: then
+    /// [`discard`](crate::BlobStore::discard) it, and not before, because until then another process may go on with it.
+    pub fn leaves_staged(&self) -> bool {
+        self.leaves_staged
     }
 
     /// What was placed, and where.

@@ -2,16 +2,20 @@
 //! and the real wire formats, that count what they are asked and misbehave when told to; and a bucket. For tests only.
 #![allow(clippy::unwrap_used, reason = "a stand-in that cannot do its part ends the test")]
 
+mod balancer;
 mod bucket;
 mod fault;
 mod https;
 mod mcias;
 mod oidc;
 mod postgres;
+mod weed;
 
+pub use balancer::Balancer;
 pub use bucket::FakeS3;
 pub use fault::Fault;
 pub use https::{Authority, Tls};
 pub use mcias::FakeMcias;
 pub use oidc::{FakeOidc, SigningKind, forge};
 pub use postgres::{PostgresDatabase, PostgresServer};
+pub use weed::Weed;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, SystemClock, SystemRng};
+use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, SteeredClock, StoreId, SystemRng};
 use wharf_http::{Server, StartError};
 use wharf_identity::Identity;
-use wharf_meta::{Metadata, PostgresMetadata, SqliteMetadata};
+use wharf_meta::{Metadata, PostgresMetadata, Sharing, SqliteMetadata};
 use wharf_oci::Digest;
 use wharf_policy::Engine;
 use wharf_registry::Registry;
@@ -26,9 +26,15 @@ const COMMIT_GRACE: Duration = Duration::from_secs(10);
 /// After a commit that could not be synced: how long reads in flight may go on before the process ends.
 const READ_GRACE: Duration = Duration::from_secs(5);
 
-/// How often the rules and accounts are looked at for changes that another replica made; at most 2 s may pass until they
-/// are in force (S-009).
+/// How often the rules and accounts are looked at for changes that another replica made, should its word of them be lost; at most
+/// 2 s may pass until they are in force (S-009).
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the time is compared with the database's.
+const TAKE_TIME_EVERY: Duration = Duration::from_secs(10);
+
+/// By how much a clock may be off before somebody should look at it: 5 minutes.
+const CLOCK_OFF_MAX_US: u64 = 300_000_000;
 
 /// Who is let in.
 #[derive(Debug)]
@@ -112,6 +118,9 @@ pub enum AppError {
     /// The rules cannot be loaded; without them nothing is decided (S-003).
     #[error("loading the policy's rules")]
     Rules(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody knows what time it is for all replicas.
+    #[error("asking the metadata database what time it is")]
+    Time(#[source] wharf_meta::Error),
     /// The database was not closed in order.
     #[error("closing the metadata database")]
     Close(#[source] wharf_meta::Error),
@@ -136,6 +145,7 @@ pub struct App {
     server: Server,
     registry: Arc<Registry>,
     meta: Arc<dyn Metadata>,
+    clock: Arc<SteeredClock>,
     identity: Option<Arc<Identity>>,
     first_password: Option<Secret<String>>,
     spawner: Spawner,
@@ -151,11 +161,20 @@ impl App {
     ///
     /// [`AppError`]; nothing listens then, and nothing that was stored has been touched.
     pub async fn start(config: &Config, access: Access, shutdown: Shutdown) -> Result<Self, AppError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let steered = Arc::new(SteeredClock::new());
+        let clock: Arc<dyn Clock> = Arc::clone(&steered) as _;
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let (store, is_new) = open_store(config, &clock, &rng).await?;
         let store_id = store.store_id();
-        let (meta, was_clean) = open_meta(config, &*store, is_new).await?;
+        let sharing = match config.storage.url {
+            Some(_) => Sharing::Replicas,
+            None => Sharing::Alone,
+        };
+        let (meta, was_clean) = open_meta(config, &*store, is_new, sharing).await?;
+        if meta.is_shared() {
+            let ahead_us = take_time(&steered, &*meta).await.map_err(AppError::Time)?;
+            warn_of_clock(ahead_us);
+        }
         let spawner = Spawner::new();
         let (policy, identity, first_password) = match access {
             Access::Open => (Engine::open(), None, None),
@@ -201,7 +220,7 @@ impl App {
             redirects: config.storage.redirects(),
         };
         let server = Server::bind(config.server.clone(), parts, shutdown.clone()).await?;
-        Ok(Self { server, registry, meta, identity, first_password, spawner, shutdown, was_clean })
+        Ok(Self { server, registry, meta, clock: steered, identity, first_password, spawner, shutdown, was_clean })
     }
 
     /// The addresses that are listened on.
@@ -233,6 +252,10 @@ impl App {
         self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
         self.spawner.spawn("scrub", Arc::clone(&self.registry).keep_scrubbing(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
+        if self.meta.is_shared() {
+            let keeping = keep_time(Arc::clone(&self.clock), Arc::clone(&self.meta), self.shutdown.clone());
+            self.spawner.spawn("keep the database's time", keeping);
+        }
         if let Some(identity) = &self.identity {
             identity.spawn_background(&self.spawner, &self.shutdown);
             let refreshing = keep_fresh(
@@ -339,7 +362,7 @@ impl Offline {
 pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offline, AppError> {
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let (store, is_new) = open_store(config, &clock, &rng).await?;
-    let (meta, was_clean) = open_meta(config, &*store, is_new).await?;
+    let (meta, was_clean) = open_meta(config, &*store, is_new, Sharing::Alone).await?;
     Ok(Offline { store, meta, was_clean })
 }
 
@@ -362,7 +385,7 @@ async fn open_store(
     let place = config.storage.place().display().to_string();
     let opened = opened.map_err(|source| AppError::Bucket { place, source })?;
     let is_new = opened.is_new();
-    // The database lies in the directory: nobody else may use it.
+    // An embedded database lies in the directory, and snapshots are made there: nobody else may use it.
     Ok((Arc::new(opened.beside(store)), is_new))
 }
 
@@ -371,6 +394,7 @@ async fn open_meta(
     config: &Config,
     store: &dyn BlobStore,
     is_new: bool,
+    sharing: Sharing,
 ) -> Result<(Arc<dyn Metadata>, bool), AppError> {
     let path = config.storage.data.join(DATABASE);
     let place = match &config.metadata.postgres.url {
@@ -385,7 +409,7 @@ async fn open_meta(
         if has_content { Err(AppError::NoDatabase { place: place.clone() }) } else { Ok(()) }
     };
     let (meta, was_clean): (Arc<dyn Metadata>, bool) = if config.metadata.postgres.url.is_some() {
-        let mut meta = PostgresMetadata::open(&config.metadata.postgres, &path).await.map_err(failed)?;
+        let mut meta = PostgresMetadata::open(&config.metadata.postgres, &path, sharing).await.map_err(failed)?;
         let is_empty = meta.store_id().await.map_err(failed)?.is_none();
         if is_empty && path.exists() {
             tracing::info!("{place} is empty and takes over what {} has", path.display());
@@ -439,6 +463,33 @@ async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_store::Error> 
     }
 }
 
+/// Takes the database's time over, so that all replicas date by one clock. By how many microseconds this machine's is ahead.
+async fn take_time(clock: &SteeredClock, meta: &dyn Metadata) -> wharf_meta::Result<i64> {
+    let asked = clock.monotonic();
+    let theirs = meta.time().await?;
+    let answered = clock.monotonic();
+    Ok(clock.steer(theirs, asked + answered.saturating_sub(asked) / 2))
+}
+
+async fn keep_time(clock: Arc<SteeredClock>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
+    while tokio::time::timeout(TAKE_TIME_EVERY, shutdown.started()).await.is_err() {
+        // Until the database answers, monotonic time goes on as well as ever.
+        if let Err(error) = take_time(&clock, &*meta).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the database did not say what time it is");
+        }
+    }
+}
+
+fn warn_of_clock(ahead_us: i64) {
+    if ahead_us.unsigned_abs() > CLOCK_OFF_MAX_US {
+        tracing::warn!(
+            clock.ahead_s = ahead_us / 1_000_000,
+            "this machine's clock is {} s ahead of the database's, which is the one that counts: look at it (`timedatectl`)",
+            ahead_us / 1_000_000
+        );
+    }
+}
+
 /// Brings what other replicas have changed into force. When the database does not answer, what was in force stays.
 async fn keep_fresh(registry: Arc<Registry>, identity: Arc<Identity>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
     let mut seen = None;
@@ -446,6 +497,7 @@ async fn keep_fresh(registry: Arc<Registry>, identity: Arc<Identity>, meta: Arc<
         tokio::select! {
             () = shutdown.started() => return,
             () = tokio::time::sleep(REFRESH_EVERY) => {}
+            () = meta.changed() => {}
         }
         let versions = match meta.versions().await {
             Ok(versions) => versions,

@@ -135,7 +135,8 @@ impl Identity {
     ///
     /// [`AdminError::Meta`].
     pub async fn rotate_keys(&self, ok: &Authorized<AccountManage>) -> Result<SigningKey, AdminError> {
-        self.rotate(&ok.attribution()).await
+        let made = self.rotate(None, &ok.attribution()).await?;
+        made.ok_or_else(|| AdminError::invalid("key", "could not be made; try again"))
     }
 
     async fn remove(&self, account: Option<&str>, id: TokenId, by: &Attribution) -> Result<(), AdminError> {

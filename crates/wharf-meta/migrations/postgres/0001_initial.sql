@@ -374,10 +374,11 @@ create table events (
     created_at_us  bigint not null
 );
 
+-- What one replica does at a time, and who does it now. `holder` is another one with each taking: by it a transaction sees
+-- whether the lease is still that of whoever began the work.
 create table leases (
     name      text collate "C" primary key,
     holder    text collate "C" not null,
-    version   bigint not null,
     until_us  bigint not null
 );
 

@@ -96,7 +96,7 @@ pub async fn r063_no_key_is_in_a_snapshot(metadata: Subject) {
         signs_from: at(0),
         retired_at: None,
     };
-    assert!(metadata.add_signing_key(&key, false, &by("root")).await.unwrap());
+    assert!(metadata.add_signing_key(&key, None, &by("root")).await.unwrap());
     let snapshot = metadata.take_snapshot().await.unwrap();
     let bytes = bytes(&snapshot);
     assert!(!bytes.windows(secret.len()).any(|window| window == secret));

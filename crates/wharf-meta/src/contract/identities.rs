@@ -162,9 +162,9 @@ pub async fn there_is_one_first_key_and_new_ones_retire_the_old(metadata: Subjec
         signs_from: at(second + 60),
         retired_at: None,
     };
-    assert!(metadata.add_signing_key(&key("a", 1), true, &by("root")).await.unwrap());
-    assert!(!metadata.add_signing_key(&key("b", 1), true, &by("root")).await.unwrap());
-    assert!(metadata.add_signing_key(&key("c", 100), false, &by("root")).await.unwrap());
+    assert!(metadata.add_signing_key(&key("a", 1), Some(at(0)), &by("root")).await.unwrap());
+    assert!(!metadata.add_signing_key(&key("b", 1), Some(at(0)), &by("root")).await.unwrap());
+    assert!(metadata.add_signing_key(&key("c", 100), None, &by("root")).await.unwrap());
     let retired = SigningKey { retired_at: Some(at(160)), ..key("a", 1) };
     assert_eq!(metadata.signing_keys().await.unwrap(), [retired, key("c", 100)]);
     assert_eq!(metadata.remove_retired_keys(at(160)).await.unwrap(), 0);

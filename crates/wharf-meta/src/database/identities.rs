@@ -93,13 +93,22 @@ impl<D: Database> Identities for D {
         self.read("reading the signing keys", keys::all).await
     }
 
-    async fn add_signing_key(&self, key: &SigningKey, only_first: bool, by: &Attribution) -> Result<bool> {
+    async fn add_signing_key(
+        &self,
+        key: &SigningKey,
+        unless_made_since: Option<Timestamp>,
+        by: &Attribution,
+    ) -> Result<bool> {
         let (key, by) = (key.clone(), by.clone());
-        self.write("adding a signing key", move |tx| keys::add(tx, &key, only_first, &by)).await
+        self.write("adding a signing key", move |tx| keys::add(tx, &key, unless_made_since, &by)).await
     }
 
     async fn remove_retired_keys(&self, before: Timestamp) -> Result<u64> {
         self.write("forgetting retired keys", move |tx| keys::remove_retired(tx, before)).await
+    }
+
+    async fn changed(&self) {
+        Database::changed(self).await;
     }
 
     async fn versions(&self) -> Result<Versions> {

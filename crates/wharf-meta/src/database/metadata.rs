@@ -8,7 +8,7 @@ use crate::tags::Change;
 use crate::{
     Advance, BeginUpload, BlobMount, BlobRecord, DatabaseFigures, DeletedManifest, DiskRefusal, Error, ManifestHead,
     ManifestRecord, Metadata, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor, Result, StoredManifest,
-    Upload, UploadLimits, blobs, deletion, life, manifests, push, referrers, repositories, tags, uploads,
+    Upload, UploadLimits, blobs, deletion, leases, life, manifests, push, referrers, repositories, tags, uploads,
 };
 
 /// Questions go to a reader, changes to the writer; what they do stands in the file of their noun.
@@ -39,10 +39,19 @@ impl<D: Database> Metadata for D {
         expires_at: Timestamp,
     ) -> Result<Advance> {
         let hash_state = hash_state.to_vec();
-        self.write("advancing an upload", move |tx| {
-            uploads::advance(tx, id, from_bytes, to_bytes, &hash_state, expires_at)
-        })
-        .await
+        let lease = leases::current();
+        let advanced = self.write("advancing an upload", move |tx| {
+            let advanced = uploads::advance(tx, id, from_bytes, to_bytes, &hash_state, expires_at)?;
+            if advanced == Advance::Advanced {
+                leases::end(tx, lease.as_ref())?;
+            }
+            Ok(advanced)
+        });
+        let advanced = advanced.await?;
+        if advanced == Advance::Advanced {
+            leases::note_end();
+        }
+        Ok(advanced)
     }
 
     async fn end_upload(&self, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
@@ -78,7 +87,15 @@ impl<D: Database> Metadata for D {
 
     async fn record_blob(&self, record: &BlobRecord) -> Result<RecordBlob> {
         let record = record.clone();
-        self.write("recording a blob", move |tx| blobs::record(tx, &record)).await
+        let lease = leases::current();
+        let recorded = self.write("recording a blob", move |tx| {
+            let recorded = blobs::record(tx, &record)?;
+            leases::end(tx, lease.as_ref())?;
+            Ok(recorded)
+        });
+        let recorded = recorded.await?;
+        leases::note_end();
+        Ok(recorded)
     }
 
     async fn mount_blob(&self, mount: &BlobMount) -> Result<bool> {

@@ -6,6 +6,7 @@ mod browsing;
 mod checking;
 mod collecting;
 mod identities;
+mod leasing;
 mod mending;
 mod metadata;
 mod undoing;
@@ -38,6 +39,16 @@ pub(crate) trait Database: Send + Sync + Debug + 'static {
     /// What was read and still holds, where changes of other processes cannot go unnoticed.
     fn memory(&self) -> Option<&Memory> {
         None
+    }
+
+    /// As [`Leasing::is_shared`](crate::Leasing::is_shared).
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// As [`Identities::changed`](crate::Identities::changed).
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
 
     /// As [`Metadata::storage_failed`](crate::Metadata::storage_failed).

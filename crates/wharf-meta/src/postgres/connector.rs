@@ -8,8 +8,10 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_platform_verifier::ConfigVerifierExt as _;
-use tokio_postgres::NoTls;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::{AsyncMessage, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{PostgresConfig, Protection};
@@ -40,6 +42,19 @@ pub(super) struct Connector {
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
+/// Moves a connection's messages until it ends. What the server says unasked is of no interest, but for notifications.
+async fn drive<S, T>(mut connection: Connection<S, T>, heard: Option<Arc<Notify>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        if let (AsyncMessage::Notification(_), Some(heard)) = (message, &heard) {
+            heard.notify_one();
+        }
     }
 }
 
@@ -83,6 +98,11 @@ impl Connector {
 
     /// A connection to a server that may be trusted with what is acknowledged. Blocks.
     pub(super) fn connect(&self) -> sql::Result<Session> {
+        self.connect_hearing(None)
+    }
+
+    /// The same, and `heard` is told of each notification that comes while somebody waits in the session.
+    pub(super) fn connect_hearing(&self, heard: Option<Arc<Notify>>) -> sql::Result<Session> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|_| sql::Error::Server("no connection can be driven: out of file descriptors?"))?;
@@ -91,12 +111,12 @@ impl Connector {
             match &self.tls {
                 Some(tls) => {
                     let (client, connection) = self.config.connect(tls.clone()).await?;
-                    tokio::spawn(connection);
+                    tokio::spawn(drive(connection, heard));
                     Ok(client)
                 }
                 None => {
                     let (client, connection) = self.config.connect(NoTls).await?;
-                    tokio::spawn(connection);
+                    tokio::spawn(drive(connection, heard));
                     Ok::<_, tokio_postgres::Error>(client)
                 }
             }

@@ -6,7 +6,8 @@ use tokio_postgres::Row;
 
 use super::session::Session;
 use super::{Column, Value};
-use crate::sql::{Contradiction, Error, Result, ValueRef};
+use crate::life;
+use crate::sql::{Contradiction, Error, Locks, Result, Tx, ValueRef};
 
 /// A table, and which of its rows go.
 pub(super) struct Table {
@@ -66,7 +67,7 @@ pub(super) const TABLES: &[Table] = &[
     table("audit_log", "sequence").counting("audit_sequence"),
     table("audit_seals", "last_sequence"),
     table("events", "sequence").counting("events_sequence_seq"),
-    table("leases", "name"),
+    table("leases", "name").without("false"),
     table("jobs", "id"),
 ];
 
@@ -117,7 +118,14 @@ fn values(row: &Row) -> Result<Vec<ToSqlOutput<'_>>> {
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Copies everything from an SQLite database into an empty one, in the transaction that is open.
+///
+/// One that is not empty, because another replica was faster, is left as it is.
 pub(super) fn import(session: &Session, sqlite: &Connection) -> Result<()> {
+    let tx = Tx::Postgres(session);
+    tx.lock(Locks::settings)?;
+    if life::store(&tx)?.is_some() {
+        return Err(Error::Server("another replica has begun to use the database meanwhile; start again"));
+    }
     for table in TABLES {
         let list = columns(sqlite, table.name)?.join(", ");
         let mut select = sqlite.prepare(&format!("select {list} from {}", table.name))?;

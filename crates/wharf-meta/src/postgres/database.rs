@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{PostgresMetadata, check, copy};
+use super::{PostgresMetadata, Sharing, check, copy};
 use crate::database::Database;
 use crate::sql::{self, Tx};
 use crate::sqlite::{Abandoned, Given};
-use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, life};
+use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, leases, life};
 
 impl Database for PostgresMetadata {
     async fn read<T, F>(&self, doing: &'static str, question: F) -> Result<T>
@@ -27,7 +27,20 @@ impl Database for PostgresMetadata {
                 source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(source)),
             });
         }
-        self.pool.write(doing, work).await
+        let Some(lease) = leases::current() else { return self.pool.write(doing, work).await };
+        let fenced = move |tx: &Tx<'_>| {
+            leases::hold(tx, &lease)?;
+            work(tx)
+        };
+        self.pool.write(doing, fenced).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.sharing == Sharing::Replicas
+    }
+
+    async fn changed(&self) {
+        self.owner.heard().await;
     }
 
     /// A commit that the server cannot sync ends the server, not us. What ends us is another process in our place.
@@ -44,7 +57,8 @@ impl Database for PostgresMetadata {
     }
 
     async fn close(&self) -> Result<()> {
-        self.pool.close(|tx| life::set_clean(tx, true)).await?;
+        let is_alone = !self.is_shared();
+        self.pool.close(move |tx| if is_alone { life::set_clean(tx, true) } else { Ok(()) }).await?;
         let owner = Arc::clone(&self.owner);
         let given_up = tokio::task::spawn_blocking(move || owner.give_up());
         given_up.await.map_err(|lost| Error::unavailable("closing", lost))

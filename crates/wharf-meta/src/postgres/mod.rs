@@ -36,6 +36,7 @@ use self::owner::Owner;
 use self::pool::Pool;
 
 pub use self::config::{DatabaseUrl, ParseDatabaseUrlError, PostgresConfig};
+pub use self::owner::Sharing;
 pub(crate) use self::session::Session;
 pub(crate) use self::value::{Column, Value};
 
@@ -45,21 +46,22 @@ pub struct PostgresMetadata {
     pool: Pool,
     snapshots: Snapshots,
     owner: Arc<Owner>,
+    sharing: Sharing,
     was_clean_shutdown: bool,
 }
 
 impl PostgresMetadata {
     /// Connects to the database that `config` names and runs migrations that are due. Snapshots are made beside `beside`, which
-    /// is where an embedded database would be.
+    /// is where an embedded database would be, and which nobody else uses.
     ///
     /// # Errors
     ///
     /// - [`Error::Server`]: the server or its database cannot be used as it is set up.
-    /// - [`Error::InUse`]: another process uses the database.
+    /// - [`Error::InUse`]: another process uses the database, and `sharing` or that process does not allow it.
     /// - [`Error::NewerSchema`]: a newer version made it; it is untouched.
     /// - [`Error::Corrupt`]: it contradicts itself.
     /// - [`Error::Unavailable`]: the server does not answer.
-    pub async fn open(config: &PostgresConfig, beside: &Path) -> Result<Self> {
+    pub async fn open(config: &PostgresConfig, beside: &Path, sharing: Sharing) -> Result<Self> {
         let doing = "opening";
         let config = config.clone();
         let connections = config.connections();
@@ -68,9 +70,8 @@ impl PostgresMetadata {
         let connector = connector.await.map_err(|lost| Error::unavailable(doing, lost))??;
         let connector = Arc::new(connector);
         let taking = Arc::clone(&connector);
-        let owner = tokio::task::spawn_blocking(move || Owner::take(taking));
+        let owner = tokio::task::spawn_blocking(move || Owner::take(taking, sharing));
         let owner = Arc::new(owner.await.map_err(|lost| Error::unavailable(doing, lost))??);
-        // Only the owner may remove what an earlier one left.
         let snapshots = Snapshots::of(beside, &SqliteConfig::default())?;
         let pool = Pool::new(connector, connections);
         pool.with_session(doing, |session| {
@@ -78,8 +79,12 @@ impl PostgresMetadata {
             schema::migrate(session)
         })
         .await?;
-        let was_clean_shutdown = pool.write(doing, begin).await?;
-        Ok(Self { pool, snapshots, owner, was_clean_shutdown })
+        let was_clean_shutdown = match sharing {
+            Sharing::Alone => pool.write(doing, begin).await?,
+            // Replicas come and go while others run; whatever one leaves behind is of the kind that all expect of each other.
+            Sharing::Replicas => true,
+        };
+        Ok(Self { pool, snapshots, owner, sharing, was_clean_shutdown })
     }
 
     /// Makes this empty database what the embedded one at `path` is, all of it or nothing. That one is not changed but for what
@@ -109,12 +114,13 @@ impl PostgresMetadata {
                 forget_log(&path).map_err(|error| Error::unavailable(doing, error))
             })
             .await?;
-        self.pool.write(doing, |tx| life::set_clean(tx, false)).await?;
+        let is_alone = self.sharing == Sharing::Alone;
+        self.pool.write(doing, move |tx| life::set_clean(tx, !is_alone)).await?;
         self.was_clean_shutdown = was_clean;
         Ok(())
     }
 
-    /// Whether the database was closed in order before it was opened this time; `true` for a new one.
+    /// Whether the database was closed in order before it was opened this time; `true` for a new one, and for replicas.
     pub fn was_clean_shutdown(&self) -> bool {
         self.was_clean_shutdown
     }

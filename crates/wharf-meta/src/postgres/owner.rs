@@ -1,13 +1,17 @@
-//! One process at a time uses the database: it holds a lock of the server's for as long as it lives, on a connection that does
-//! nothing else. What processes keep to themselves (who writes into an upload, which content is just being placed or removed)
-//! would not be safe among several.
+//! Who uses the database: each process holds a lock of the server's for as long as it lives, on a connection that does nothing else.
+//!
+//! Replicas share the lock. One whose content is in a directory has it alone, because what it keeps to itself (who writes into an
+//! upload's file, which file is just being placed or removed) would not be safe among several; and so has a command that works on a
+//! registry which does not run.
+//!
+//! The same connection hears what other replicas have changed ([`changes`](crate::changes)). A notification only makes it quicker:
+//! whoever keeps something in memory asks for itself as well.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::Value;
 use super::connector::Connector;
@@ -16,7 +20,8 @@ use crate::{Error, Result, sql};
 
 const KEY: i64 = 8_604_252_872_373_661_298;
 
-const TAKE: &str = "select pg_try_advisory_lock($1)::text";
+const TAKE_ALONE: &str = "select pg_try_advisory_lock($1)::text";
+const TAKE_SHARED: &str = "select pg_try_advisory_lock_shared($1)::text";
 
 /// Whoever holds it, for people. The key stands in two halves there.
 const HOLDER: &str =
@@ -34,12 +39,31 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// With whom the database is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// With nobody.
+    Alone,
+    /// With other replicas. What only one may do at a time is done under leases.
+    Replicas,
+}
+
 /// The lock, while this is there.
 #[derive(Debug)]
 pub(super) struct Owner {
-    stop: Mutex<Option<mpsc::Sender<()>>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     taken: watch::Receiver<bool>,
+    heard: Arc<Notify>,
+}
+
+/// What the thread needs that keeps the lock.
+struct Keeper {
+    connector: Arc<Connector>,
+    sharing: Sharing,
+    stopped: oneshot::Receiver<()>,
+    taken: watch::Sender<bool>,
+    heard: Arc<Notify>,
 }
 
 impl Owner {
@@ -47,32 +71,39 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] if another process has it.
-    pub(super) fn take(connector: Arc<Connector>) -> Result<Self> {
+    /// [`Error::InUse`] if another process has it, and one of the two wants it alone.
+    pub(super) fn take(connector: Arc<Connector>, sharing: Sharing) -> Result<Self> {
         let doing = "taking the database";
-        let session = connector.connect().map_err(|error| Error::sql(doing, error))?;
+        let heard = Arc::new(Notify::new());
+        let (stop, stopped) = oneshot::channel();
+        let (taken, take) = watch::channel(false);
+        let keeper = Keeper { connector, sharing, stopped, taken, heard: Arc::clone(&heard) };
+        let session = keeper.connect().map_err(|error| Error::sql(doing, error))?;
         let begun = Instant::now();
-        while !try_to_take(&session).map_err(|error| Error::sql(doing, error))? {
+        while !try_to_take(&session, sharing).map_err(|error| Error::sql(doing, error))? {
             if begun.elapsed() > PATIENCE {
                 return Err(Error::InUse { by: holder(&session) });
             }
             std::thread::sleep(AGAIN);
         }
-        let (stop, stopped) = mpsc::channel();
-        let (take, taken) = watch::channel(false);
         let thread = std::thread::Builder::new().name("wharf-pg-owner".to_owned());
         let thread = thread
-            .spawn(move || keep(&connector, session, &stopped, &take))
+            .spawn(move || keeper.keep(session))
             .map_err(|error| Error::unavailable("starting a thread", error))?;
-        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), taken })
+        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), taken: take, heard })
     }
 
-    /// Whether another process has the database by now.
+    /// Resolves when another replica has said that something changed, once for all that it said since the last time.
+    pub(super) async fn heard(&self) {
+        self.heard.notified().await;
+    }
+
+    /// Whether another process has the database alone by now, or one of two that each want it alone.
     pub(super) fn is_displaced(&self) -> bool {
         *self.taken.borrow()
     }
 
-    /// Resolves when another process has the database, and never otherwise.
+    /// Resolves when another process has taken the database, and never otherwise.
     pub(super) async fn displaced(&self) {
         let mut taken = self.taken.clone();
         if taken.wait_for(|taken| *taken).await.is_err() {
@@ -90,8 +121,12 @@ impl Owner {
     }
 }
 
-fn try_to_take(session: &Session) -> sql::Result<bool> {
-    let rows = session.query(TAKE, vec![Value::Integer(KEY)])?;
+fn try_to_take(session: &Session, sharing: Sharing) -> sql::Result<bool> {
+    let take = match sharing {
+        Sharing::Alone => TAKE_ALONE,
+        Sharing::Replicas => TAKE_SHARED,
+    };
+    let rows = session.query(take, vec![Value::Integer(KEY)])?;
     let row = rows.first().ok_or(sql::Error::NoRow)?;
     Ok(row.try_get::<_, &str>(0)? == "true")
 }
@@ -103,33 +138,53 @@ fn holder(session: &Session) -> String {
     format!("a process that is connected from {} since {} UTC", text(0), text(1))
 }
 
-/// Keeps the lock, and takes it again after the server was away.
-fn keep(connector: &Connector, session: Session, stopped: &mpsc::Receiver<()>, taken: &watch::Sender<bool>) {
-    let mut pid = own_pid(&session);
-    let mut session = Some(session);
-    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-        if session.as_ref().is_some_and(|session| session.texts("select 'here'").is_ok()) {
-            continue;
-        }
-        session = None;
-        let Ok(new) = connector.connect() else { continue };
-        match try_to_take(&new) {
-            Ok(true) => {
-                pid = own_pid(&new);
-                session = Some(new);
+impl Keeper {
+    fn connect(&self) -> sql::Result<Session> {
+        let session = self.connector.connect_hearing(Some(Arc::clone(&self.heard)))?;
+        session.batch("listen wharf_changes")?;
+        Ok(session)
+    }
+
+    /// Keeps the lock, and takes it again after the server was away.
+    fn keep(mut self, session: Session) {
+        let mut pid = own_pid(&session);
+        let mut session = Some(session);
+        while !self.rest(session.as_ref()) {
+            if session.as_ref().is_some_and(|session| session.texts("select 'here'").is_ok()) {
+                continue;
             }
-            // The server has not noticed yet that the old connection is gone.
-            Ok(false) if ended(&new, pid) => {}
-            Ok(false) => {
-                tracing::error!(
-                    "the connection to the metadata database was lost, and meanwhile it was taken by {}",
-                    holder(&new)
-                );
-                taken.send_replace(true);
-                return;
+            session = None;
+            let Ok(new) = self.connect() else { continue };
+            match try_to_take(&new, self.sharing) {
+                Ok(true) => {
+                    pid = own_pid(&new);
+                    session = Some(new);
+                    // Whatever was said meanwhile.
+                    self.heard.notify_one();
+                }
+                // The server has not noticed yet that the old connection is gone.
+                Ok(false) if ended(&new, pid) => {}
+                Ok(false) => {
+                    tracing::error!(
+                        "the connection to the metadata database was lost, and meanwhile it was taken by {}",
+                        holder(&new)
+                    );
+                    self.taken.send_replace(true);
+                    return;
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
+    }
+
+    /// Waits until it is time to look again; whether it is time to stop.
+    fn rest(&mut self, session: Option<&Session>) -> bool {
+        let Some(session) = session else {
+            std::thread::sleep(EVERY);
+            return self.stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty);
+        };
+        let stopped = &mut self.stopped;
+        session.listen(EVERY, async { _ = stopped.await })
     }
 }
 

@@ -88,6 +88,11 @@ impl Session {
         Ok(answered?)
     }
 
+    /// Does nothing but listen to the server until `end` or for `span`; whether `end` came first.
+    pub(super) fn listen(&self, span: Duration, end: impl Future<Output = ()>) -> bool {
+        self.runtime.block_on(async { tokio::time::timeout(span, end).await.is_ok() })
+    }
+
     /// Runs statements without parameters and answers.
     pub(super) fn batch(&self, statements: &str) -> Result<()> {
         self.wait(self.client.batch_execute(statements))

@@ -20,6 +20,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     Server(&'static str),
 
+    /// Another replica has the lease by now under which this was to be done.
+    #[error("another replica does this by now")]
+    LeaseLost,
+
     /// What the database holds contradicts itself.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),

@@ -17,7 +17,7 @@ use super::{Result, Tx};
 /// | a repository | | whoever changes its manifests or tags |
 /// | content | whoever adds or takes away a reference or an association, and needs it to stay what it is | whoever changes its state, or judges whether anything needs it |
 /// | holds | whoever forgets content | whoever sets a hold |
-/// | identities, rules, keys, uploads, settings | | whoever changes them and must count or compare first |
+/// | identities, rules, keys, uploads, settings, seals of the audit log | | whoever changes them and must count or compare first |
 ///
 /// They are taken in one statement and in one order (class, then key), so they cannot deadlock among themselves; rows come
 /// after them, and the place in the audit log (`next_audit_sequence`) last.
@@ -40,6 +40,7 @@ enum Class {
     Holds,
     AllContent,
     Content,
+    Seals,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +106,11 @@ impl Locks {
     /// For whoever counts all open sessions before one is added.
     pub(crate) fn all_uploads(&mut self) {
         self.want(Class::Uploads, "", Mode::Alone);
+    }
+
+    /// For whoever seals the audit log or cuts it.
+    pub(crate) fn seals(&mut self) {
+        self.want(Class::Seals, "", Mode::Alone);
     }
 
     /// For whoever changes what the database says about itself.

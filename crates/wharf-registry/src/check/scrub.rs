@@ -76,8 +76,8 @@ impl Registry {
                 let _ = tokio::time::timeout(self.check.scrub_interval.get(), shutdown.started()).await;
                 continue;
             }
-            let rest = match self.scrub_step(&shutdown).await {
-                Ok(0) => self.check.scrub_interval.get(),
+            let rest = match self.as_the_one("scrub", self.scrub_step(&shutdown)).await {
+                Ok(Some(0) | None) => self.check.scrub_interval.get(),
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the scrub is put off");

@@ -6,6 +6,7 @@ use wharf_meta::{Backlog, Hold, RemovedBlob, RemovedCursor};
 use wharf_oci::{Digest, RepositoryName};
 use wharf_policy::{Authorized, GcManage};
 
+use super::progress::SweepOrder;
 use super::{Sweep, Totals};
 use crate::{Error, Registry};
 
@@ -88,7 +89,7 @@ impl Registry {
         let now = self.now();
         let backlog = self.parts.meta.backlog(now).await.map_err(failed())?;
         let holds = self.parts.meta.holds(now).await.map_err(failed())?;
-        let progress = self.collector.progress();
+        let progress = self.collection_progress().await?;
         Ok(CollectionStatus {
             enabled: self.gc.enabled,
             running: progress.running,
@@ -112,10 +113,12 @@ impl Registry {
         let holds = self.parts.meta.holds(self.now()).await.map_err(Error::meta("looking up holds"))?;
         match holds.into_iter().next() {
             Some(hold) => Err(Error::CollectionHeld { id: hold.id, reason: hold.reason }),
-            None => Ok(match sweep {
-                Some(SweepWish { accepted }) => self.collector.ask_for_sweep(accepted),
-                None => self.collector.ask(),
-            }),
+            None => {
+                let sweep = sweep.map(|SweepWish { accepted }| SweepOrder { accepted });
+                let number = self.change_collection(|progress| progress.order(sweep)).await?;
+                self.collector.nudge();
+                Ok(number)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod config;
 mod manage;
+mod progress;
 mod steps;
 mod sweep;
 mod untagged;
@@ -11,12 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use wharf_base::{Shutdown, Timestamp};
+use wharf_base::Shutdown;
 
 use crate::{Error, Registry};
 
 pub use config::{GcConfig, Untagged};
 pub use manage::{CollectionStatus, Preview, PreviewLine, SweepWish};
+pub(crate) use progress::Progress;
+use progress::SweepOrder;
 pub use steps::Totals;
 pub use sweep::Sweep;
 
@@ -26,22 +29,6 @@ pub(crate) struct Collector {
     wish: Notify,
     progress: Mutex<Progress>,
     untagged: untagged::Rules,
-}
-
-/// How far the collector is. A run goes from the first thing that is due until nothing is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Progress {
-    /// Runs that were asked for; one that asks waits until that many have been completed.
-    wanted: u64,
-    pub(crate) completed: u64,
-    pub(crate) errors: u64,
-    running: bool,
-    last_run_at: Option<Timestamp>,
-    pub(crate) totals: Totals,
-    last_error: Option<String>,
-    /// A sweep that was asked for, with how many files may go.
-    sweep_wanted: Option<Option<u64>>,
-    last_sweep: Option<Sweep>,
 }
 
 impl Collector {
@@ -61,37 +48,24 @@ impl Collector {
     pub(crate) fn nudge(&self) {
         self.wish.notify_one();
     }
-
-    /// Asks for a sweep with the next run; see [`ask`](Self::ask).
-    fn ask_for_sweep(&self, accepted: Option<u64>) -> u64 {
-        self.update(|progress| progress.sweep_wanted = Some(accepted));
-        self.ask()
-    }
-
-    /// Asks for a run. The number that [`CollectionStatus::completed_runs`] reaches when a run that began after this
-    /// is over.
-    fn ask(&self) -> u64 {
-        let number = self.update(|progress| {
-            // What is running may have passed what the asker has in mind.
-            progress.wanted = progress.completed + 1 + u64::from(progress.running);
-            progress.wanted
-        });
-        self.wish.notify_one();
-        number
-    }
 }
 
 impl Registry {
     /// Collects until shutdown: by itself if configured, otherwise when asked to.
     pub async fn keep_collecting(self: Arc<Self>, shutdown: Shutdown) {
         while !shutdown.has_started() {
-            let is_wanted = self.collector.update(|progress| progress.wanted > progress.completed);
+            let is_wanted = self.is_collection_wanted().await;
             if (self.gc.enabled || is_wanted) && self.may_collect(&shutdown).await {
-                self.run_collection(&shutdown).await;
+                let ran =
+                    wharf_meta::under_lease(&*self.parts.meta, "collection", self.run_collection(&shutdown)).await;
+                if !matches!(ran, Ok(Some(()))) && is_wanted {
+                    // Another replica is at it, or nobody knows. Whoever asked here waits for a run that begins now.
+                    let _ = tokio::time::timeout(ASK_AGAIN, shutdown.started()).await;
+                }
             } else if is_wanted {
-                self.collector.update(|progress| progress.completed = progress.wanted);
+                self.note_collection(Progress::give_up).await;
             }
-            if self.collector.update(|progress| progress.wanted > progress.completed) {
+            if self.is_collection_wanted().await {
                 continue;
             }
             tokio::select! {
@@ -104,10 +78,7 @@ impl Registry {
 
     /// Steps until nothing is due. The rest between two steps is as long as the share of the disk asks for.
     pub(crate) async fn run_collection(&self, shutdown: &Shutdown) {
-        let is_wanted = self.collector.update(|progress| {
-            progress.running = true;
-            progress.wanted > progress.completed
-        });
+        let is_wanted = self.note_collection(Progress::begin).await.unwrap_or(false);
         self.collector.untagged.begin_walk(is_wanted);
         let mut run = Totals::default();
         let error = loop {
@@ -119,7 +90,7 @@ impl Registry {
                 Ok(done) if done.is_empty() && !self.collector.untagged.is_walking() => break None,
                 Ok(done) => {
                     run.add(&done);
-                    self.collector.update(|progress| progress.totals.add(&done));
+                    self.note_collection(|progress| progress.totals.add(&done)).await;
                 }
                 Err(error) => break Some(error),
             }
@@ -149,13 +120,8 @@ impl Registry {
             );
         }
         let now = self.now();
-        self.collector.update(|progress| {
-            progress.running = false;
-            progress.completed += 1;
-            progress.errors += u64::from(error.is_some());
-            progress.last_run_at = Some(now);
-            progress.last_error = error.map(|error| crate::error::with_causes(&error));
-        });
+        let error = error.map(|error| crate::error::with_causes(&error));
+        self.note_collection(|progress| progress.end(now, error.clone())).await;
     }
 
     /// Whether the disk is nearly full and collection may hurry because of that.
@@ -165,18 +131,18 @@ impl Registry {
 
     /// The sweep that was asked for, or the weekly one.
     async fn sweep_if_due(&self, run: &mut Totals) -> Result<(), Error> {
-        let wanted = self.collector.update(|progress| progress.sweep_wanted.take());
+        let wanted = self.note_collection(|progress| progress.sweep_wanted.take()).await.flatten();
         let accepted = match wanted {
-            Some(accepted) => accepted,
+            Some(SweepOrder { accepted }) => accepted,
             None if self.is_sweep_due().await? => None,
             None => return Ok(()),
         };
         let mut done = Totals::default();
         let swept = self.sweep(accepted, &mut done).await;
         run.add(&done);
-        self.collector.update(|progress| progress.totals.add(&done));
+        self.note_collection(|progress| progress.totals.add(&done)).await;
         let sweep = swept?;
-        self.collector.update(|progress| progress.last_sweep = Some(sweep));
+        self.note_collection(|progress| progress.last_sweep = Some(sweep)).await;
         Ok(())
     }
 
@@ -200,6 +166,9 @@ impl Registry {
         }
     }
 }
+
+/// How long to wait for another replica's run.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The longest rest: a step that once took long does not stop collection for hours.
 const REST_MAX: Duration = Duration::from_secs(10);

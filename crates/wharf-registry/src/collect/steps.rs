@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
+use serde::{Deserialize, Serialize};
 use wharf_base::{Timestamp, failpoint};
 use wharf_meta::Removal;
 use wharf_oci::Digest;
@@ -24,7 +25,7 @@ const TRASH_UNDER_PRESSURE: Duration = Duration::from_secs(2 * 3600);
 const KEEP_LOG: Duration = Duration::from_secs(30 * 86_400);
 
 /// What collection came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Entries looked at.
     pub reviewed: u64,

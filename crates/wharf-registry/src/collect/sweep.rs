@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wharf_base::{Location, Timestamp, UploadId, failpoint};
 use wharf_oci::Digest;
 use wharf_store::Entry;
@@ -29,7 +30,7 @@ const ORPHANS_ALWAYS: u64 = 10;
 const REMEMBERED_MAX: usize = 100_000;
 
 /// What the last sweep came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sweep {
     /// When it ended.
     pub at: Timestamp,

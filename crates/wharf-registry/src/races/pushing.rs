@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use wharf_base::failpoint::held_at;
 
-use super::world::{DAY, World, bytes, die, digest, race, race_for_a_lock};
+use super::world::{DAY, Over, bytes, die, digest, race, race_for_a_lock};
 use crate::{Error, Expiry};
 
-#[tokio::test]
-async fn gr01_two_pushes_of_one_blob_both_succeed() {
+rows! {
+    gr01_two_pushes_of_one_blob_both_succeed,
+    gr02_two_repositories_share_what_they_push_together,
+    gr03_a_push_outlives_the_review_of_its_association,
+    gr04_a_push_outlives_the_review_of_the_last_other_association,
+    gr16_a_session_is_finished_or_expires,
+    gr17_one_writer_a_session,
+    gr19_an_upload_shares_nothing_until_it_is_complete,
+}
+
+async fn gr01_two_pushes_of_one_blob_both_succeed(over: Over) {
     for place in ["store.sealed", "store.locked", "registry.blob-placed", "registry.blob-recorded"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (over.world().await, bytes(1));
         let push = || world.clone().push("r/one", blob.clone());
         let (first, second) = race_for_a_lock(place, push(), push()).await;
         assert_eq!((first.unwrap().digest, second.unwrap().digest), (digest(&blob), digest(&blob)), "{place}");
@@ -22,10 +31,9 @@ async fn gr01_two_pushes_of_one_blob_both_succeed() {
     }
 }
 
-#[tokio::test]
-async fn gr02_two_repositories_share_what_they_push_together() {
+async fn gr02_two_repositories_share_what_they_push_together(over: Over) {
     for place in ["store.sealed", "registry.blob-placed"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (over.world().await, bytes(1));
         let first = world.clone().push("r/one", blob.clone());
         let (first, second) = race_for_a_lock(place, first, world.clone().push("r/two", blob.clone())).await;
         assert!(first.is_ok() && second.is_ok(), "{place}");
@@ -36,10 +44,9 @@ async fn gr02_two_repositories_share_what_they_push_together() {
     }
 }
 
-#[tokio::test]
-async fn gr03_a_push_outlives_the_review_of_its_association() {
+async fn gr03_a_push_outlives_the_review_of_its_association(over: Over) {
     for place in ["store.sealed", "registry.blob-placed"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (over.world().await, bytes(1));
         world.due("r/one", &blob).await;
         let push = world.clone().push("r/one", blob.clone());
         let (pushed, collected) = race(place, push, world.clone().collect()).await;
@@ -53,10 +60,9 @@ async fn gr03_a_push_outlives_the_review_of_its_association() {
     }
 }
 
-#[tokio::test]
-async fn gr04_a_push_outlives_the_review_of_the_last_other_association() {
+async fn gr04_a_push_outlives_the_review_of_the_last_other_association(over: Over) {
     for place in ["store.sealed", "registry.blob-placed", "registry.blob-recorded"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (over.world().await, bytes(1));
         world.due("r/two", &blob).await;
         let push = world.clone().push("r/one", blob.clone());
         let (pushed, collected) = race(place, push, world.clone().collect()).await;
@@ -70,7 +76,7 @@ async fn gr04_a_push_outlives_the_review_of_the_last_other_association() {
 #[tokio::test]
 async fn gr05_a_push_and_a_removal_exclude_each_other() {
     for place in ["registry.removal-locked", "registry.blob-forgotten", "registry.bytes-removed"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (Over::Directory.world().await, bytes(1));
         world.condemned("r/old", &blob).await;
         let push = world.clone().push("r/new", blob.clone());
         let (_, pushed) = race_for_a_lock(place, world.clone().collect(), push).await;
@@ -80,7 +86,7 @@ async fn gr05_a_push_and_a_removal_exclude_each_other() {
         world.serves("r/new", &blob).await;
     }
     for place in ["store.locked", "registry.blob-placed", "registry.blob-recorded"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (Over::Directory.world().await, bytes(1));
         world.condemned("r/old", &blob).await;
         let push = world.clone().push("r/new", blob.clone());
         let (pushed, _) = race_for_a_lock(place, push, world.clone().collect()).await;
@@ -92,14 +98,14 @@ async fn gr05_a_push_and_a_removal_exclude_each_other() {
 #[tokio::test]
 async fn gr06_a_pending_removal_spares_what_was_pushed_since() {
     for place in ["registry.blob-forgotten", "registry.bytes-removed"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (Over::Directory.world().await, bytes(1));
         world.condemned("r/old", &blob).await;
         die(place, world.clone().collect()).await;
         world.clone().push("r/new", blob.clone()).await.unwrap();
         assert_eq!(world.clone().collect().await.removed, 0, "{place}");
         world.serves("r/new", &blob).await;
         // The same with the push between the look for pending removals and the lock.
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (Over::Directory.world().await, bytes(1));
         world.condemned("r/old", &blob).await;
         die(place, world.clone().collect()).await;
         let push = world.clone().push("r/new", blob.clone());
@@ -110,10 +116,9 @@ async fn gr06_a_pending_removal_spares_what_was_pushed_since() {
 }
 
 /// Nobody waits for content that ended nowhere: a session that expires under its last request leaves nothing behind.
-#[tokio::test]
-async fn gr16_a_session_is_finished_or_expires() {
+async fn gr16_a_session_is_finished_or_expires(over: Over) {
     for place in ["registry.blob-received", "registry.blob-placed"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (over.world().await, bytes(1));
         let upload = world.begin("r/one").await;
         let finish = world.clone().finish("r/one", upload, blob.clone(), blob.clone());
         let expire = async {
@@ -128,7 +133,7 @@ async fn gr16_a_session_is_finished_or_expires() {
         world.clone().collect().await;
         assert!(!world.is_stored(&blob).await, "{place}: content that nothing names");
     }
-    let (world, blob) = (World::new(), bytes(1));
+    let (world, blob) = (over.world().await, bytes(1));
     let upload = world.begin("r/one").await;
     world.clone().append("r/one", upload, blob.clone()).await.unwrap();
     world.pass(DAY);
@@ -141,9 +146,8 @@ async fn gr16_a_session_is_finished_or_expires() {
     world.lacks("r/one", &blob).await;
 }
 
-#[tokio::test]
-async fn gr17_one_writer_a_session() {
-    let (world, blob) = (World::new(), bytes(1));
+async fn gr17_one_writer_a_session(over: Over) {
+    let (world, blob) = (over.world().await, bytes(1));
     let upload = world.begin("r/one").await;
     let (first, second) = (blob.slice(..400), blob.slice(400..));
     let append = world.clone().append("r/one", upload, first.clone());
@@ -159,7 +163,7 @@ async fn gr17_one_writer_a_session() {
 #[tokio::test]
 async fn r027_a_push_goes_on_without_its_client() {
     for place in ["registry.blob-received", "store.sealed", "store.locked", "registry.blob-placed"] {
-        let (world, blob) = (World::new(), bytes(1));
+        let (world, blob) = (Over::Directory.world().await, bytes(1));
         let (held, push) = held_at(place, world.clone().push("r/one", blob.clone()));
         let push = tokio::spawn(push);
         held.arrived().await;
@@ -171,9 +175,8 @@ async fn r027_a_push_goes_on_without_its_client() {
     }
 }
 
-#[tokio::test]
-async fn gr19_an_upload_shares_nothing_until_it_is_complete() {
-    let (world, blob) = (World::new(), bytes(1));
+async fn gr19_an_upload_shares_nothing_until_it_is_complete(over: Over) {
+    let (world, blob) = (over.world().await, bytes(1));
     world.condemned("r/old", &blob).await;
     let upload = world.begin("r/new").await;
     let append = world.clone().append("r/new", upload, blob.slice(..500));

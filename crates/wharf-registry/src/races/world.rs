@@ -1,4 +1,6 @@
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,11 +8,12 @@ use futures_util::{StreamExt, TryStreamExt};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use wharf_base::failpoint::{Held, held_at};
-use wharf_base::{HumanDuration, ManualClock, SeededRng, Spawner, Timestamp, UploadId};
-use wharf_meta::{Collecting, SqliteConfig, SqliteMetadata};
+use wharf_base::{HumanDuration, ManualClock, Secret, SeededRng, Spawner, Timestamp, UploadId};
+use wharf_meta::{Metadata, PostgresConfig, PostgresMetadata, Sharing, SqliteConfig, SqliteMetadata};
 use wharf_oci::{Algorithm, Digest, Reference, RepositoryName};
 use wharf_policy::{Asker, Authorized, Delete, Engine, Permission, Principal, Pull, Push};
-use wharf_store::{BlobStore, DirectoryStore};
+use wharf_store::{BlobStore, BucketConfig, BucketStore, DirectoryStore, Encryption, Entry, Place};
+use wharf_testkit::{FakeS3, PostgresServer};
 
 use crate::{
     Chunk, Condition, Config, Error, FinishedBlob, GcConfig, ManifestTarget, Mounted, Parts, PushManifest,
@@ -30,16 +33,45 @@ pub(super) const AGES: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How long a second actor may take that is not held back by the first. Nothing depends on it when it is.
 const WHILE_HELD: Duration = Duration::from_millis(300);
 
-/// A registry on a new directory. Cheap to clone, so that actors can be tasks.
-#[derive(Clone)]
+/// What a registry is over, and how many processes it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// One, over a directory with an embedded database.
+    Directory,
+    /// Two, over a PostgreSQL database and a bucket.
+    Replicas,
+}
+
+/// A new registry. Cheap to clone, so that actors can be tasks; each clone acts at another replica than the one before it.
 pub(super) struct World {
     pub(super) registry: Arc<Registry>,
-    pub(super) meta: Arc<SqliteMetadata>,
-    pub(super) store: Arc<DirectoryStore>,
+    pub(super) meta: Arc<dyn Metadata>,
+    pub(super) store: Arc<dyn BlobStore>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) spawner: Spawner,
     policy: Arc<Engine>,
+    replicas: Arc<[Arc<Registry>]>,
+    next: Arc<AtomicUsize>,
+    _bucket: Option<Arc<FakeS3>>,
     _directory: Arc<TempDir>,
+}
+
+impl Clone for World {
+    fn clone(&self) -> Self {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        Self {
+            registry: Arc::clone(&self.replicas[next % self.replicas.len()]),
+            meta: Arc::clone(&self.meta),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            spawner: self.spawner.clone(),
+            policy: Arc::clone(&self.policy),
+            replicas: Arc::clone(&self.replicas),
+            next: Arc::clone(&self.next),
+            _bucket: self._bucket.clone(),
+            _directory: Arc::clone(&self._directory),
+        }
+    }
 }
 
 /// Some content.
@@ -51,31 +83,92 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, bytes)
 }
 
-impl World {
-    pub(super) fn new() -> Self {
+type Kept = (Arc<dyn Metadata>, Arc<dyn BlobStore>);
+
+impl Over {
+    pub(super) async fn world(self) -> World {
         let directory = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000)));
-        let rng = Arc::new(SeededRng::new(1));
-        let store = Arc::new(DirectoryStore::open(&directory.path().join("data"), &*clock, &*rng).unwrap());
-        let database = directory.path().join("wharf.db");
-        let meta = Arc::new(SqliteMetadata::open(&database, &SqliteConfig::default()).unwrap());
         let policy = Arc::new(Engine::open());
         let spawner = Spawner::new();
-        let parts = Parts {
-            meta: Arc::clone(&meta) as _,
-            store: Arc::clone(&store) as _,
-            policy: Arc::clone(&policy),
-            clock: Arc::clone(&clock) as _,
-            rng,
-            spawner: spawner.clone(),
+        let (kept, bucket) = match self {
+            Self::Directory => (vec![embedded(directory.path(), &clock)], None),
+            Self::Replicas => {
+                let (kept, bucket) = replicas(directory.path(), &clock).await;
+                (kept, Some(Arc::new(bucket)))
+            }
         };
-        let config = Config { delete_tags: true, ..Config::default() };
-        let day = HumanDuration::hours(24);
-        let gc = GcConfig { grace: day, trash: day, share_percent: 100, ..GcConfig::default() };
-        let registry = Registry::new(parts, Settings { registry: config, gc, ..Settings::default() });
-        Self { registry, meta, store, clock, spawner, policy, _directory: Arc::new(directory) }
+        let (meta, store) = kept[0].clone();
+        let replicas: Arc<[_]> = kept
+            .into_iter()
+            .zip(1..)
+            .map(|((meta, store), seed)| {
+                let parts = Parts {
+                    meta,
+                    store,
+                    policy: Arc::clone(&policy),
+                    clock: Arc::clone(&clock) as _,
+                    rng: Arc::new(SeededRng::new(seed)),
+                    spawner: spawner.clone(),
+                };
+                let config = Config { delete_tags: true, ..Config::default() };
+                let day = HumanDuration::hours(24);
+                let gc = GcConfig { grace: day, trash: day, share_percent: 100, ..GcConfig::default() };
+                Registry::new(parts, Settings { registry: config, gc, ..Settings::default() })
+            })
+            .collect();
+        World {
+            registry: Arc::clone(&replicas[0]),
+            meta,
+            store,
+            clock,
+            spawner,
+            policy,
+            replicas,
+            next: Arc::default(),
+            _bucket: bucket,
+            _directory: Arc::new(directory),
+        }
     }
+}
 
+fn embedded(directory: &Path, clock: &Arc<ManualClock>) -> Kept {
+    let store = DirectoryStore::open(&directory.join("data"), &**clock, &SeededRng::new(1)).unwrap();
+    let meta = SqliteMetadata::open(&directory.join("wharf.db"), &SqliteConfig::default()).unwrap();
+    (Arc::new(meta), Arc::new(store))
+}
+
+async fn replicas(directory: &Path, clock: &Arc<ManualClock>) -> (Vec<Kept>, FakeS3) {
+    let objects = directory.join("objects");
+    std::fs::create_dir(&objects).unwrap();
+    let bucket = FakeS3::start(&objects).await;
+    let config = BucketConfig {
+        bucket: bucket.bucket("one"),
+        prefix: String::new(),
+        endpoint: Some(bucket.endpoint()),
+        region: Some("us-east-1".to_owned()),
+        path_style: true,
+        credentials: Some((FakeS3::KEY.to_owned(), Secret::new(FakeS3::SECRET.to_owned()))),
+        encryption: Encryption::AsSet,
+        ca_file: None,
+        allow_http: true,
+        blob_size_max: 1 << 30,
+    };
+    let database = PostgresServer::shared().database();
+    let postgres = PostgresConfig { url: Some(database.url.parse().unwrap()), ..PostgresConfig::default() };
+    let mut kept: Vec<Kept> = Vec::new();
+    for number in 0..2 {
+        let own = directory.join(number.to_string());
+        std::fs::create_dir(&own).unwrap();
+        let meta = PostgresMetadata::open(&postgres, &own.join("wharf.db"), Sharing::Replicas).await.unwrap();
+        let rng = Arc::new(SeededRng::new(100 + number));
+        let store = BucketStore::open(&config, Arc::clone(clock) as _, rng).await.unwrap();
+        kept.push((Arc::new(meta), Arc::new(store)));
+    }
+    (kept, bucket)
+}
+
+impl World {
     /// That `A` is allowed on `repository`.
     pub(super) fn may<A: Permission<Target = RepositoryName>>(&self, repository: &str) -> Authorized<A> {
         let asker = Asker::new(Principal::anonymous(), None, "race".into());
@@ -226,7 +319,36 @@ impl World {
     }
 
     pub(super) async fn is_stored(&self, bytes: &Bytes) -> bool {
-        self.store.exists(&wharf_store::Place::by_digest(digest(bytes))).await.unwrap()
+        let mut after = None;
+        loop {
+            let listed = self.store.list(after.as_ref(), 1_000).await.unwrap();
+            for entry in listed.entries {
+                if self.holds(entry, bytes).await {
+                    return true;
+                }
+            }
+            after = listed.next;
+            if after.is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// Whether it is content with these bytes.
+    async fn holds(&self, entry: Entry, bytes: &Bytes) -> bool {
+        let digest = digest(bytes);
+        let location = match entry {
+            Entry::Content(found) => return found == digest,
+            Entry::Located(location) => location,
+            _ => return false,
+        };
+        match self.store.open(&Place { digest, location }, bytes.len() as u64).await {
+            Ok(Some(reader)) => {
+                let pieces: Vec<Bytes> = reader.stream(0..bytes.len() as u64).try_collect().await.unwrap();
+                pieces.concat() == *bytes
+            }
+            _ => false,
+        }
     }
 
     // The collector -------------------------------------------------------------------------------------------------

@@ -178,11 +178,6 @@ impl Staging {
         self.clear_all_but(|_, _| false).await
     }
 
-    /// Removes what a new beginning makes void: everything but the objects in `keep`.
-    pub(super) async fn clear_but(&self, keep: &[Path]) -> Result<(), Error> {
-        self.clear_all_but(|key, _| keep.contains(key)).await
-    }
-
     /// Removes the checkpoints before `offset_bytes`, which nobody goes back to. What is beyond may be of somebody who goes on
     /// with the upload while this process believes that it is the one (GR-18).
     pub(super) async fn clear_before(&self, before_bytes: u64) -> Result<(), Error> {

@@ -175,22 +175,8 @@ impl Writer {
         self.from_bytes > 0 || self.parts.is_some()
     }
 
-    async fn clear(&self) {
-        if !self.has_staged() {
-            return;
-        }
-        if let Err(error) = self.staging.clear().await {
-            let upload = self.lease.upload();
-            tracing::warn!(
-                upload.id = %upload,
-                error = &error as &dyn std::error::Error,
-                "what upload {upload} had in the bucket stays until the next sweep: it could not be removed"
-            );
-        }
-    }
-
-    async fn mismatch(&self, expected: Digest, actual: Digest) -> Error {
-        self.clear().await;
+    /// What is staged stays until the session is given up: another process may have gone on with it meanwhile.
+    fn mismatch(&self, expected: Digest, actual: Digest) -> Error {
         self.inner.sessions.gone(self.lease.upload());
         Error::DigestMismatch { expected: Box::new(expected), actual: Box::new(actual) }
     }
@@ -215,18 +201,13 @@ impl BlobWriter for Writer {
         let running = self.running.take().ok_or(Error::Broken)?;
         self.settle().await?;
         let at = Checkpoint { offset_bytes: self.offset_bytes, hash_state: running.save(self.offset_bytes) };
-        let mut keep = Vec::new();
         if at.offset_bytes > 0 {
-            keep.push(self.staging.keep(&at, self.parts.as_ref(), &self.gathered).await?);
-        }
-        if let Some(parts) = &self.parts {
-            keep.push(self.inner.keys.parts(self.lease.upload(), parts.multipart.key()?));
+            self.staging.keep(&at, self.parts.as_ref(), &self.gathered).await?;
         }
         failpoint::arrive("bucket.checkpoint-kept").await;
+        // What earlier beginnings have left stays until the session ends: one of them may be of another process that has gone on.
         if self.from_bytes > 0 {
             self.staging.clear_before(self.from_bytes).await?;
-        } else {
-            self.staging.clear_but(&keep).await?;
         }
         if let Err(lost) = self.lease.check_standing() {
             self.staging.clear().await?;
@@ -242,7 +223,7 @@ impl BlobWriter for Writer {
             let actual = running.finish();
             if actual != *digest {
                 self.on_its_way = None;
-                return Err(self.mismatch(*digest, actual).await);
+                return Err(self.mismatch(*digest, actual));
             }
         }
         self.lease.check_standing()?;
@@ -256,11 +237,10 @@ impl BlobWriter for Writer {
             let actual = Self::hash_again(&self.inner.client, &object, digest.algorithm(), len_bytes).await?;
             if actual != *digest {
                 self.inner.client.delete(&object).await?;
-                let error = self.mismatch(*digest, actual).await;
+                let error = self.mismatch(*digest, actual);
                 return Err(if is_hashed { Error::StagedLost } else { error });
             }
         }
-        self.clear().await;
         failpoint::arrive("store.sealed").await;
         let lock = self.inner.digests.lock(digest).await;
         failpoint::arrive("store.locked").await;
@@ -269,6 +249,7 @@ impl BlobWriter for Writer {
             return Err(lost);
         }
         self.inner.sessions.gone(self.lease.upload());
-        Ok(Placed::new(Place { digest: *digest, location: key.location() }, len_bytes, lock))
+        let placed = Placed::new(Place { digest: *digest, location: key.location() }, len_bytes, lock);
+        Ok(if self.has_staged() { placed.leaving_staged() } else { placed })
     }
 }

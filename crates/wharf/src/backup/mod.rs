@@ -101,6 +101,7 @@ fn of_database(error: wharf_meta::Error) -> CommandError {
         | Error::Refused { .. }
         | Error::Server { .. }
         | Error::InUse { .. }
+        | Error::LeaseLost { .. }
         | Error::OtherStore { .. } => CommandError::from_source(Exit::Broken, error),
     }
 }

@@ -216,7 +216,9 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
             Some("see that the server runs and that metadata.url, the password and the certificate are right".into()),
         ),
         AppError::Meta { source: wharf_meta::Error::InUse { .. }, .. } => {
-            (Exit::InUse, Some("stop the other process, or name another database with metadata.url".into()))
+            let advice = "stop the other process, or name another database with metadata.url; several replicas use one database \
+                          when the content of each is in the same bucket (storage.url)";
+            (Exit::InUse, Some(advice.into()))
         }
         AppError::Meta { source: wharf_meta::Error::Server { .. }, .. } => (Exit::Usage, None),
         AppError::Meta { .. } => (
@@ -244,7 +246,7 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
                     .into(),
             ),
         ),
-        AppError::Close(_) => (Exit::Unexpected, None),
+        AppError::Close(_) | AppError::Time(_) => (Exit::Unexpected, None),
         AppError::Identity(_) => (Exit::Usage, None),
         AppError::Rules(_) | AppError::Hold(_) => (
             Exit::WrongStore,

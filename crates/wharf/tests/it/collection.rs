@@ -18,9 +18,14 @@ pub fn eager() -> Wharf {
 
 /// A server that collects as fast as it can, with this grace period.
 pub fn eager_with(grace: &str) -> Builder {
-    Wharf::builder()
+    hasten(Wharf::builder(), grace, "0s")
+}
+
+/// Such a server made of any other.
+pub fn hasten(builder: Builder, grace: &str, trash: &str) -> Builder {
+    builder
         .set("gc.grace", grace)
-        .set("gc.trash", "0s")
+        .set("gc.trash", trash)
         .set("gc.interval", "1s")
         .set("gc.share_percent", "100")
         .set("gc.hold_after_crash", "0s")

@@ -4,11 +4,12 @@
 //! from an empty results directory and says, for every entry of `results.yaml`, which status is expected.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_yaml_ng::Value;
 
-use crate::harness::{Authority, Image, OCI_MANIFEST, Tool, Wharf};
+use crate::harness::{Authority, Cluster, Image, OCI_MANIFEST, Tool, Wharf};
 
 /// Every entry of `apis:` and its status when everything is supported and tried.
 const APIS: [&str; 28] = [
@@ -111,6 +112,25 @@ async fn version_dev_with_every_feature_on_passes_everything() {
     results.assert(&Expected::all_pass());
 }
 
+/// Each request goes to another replica than the one before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_are_one_registry_that_passes_everything() {
+    let cluster = Cluster::with(3, |_, builder| {
+        builder
+            .set("registry.delete_tags", "true")
+            .set("registry.allow_missing_layers", "true")
+            .set("registry.allow_missing_children", "true")
+    })
+    .await;
+    let suite = Suite::at(cluster.balancer.address(), "dev").env("OCI_DATA_SPARSE", "true");
+    suite.run().await.assert(&Expected::all_pass());
+    let served = cluster.balancer.served();
+    for number in 0..3 {
+        let count = served.iter().filter(|(by, _)| *by == number).count();
+        assert!(count > 100, "replica {number} has answered {count} of {} requests", served.len());
+    }
+}
+
 #[tokio::test]
 async fn version_dev_over_tls_and_http_2() {
     let authority = Authority::new();
@@ -180,9 +200,13 @@ struct Suite {
 impl Suite {
     #[track_caller]
     fn new(server: &Wharf, version: &str) -> Self {
+        Self::at(server.address(), version)
+    }
+
+    fn at(address: SocketAddr, version: &str) -> Self {
         let results = tempfile::tempdir().unwrap();
         let tool = Tool::new("conformance")
-            .env("OCI_REGISTRY", server.address().to_string())
+            .env("OCI_REGISTRY", address.to_string())
             .env("OCI_TLS", "disabled")
             .env("OCI_VERSION", version)
             .env("OCI_RESULTS_DIR", results.path());

@@ -35,6 +35,7 @@ mod metrics;
 mod overload;
 mod pages;
 mod proof;
+mod replicas;
 mod s3;
 mod sign_on;
 mod tls;

@@ -1,14 +1,9 @@
 //! Content in a bucket, as clients and operators see it (docs/s3.md). The whole suite runs over one, too:
 //! `WHARF_TEST_STORAGE=s3`.
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::net::{TcpListener, TcpStream};
-
-use crate::harness::{Builder, Client, Image, PATIENCE, Request, Wharf, binary, bucket, content, sha256};
+use crate::harness::{Builder, Client, Door, Image, PATIENCE, Request, Wharf, binary, bucket, content, sha256};
 
 /// Beyond what is passed on in any case.
 const LARGE: usize = 1_500_000;
@@ -76,73 +71,11 @@ async fn r081_a_crowd_of_uploads_shares_the_memory_that_there_is() {
     assert!(most_bytes < idle_bytes + 32 * MIB + 40 * MIB, "{} MiB", most_bytes / MIB);
 }
 
-/// Something between a server and its bucket that can be shut.
-struct Door {
-    address: SocketAddr,
-    is_shut: Arc<AtomicBool>,
-    /// Connections that go through it.
-    passing: tokio::sync::watch::Sender<usize>,
-}
-
-impl Door {
-    async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = Self {
-            address: listener.local_addr().unwrap(),
-            is_shut: Arc::default(),
-            passing: tokio::sync::watch::Sender::new(0),
-        };
-        let (is_shut, passing) = (Arc::clone(&door.is_shut), door.passing.clone());
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let (is_shut, passing) = (Arc::clone(&is_shut), passing.clone());
-                passing.send_modify(|count| *count += 1);
-                tokio::spawn(async move {
-                    let _passed = Passed(passing);
-                    if is_shut.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let mut upstream = TcpStream::connect(server).await.unwrap();
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut upstream) => {}
-                        () = shut(&is_shut) => {}
-                    }
-                });
-            }
-        });
-        door
-    }
-
-    /// Nothing goes through it any more when this returns.
-    async fn shut(&self) {
-        self.is_shut.store(true, Ordering::Relaxed);
-        self.passing.subscribe().wait_for(|count| *count == 0).await.unwrap();
-    }
-
-    fn open(&self) {
-        self.is_shut.store(false, Ordering::Relaxed);
-    }
-}
-
-struct Passed(tokio::sync::watch::Sender<usize>);
-
-impl Drop for Passed {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-async fn shut(is_shut: &AtomicBool) {
-    while !is_shut.load(Ordering::Relaxed) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-}
-
 /// GR-39: what needs the bucket is refused, what does not goes on, nothing acknowledged is lost, and nobody restarts anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_does_not_answer_costs_what_needs_it_and_no_more() {
     let door = Door::before(bucket::address()).await;
-    let server = builder().env("WHARF_STORAGE__ENDPOINT", format!("http://{}", door.address)).start();
+    let server = builder().env("WHARF_STORAGE__ENDPOINT", format!("http://{}", door.address())).start();
     let mut client = server.client();
     let image = Image::small(1, "amd64", 5_000);
     image.push(&mut client, "a/b", "v1").await;

@@ -65,7 +65,7 @@ async fn fill(path: &std::path::Path) {
         signs_from: at(0),
         retired_at: None,
     };
-    metadata.add_signing_key(&key, false, &by("root")).await.unwrap();
+    metadata.add_signing_key(&key, None, &by("root")).await.unwrap();
     crate::AuditLog::seal_audit(&metadata, at(30)).await.unwrap();
     metadata.close().await.unwrap();
 }

@@ -4,6 +4,7 @@ mod contract;
 mod copying;
 mod plans;
 mod races;
+mod replicas;
 mod server;
 mod statements;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use wharf_testkit::{PostgresDatabase, PostgresServer};
 
-use super::{PostgresConfig, PostgresMetadata};
+use super::{PostgresConfig, PostgresMetadata, Sharing};
 use crate::Metadata;
 
 fn config(database: &PostgresDatabase) -> PostgresConfig {
@@ -39,7 +40,15 @@ impl Place {
     }
 
     async fn try_open(&self, config: &PostgresConfig) -> crate::Result<PostgresMetadata> {
-        PostgresMetadata::open(config, &self.directory.path().join("wharf.db")).await
+        PostgresMetadata::open(config, &self.directory.path().join("wharf.db"), Sharing::Alone).await
+    }
+
+    /// A replica, with a directory of its own.
+    async fn replica(&self) -> (Arc<PostgresMetadata>, TempDir) {
+        let own = TempDir::new().unwrap();
+        let beside = own.path().join("wharf.db");
+        let opened = PostgresMetadata::open(&config(&self.database), &beside, Sharing::Replicas).await;
+        (Arc::new(opened.unwrap()), own)
     }
 }
 

@@ -79,12 +79,12 @@ async fn r086_while_it_does_not_answer_it_is_hardly_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_few_refusals_are_not_noticed() {
     let bad = Bad::new().await;
-    bad.proxy.be(Mood::EveryNth(12));
+    bad.proxy.be(Mood::EveryNth(8));
     let content = content(27 * MIB);
     let before = bad.proxy.requests();
     let place = push(&bad.store, &content).await.unwrap();
     assert!(read(&bad.store, &place, content.len()).await.unwrap() == content);
-    assert!(bad.proxy.requests() - before >= 12, "nothing was refused");
+    assert!(bad.proxy.requests() - before >= 8, "nothing was refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,8 +182,11 @@ async fn an_upload_goes_on_in_another_process_with_parts_and_a_rest() {
     }
     let store = open(&config).await.unwrap();
     let writer = store.writer(upload(1), Algorithm::Sha256, at.as_ref(), None).await.unwrap();
-    let place = writer.commit(&digest).await.unwrap().place().clone();
+    let placed = writer.commit(&digest).await.unwrap();
+    let place = placed.place().clone();
     assert!(read(&store, &place, content.len()).await.unwrap() == content);
+    assert!(placed.leaves_staged(), "until it is recorded somebody else may go on with it");
+    store.discard(upload(1)).await.unwrap();
     assert_eq!(everything(&store).await, [Entry::Located(place.location)]);
 }
 

@@ -3,8 +3,10 @@
 mod accounts;
 pub mod bucket;
 mod client;
+mod cluster;
 mod content;
 mod disk;
+mod door;
 mod fixtures;
 mod image;
 mod process;
@@ -16,8 +18,10 @@ mod wire;
 
 pub use accounts::{Admin, Forge, basic, bearer_payload};
 pub use client::{Body, Client, Request, with_digest};
+pub use cluster::Cluster;
 pub use content::{Stripes, content, hex_sha256, hex_sha512, sha256};
 pub use disk::{Disk, Kind as DiskKind};
+pub use door::Door;
 pub use fixtures::Fixture;
 pub use image::{Image, OCI_INDEX, OCI_MANIFEST, layer};
 pub use process::{MIB, Memory, MemoryWatch, cpu_time};

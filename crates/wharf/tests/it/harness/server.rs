@@ -81,6 +81,12 @@ impl Builder {
         &self.data
     }
 
+    /// With its metadata in this database.
+    pub fn metadata_in(mut self, database: &PostgresDatabase) -> Self {
+        self.metadata = Some(database.clone());
+        self
+    }
+
     /// With accounts: `admin` has [`ADMIN_PASSWORD`], and nobody else is let in.
     pub fn accounts(mut self) -> Self {
         self.accounts = true;
@@ -259,6 +265,20 @@ impl Wharf {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("signalling the server");
+    }
+
+    /// Waits until the process stands still, as after SIGSTOP.
+    pub async fn stands_still(&self) {
+        let begun = Instant::now();
+        let stat = format!("/proc/{}/stat", self.pid());
+        loop {
+            let found = std::fs::read_to_string(&stat).expect("the state of the process");
+            if found.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')) {
+                return;
+            }
+            assert!(begun.elapsed() < LIFE_LIMIT, "the process does not stop: {found}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits for the process to end and checks that it reports success.

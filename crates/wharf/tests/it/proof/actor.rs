@@ -81,6 +81,8 @@ pub struct Actor {
     fuse: Arc<Fuse>,
     ledger: Ledger,
     bears_failures: bool,
+    /// Whether every failure must be of the kind that another try may mend.
+    tries_again: bool,
     /// How many bytes may still go over its connections before it hangs up.
     bytes_left: Option<usize>,
     /// The longest time that it takes from having its blobs to pushing the manifest.
@@ -106,6 +108,7 @@ impl Actor {
             fuse: Fuse::endless(),
             ledger: Ledger::new(repository(number), grace),
             bears_failures: false,
+            tries_again: false,
             bytes_left: None,
             thinks: Duration::ZERO,
         }
@@ -124,6 +127,11 @@ impl Actor {
     /// From now on the server may fail, if it says so.
     pub fn bear_failures(&mut self, bears_failures: bool) {
         self.bears_failures = bears_failures;
+    }
+
+    /// From now on the server may fail, if it says that another try may succeed (PR-9).
+    pub fn try_again(&mut self) {
+        (self.bears_failures, self.tries_again) = (true, true);
     }
 
     /// The server has another address, and this fuse burns.
@@ -152,6 +160,18 @@ impl Actor {
             }
         }
         self
+    }
+
+    /// Works until then, whatever fails meanwhile; how much did.
+    pub async fn work_through(mut self, until: Instant) -> (Self, u64) {
+        let mut failures = 0;
+        while Instant::now() < until {
+            failures += u64::from(self.something().await.is_err());
+            if self.turn.is_multiple_of(256) {
+                self.ledger.forget_the_past();
+            }
+        }
+        (self, failures)
     }
 
     async fn something(&mut self) -> Done {
@@ -519,6 +539,8 @@ impl Actor {
             return Ok(reply);
         }
         assert!(self.bears_failures, "{method} {target}\n{reply}");
+        let may_try_again = reply.status == 503 && reply.header("retry-after").is_some();
+        assert!(may_try_again || !self.tries_again, "{method} {target}\n{reply}");
         // Whatever fails, the client learns of it in the form that it reads.
         if method != "HEAD" && target.starts_with("/v2/") {
             assert!(!reply.code().is_empty(), "{method} {target}\n{reply}");

@@ -12,6 +12,7 @@ mod forgetful;
 mod kills;
 mod ledger;
 mod power;
+mod replicas;
 mod soak;
 
 use std::collections::BTreeSet;
