@@ -1,6 +1,6 @@
 //! The administration API from the outside: one request, its JSON, and what to do when it is refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -108,9 +108,17 @@ pub(crate) fn key(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-impl Api {
-    /// The server of `args`, with what is kept for it, or the token in `WHARF_TOKEN`.
-    pub(crate) fn connect(args: &RemoteArgs) -> Result<Self, CommandError> {
+/// A server, and what is kept for it.
+pub(crate) struct Server {
+    pub(crate) base: Url,
+    pub(crate) login: Login,
+    /// Certificates of the authorities to trust, in place of the system's.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl Server {
+    /// The one that a command is for, with what is kept for it, or the token in `WHARF_TOKEN`.
+    pub(crate) fn of(args: &RemoteArgs) -> Result<Self, CommandError> {
         let base = server(args)?;
         let kept = credentials::read(&credentials::path()?)?.servers.remove(&key(&base));
         let from_environment = std::env::var("WHARF_TOKEN").ok().filter(|token| !token.is_empty());
@@ -119,7 +127,16 @@ impl Api {
             (None, Some(Entry { token, .. })) => Login::Token(token.as_str().into()),
             (None, None) => Login::Nobody,
         };
-        Self::new(base, login, ca_certificate(args).or_else(|| kept.and_then(|kept| kept.ca_certificate)))
+        let ca = ca_certificate(args).or_else(|| kept.and_then(|kept| kept.ca_certificate));
+        Ok(Self { base, login, ca })
+    }
+}
+
+impl Api {
+    /// The server of `args`.
+    pub(crate) fn connect(args: &RemoteArgs) -> Result<Self, CommandError> {
+        let Server { base, login, ca } = Server::of(args)?;
+        Self::new(base, login, ca)
     }
 
     /// The server at `base`.
@@ -130,12 +147,8 @@ impl Api {
             .read_timeout(TIMEOUT)
             .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = ca {
-            let failed = |error: &dyn std::error::Error| {
-                let problem = format!("{} cannot be read as certificates in PEM: {error}", path.display());
-                CommandError::new(Exit::Usage, problem)
-            };
-            let pem = std::fs::read(&path).map_err(|error| failed(&error))?;
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?);
+            let certificates = Certificate::from_pem_bundle(&read_certificates(&path)?);
+            builder = builder.tls_certs_only(certificates.map_err(|error| no_certificates(&path, &error))?);
         }
         let http = builder.build().map_err(|error| CommandError::unexpected("setting up the connection", error))?;
         Ok(Self { http, base, login })
@@ -262,6 +275,15 @@ impl Api {
 pub(crate) fn ca_certificate(args: &RemoteArgs) -> Option<PathBuf> {
     let set = || std::env::var_os("WHARF_CA_CERTIFICATE").filter(|path| !path.is_empty()).map(PathBuf::from);
     args.ca_certificate.clone().or_else(set)
+}
+
+/// The certificates in `path`, as they are written.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(path).map_err(|error| no_certificates(path, &error))
+}
+
+fn no_certificates(path: &Path, error: &dyn std::error::Error) -> CommandError {
+    CommandError::new(Exit::Usage, format!("{} cannot be read as certificates in PEM: {error}", path.display()))
 }
 
 /// `text` in a path or a query.

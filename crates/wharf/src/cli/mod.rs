@@ -4,6 +4,7 @@ mod backup;
 mod bench;
 mod check;
 mod remote;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub use remote::{
     AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
     PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
 };
+pub use transfer::{ExportArgs, ImportArgs, SourceArgs};
 
 /// Wharf, a container registry: one binary and a directory.
 ///
@@ -107,6 +109,21 @@ Examples:
   wharf backup prune /backup --keep 14
   wharf restore --from /backup --data /srv/wharf-new")]
     Backup(BackupArgs),
+    /// Copy repositories into a registry, from another one or from files
+    ///
+    /// SOURCE is a registry of any make, one repository or image of it, or an OCI image layout in a directory or a tar
+    /// archive. Everything that an image needs comes with it, and what refers to it, such as signatures. What is there
+    /// already is not copied again, so after an interruption the same command goes on. What is damaged is reported by its
+    /// name and keeps nothing else from being copied; the exit code is 8 then.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Copy images out of a registry, into a directory or a tar archive
+    ///
+    /// What is written is an OCI image layout, which `wharf import`, skopeo, crane and oras read, with all platforms and
+    /// what refers to the images. It gets its name when it is whole. A directory can be exported to again: what is in it
+    /// already is not fetched again.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// Collection of what nobody needs any more
     #[command(subcommand)]
     Gc(GcCommand),
@@ -140,6 +157,24 @@ Examples:
     /// Print the version
     Version,
 }
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  wharf import https://old.example.org                    everything, by its list of repositories
+  wharf import https://old.example.org --repository 'team/**' --tag 'v*' --into archive
+  wharf import docker.io/library/alpine:3                 one image
+  wharf import registry.example.org/team/app --as tools/app
+  wharf import images.tar                                 what `wharf export` wrote
+  wharf import --distribution-dir /var/lib/docker-registry
+
+The source's password is read from WHARF_SOURCE_PASSWORD, or from standard input
+with --source-password-stdin.";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  wharf export team/app:1.0 app.tar
+  wharf export team/app team/base:3 images/               all tags of the first
+  skopeo copy oci:images:team/base:3 docker://registry.example.org/base:3";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:

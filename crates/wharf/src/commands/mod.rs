@@ -13,7 +13,10 @@ mod backup;
 mod bench;
 mod check;
 pub mod config;
+mod copying;
+mod export;
 mod gc;
+mod import;
 mod login;
 mod policy;
 mod remote;
@@ -46,6 +49,8 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Manifest(command) => undo::manifest(&command),
         Command::Restore(args) => undo::restore(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Gc(command) => gc::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
