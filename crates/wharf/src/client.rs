@@ -12,7 +12,7 @@ use url::{Host, Url};
 use wharf_base::Secret;
 
 use crate::cli::RemoteArgs;
-use crate::credentials::{self, Entry};
+use crate::credentials::{self, Credentials, Entry};
 use crate::error::{CommandError, Exit};
 
 /// The server of a command that names none, on a machine where nobody has logged in.
@@ -70,14 +70,39 @@ impl Reply {
     }
 }
 
-/// The server that a command is for: `--server`, `WHARF_SERVER`, the one logged in to last, or the one on this machine.
-pub(crate) fn server(args: &RemoteArgs) -> Result<Url, CommandError> {
-    let named = args.server.clone().or_else(|| std::env::var("WHARF_SERVER").ok().filter(|name| !name.is_empty()));
-    let text = match named {
-        Some(text) => text,
-        None => credentials::read(&credentials::path()?)?.default.unwrap_or_else(|| LOCAL.to_owned()),
-    };
-    parse_server(&text, args.insecure_http)
+/// What a command is for: `--server` or `--context`, `WHARF_SERVER` or `WHARF_CONTEXT`, the current context, or the server
+/// on this machine.
+pub(crate) struct Chosen {
+    pub(crate) base: Url,
+    /// The context, if there is one, by its name.
+    pub(crate) context: Option<(String, Entry)>,
+}
+
+impl Chosen {
+    /// Chooses among `kept`.
+    pub(crate) fn of(args: &RemoteArgs, kept: &Credentials) -> Result<Self, CommandError> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (server, context) = match (&args.server, &args.context) {
+            (None, None) => (variable("WHARF_SERVER"), variable("WHARF_CONTEXT")),
+            (server, context) => (server.clone(), context.clone()),
+        };
+        let name = context.or_else(|| kept.current.clone().filter(|name| kept.contexts.contains_key(name)));
+        match (server, name) {
+            (Some(server), _) => Self::of_server(&server, args, kept),
+            (None, Some(name)) => {
+                let entry = kept.context(&name)?;
+                let base = parse_server(&entry.server, args.insecure_http)?;
+                Ok(Self { base, context: Some((name, entry.clone())) })
+            }
+            (None, None) => Self::of_server(LOCAL, args, kept),
+        }
+    }
+
+    fn of_server(server: &str, args: &RemoteArgs, kept: &Credentials) -> Result<Self, CommandError> {
+        let base = parse_server(server, args.insecure_http)?;
+        let context = kept.of_server(&key(&base)).map(|(name, entry)| (name.clone(), entry.clone()));
+        Ok(Self { base, context })
+    }
 }
 
 /// A URL, or a host, which is `https://` then; without a path at its end.
@@ -119,8 +144,8 @@ pub(crate) struct Server {
 impl Server {
     /// The one that a command is for, with what is kept for it, or the token in `WHARF_TOKEN`.
     pub(crate) fn of(args: &RemoteArgs) -> Result<Self, CommandError> {
-        let base = server(args)?;
-        let kept = credentials::read(&credentials::path()?)?.servers.remove(&key(&base));
+        let Chosen { base, context } = Chosen::of(args, &credentials::read(&credentials::path()?)?)?;
+        let kept = context.map(|(_, entry)| entry);
         let from_environment = std::env::var("WHARF_TOKEN").ok().filter(|token| !token.is_empty());
         let login = match (from_environment, &kept) {
             (Some(token), _) => Login::Token(token.into()),

@@ -2,6 +2,9 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// What it looks like.
+const TEMPLATE: &str = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+
 /// How many characters stand before the bar at most.
 const MESSAGE_MAX: usize = 40;
 
@@ -13,9 +16,7 @@ impl Progress {
     /// Nothing of `total_bytes` has been done. The bar is on standard error.
     pub(crate) fn new(doing: &'static str, total_bytes: u64) -> Self {
         let bar = ProgressBar::new(total_bytes).with_message(doing);
-        let style = ProgressStyle::with_template(
-            "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
-        );
+        let style = ProgressStyle::with_template(TEMPLATE);
         Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
@@ -42,5 +43,20 @@ impl Progress {
     /// All has been done; the line is free again.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::ProgressStyle;
+
+    use super::TEMPLATE;
+
+    #[test]
+    fn the_bar_says_how_much_how_fast_and_how_long() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        for part in ["{binary_bytes}", "{binary_total_bytes}", "{binary_bytes_per_sec}", "{eta}"] {
+            assert!(TEMPLATE.contains(part), "{part}");
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Access<'_> {
 
 /// Credentials and tokens.
 pub(super) struct Keyring {
-    login: Login,
+    pub(super) login: Login,
     known: Mutex<Known>,
 }
 

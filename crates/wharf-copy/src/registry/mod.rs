@@ -106,6 +106,10 @@ impl Registry {
         Ok(Self { http, base, keyring: Keyring::new(login) })
     }
 
+    fn is_anonymous(&self) -> bool {
+        matches!(self.keyring.login, Login::Nobody)
+    }
+
     /// Scheme, host and port, for people.
     #[must_use]
     pub fn address(&self) -> String {

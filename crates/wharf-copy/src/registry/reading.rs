@@ -6,6 +6,7 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderNam
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 use wharf_oci::{Digest, MANIFEST_MAX_BYTES, ManifestKind, NextLink, Reference, RepositoryName, Tag};
 
@@ -33,12 +34,7 @@ struct Tags {
 #[derive(Deserialize)]
 struct Referrers {
     #[serde(default)]
-    manifests: Vec<Referrer>,
-}
-
-#[derive(Deserialize)]
-struct Referrer {
-    digest: String,
+    manifests: Vec<Value>,
 }
 
 #[async_trait]
@@ -99,30 +95,40 @@ impl Source for Registry {
     }
 
     async fn referrers(&self, repository: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>, Error> {
-        let url = self.repository_url(repository, &format!("referrers/{subject}"))?;
-        let doing = format!("list what refers to {repository}@{subject}");
-        let pages: Option<Vec<Referrers>> = self.pages(url, Access::Pull(repository), &doing).await?;
-        // A registry of before the specification's version 1.1 has no such list.
-        let referrers = pages.unwrap_or_default().into_iter().flat_map(|page| page.manifests);
-        let parse = |referrer: Referrer| {
+        let parse = |referrer: Value| {
             let unreadable = |error| {
                 Error::damaged(format!("the list of what refers to {repository}@{subject}"), format!("{error}"))
             };
-            referrer.digest.parse().map_err(unreadable)
+            referrer["digest"].as_str().unwrap_or_default().parse().map_err(unreadable)
         };
-        referrers.map(parse).collect()
+        self.referrer_list(repository, subject).await?.into_iter().map(parse).collect()
     }
 }
 
 impl Registry {
-    /// Whether the server is there, is a registry, and lets one in.
+    /// The descriptors of what refers to `subject`, as the registry writes them; empty where it keeps no such list.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Source::referrers`].
+    pub async fn referrer_list(&self, repository: &RepositoryName, subject: &Digest) -> Result<Vec<Value>, Error> {
+        let url = self.repository_url(repository, &format!("referrers/{subject}"))?;
+        let doing = format!("list what refers to {repository}@{subject}");
+        // A registry of before the specification's version 1.1 has no such list.
+        let pages: Option<Vec<Referrers>> = self.pages(url, Access::Pull(repository), &doing).await?;
+        Ok(pages.unwrap_or_default().into_iter().flat_map(|page| page.manifests).collect())
+    }
+
+    /// Whether the server is there, is a registry, and knows who asks, or does not want to know.
     ///
     /// # Errors
     ///
     /// [`Error::Unreachable`], [`Error::NotLoggedIn`], [`Error::Refused`].
     pub async fn ping(&self) -> Result<(), Error> {
         let doing = "say that it is a registry";
-        let response = self.send(Request::new(Method::GET, self.url("")?, Access::Catalog, doing.to_owned())).await?;
+        let request = Request::new(Method::GET, self.url("")?, Access::Catalog, doing.to_owned());
+        // Nobody in particular would be given a token, too, which is good for pulling at most.
+        let response = if self.is_anonymous() { self.attempt(&request).await? } else { self.send(request).await? };
         if response.status() == StatusCode::OK { Ok(()) } else { Err(self.refusal(doing, response).await) }
     }
 

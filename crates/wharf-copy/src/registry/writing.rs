@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, IF_MATCH, LOCATION};
 use reqwest::{Body, Method, StatusCode};
 use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
@@ -97,19 +97,39 @@ impl Target for Registry {
             Entry::Tag(tag) => Reference::Tag(tag.clone()),
             Entry::Untagged | Entry::Child => Reference::Digest(document.digest),
         };
-        let doing = format!("take the manifest {}", named(repository, &reference));
+        self.push(repository, &reference, document, media_type, None).await
+    }
+}
+
+impl Registry {
+    /// Keeps a manifest under a tag or its digest; with `only_if` only while the tag points there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]: something that it names is not there, or with status 412 the tag points elsewhere by now.
+    pub async fn push(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        document: &Document,
+        media_type: &str,
+        only_if: Option<&Digest>,
+    ) -> Result<(), Error> {
+        let doing = format!("take the manifest {}", named(repository, reference));
         let url = self.repository_url(repository, &format!("manifests/{reference}"))?;
         let mut request = Request::new(Method::PUT, url, Access::Push(repository), doing.clone());
         request.body = document.body.clone();
-        let response = self.send(request.header(CONTENT_TYPE, media_type)).await?;
+        request = request.header(CONTENT_TYPE, media_type);
+        if let Some(digest) = only_if {
+            request = request.header(IF_MATCH, &format!("\"{digest}\""));
+        }
+        let response = self.send(request).await?;
         match response.status() {
             StatusCode::CREATED => Ok(()),
             _ => Err(self.refusal(&doing, response).await),
         }
     }
-}
 
-impl Registry {
     /// Deletes a manifest or a tag.
     ///
     /// # Errors

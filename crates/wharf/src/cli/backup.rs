@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use wharf_base::ByteSize;
 
-use super::RemoteArgs;
+use super::{OutputArgs, RemoteArgs};
 
 /// Arguments of `wharf backup`.
 #[derive(Args, Debug)]
@@ -53,9 +53,9 @@ pub enum BackupCommand {
         /// The directory that backups are kept in
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Look whether all is as it was made; exit code 8 if not
     ///
@@ -73,9 +73,9 @@ pub enum BackupCommand {
         /// Where databases are restored to for a while; by default the system's directory for temporary files
         #[arg(long, value_name = "DIR")]
         scratch: Option<PathBuf>,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Remove all generations but the newest, and what only they named
     Prune {
@@ -85,9 +85,9 @@ pub enum BackupCommand {
         /// How many generations to keep
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         keep: u32,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 

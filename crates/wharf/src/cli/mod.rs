@@ -3,6 +3,7 @@
 mod backup;
 mod bench;
 mod check;
+mod content;
 mod remote;
 mod transfer;
 
@@ -15,9 +16,10 @@ use crate::config::Flag;
 pub use backup::{BackupArgs, BackupCommand, CreateBackupArgs, RestoreBackupArgs};
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
+pub use content::{ManifestCommand, RepoCommand, TagCommand};
 pub use remote::{
-    AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
-    PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
+    AccountCommand, AuditCommand, ContextCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, NameArgs,
+    OutputArgs, PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TokenCommand,
 };
 pub use transfer::{ExportArgs, ImportArgs, SourceArgs};
 
@@ -78,10 +80,16 @@ pub enum Command {
     /// The keys that sign bearer tokens
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// What tags pointed at
+    /// Which servers one is logged in to, and as whom
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Repositories
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Tags: what they point at, and pointed at
     #[command(subcommand)]
     Tag(TagCommand),
-    /// Deleted manifests
+    /// Manifests: images, indexes, and whatever else is stored
     #[command(subcommand)]
     Manifest(ManifestCommand),
     /// Bring back a deleted manifest, what a tag pointed at, or with --from a whole registry
@@ -152,6 +160,25 @@ Examples:
   WHARF_BENCH_PASSWORD=… wharf bench https://registry.example.com --user alice --json
   wharf bench http://127.0.0.1:5000 --files nginx=http://127.0.0.1:8080,/srv/files --limit")]
     Bench(BenchArgs),
+    /// Print a script that makes a shell complete these commands
+    #[command(after_help = "\
+Examples:
+  wharf completions bash > /etc/bash_completion.d/wharf
+  wharf completions zsh > ~/.zfunc/_wharf
+  wharf completions fish > ~/.config/fish/completions/wharf.fish")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command
+    Man {
+        /// The directory for them; made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version

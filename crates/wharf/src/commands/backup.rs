@@ -1,6 +1,5 @@
 //! `wharf backup`, and `wharf restore --from`.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,12 +7,12 @@ use serde_json::{Value, json};
 use wharf_base::{Clock, SystemClock, Timestamp};
 use wharf_oci::Digest;
 
-use super::print;
-use super::remote::{list, print_json};
+use super::remote::{list, print_json, say};
+use super::{block_on, print};
 use crate::backup::{
     self, BackupDirectory, Choice, Created, Depth, Generation, Offline, Server, Source, Target, Verified, Wish,
 };
-use crate::cli::{BackupArgs, BackupCommand, CreateBackupArgs, RestoreArgs};
+use crate::cli::{BackupArgs, BackupCommand, CreateBackupArgs, OutputArgs, RestoreArgs};
 use crate::client::Api;
 use crate::config::{Config, Flag, Sources, Storage};
 use crate::error::{CommandError, Exit};
@@ -31,13 +30,13 @@ const COLUMNS: [Column; 6] = [
 /// Carries out `wharf backup`.
 pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
     match &args.command {
-        Some(BackupCommand::List { directory, json }) => show_generations(directory, *json),
-        Some(BackupCommand::Verify { directory, deep, generation, scratch, json }) => {
+        Some(BackupCommand::List { directory, output }) => show_generations(directory, output),
+        Some(BackupCommand::Verify { directory, deep, generation, scratch, output }) => {
             let depth = if *deep { Depth::Bytes } else { Depth::Sizes };
             let scratch = scratch.clone().unwrap_or_else(std::env::temp_dir);
-            verify(directory, generation.clone(), depth, &scratch, *json)
+            verify(directory, generation.clone(), depth, &scratch, output)
         }
-        Some(BackupCommand::Prune { directory, keep, json }) => prune(directory, *keep, *json),
+        Some(BackupCommand::Prune { directory, keep, output }) => prune(directory, *keep, output),
         None => create(&args.create, args.create.directory.as_deref().unwrap_or(Path::new(""))),
     }
 }
@@ -52,14 +51,14 @@ fn create(args: &CreateBackupArgs, directory: &Path) -> Result<(), CommandError>
             None => Arc::new(Server::new(Api::connect(&args.remote)?)),
         };
         backup::create(&directory, source, wish, |taken| {
-            if args.remote.json {
+            if args.remote.output.json || args.remote.output.quiet {
                 return Ok(());
             }
             print(&format!("snapshot taken: everything acknowledged before {} is in it\n", taken.taken_at))
         })
         .await
     })?;
-    if args.remote.json { print_json(&describe_created(&created)) } else { print(&tell(&created)) }
+    say(&args.remote.output, &describe_created(&created), &tell(&created))
 }
 
 /// The configuration of a registry that does not run, if the backup shall be of one.
@@ -96,12 +95,12 @@ fn tell(created: &Created) -> String {
     text
 }
 
-fn show_generations(directory: &Path, as_json: bool) -> Result<(), CommandError> {
+fn show_generations(directory: &Path, output: &OutputArgs) -> Result<(), CommandError> {
     let directory = BackupDirectory::open(directory)?;
     let mut items = Vec::new();
     for generation in directory.generations()? {
         let mut item = match generation.about() {
-            Ok(about) if as_json => json!(about),
+            Ok(about) if output.json => json!(about),
             Ok(about) => json!({
                 "taken_at": about.taken_at,
                 "blobs": about.content.blobs,
@@ -115,24 +114,26 @@ fn show_generations(directory: &Path, as_json: bool) -> Result<(), CommandError>
         item["generation"] = generation.name().into();
         items.push(item);
     }
-    list(items, &COLUMNS, as_json)
+    list(items, &COLUMNS, output)
 }
 
-fn prune(directory: &Path, keep: u32, as_json: bool) -> Result<(), CommandError> {
+fn prune(directory: &Path, keep: u32, output: &OutputArgs) -> Result<(), CommandError> {
     super::restrict_new_files();
     let directory = BackupDirectory::open_to_remove(directory)?;
     let pruned = backup::prune(&directory, usize::try_from(keep).unwrap_or(usize::MAX))?;
-    if as_json {
-        let content = json!({ "files": pruned.content.files, "bytes": pruned.content.bytes });
-        return print_json(&json!({ "generations": pruned.generations, "content": content, "left": pruned.left }));
-    }
-    print(&format!(
-        "{} generations removed, {} left; {} blobs ({}) went with them\n",
-        pruned.generations.len(),
-        pruned.left,
-        pruned.content.files,
-        table::size(pruned.content.bytes)
-    ))
+    let content = json!({ "files": pruned.content.files, "bytes": pruned.content.bytes });
+    let value = json!({ "generations": pruned.generations, "content": content, "left": pruned.left });
+    say(
+        output,
+        &value,
+        &format!(
+            "{} generations removed, {} left; {} blobs ({}) went with them\n",
+            pruned.generations.len(),
+            pruned.left,
+            pruned.content.files,
+            table::size(pruned.content.bytes)
+        ),
+    )
 }
 
 fn verify(
@@ -140,7 +141,7 @@ fn verify(
     generation: Option<String>,
     depth: Depth,
     scratch: &Path,
-    as_json: bool,
+    output: &OutputArgs,
 ) -> Result<(), CommandError> {
     super::restrict_new_files();
     let directory = BackupDirectory::open(directory)?;
@@ -151,7 +152,7 @@ fn verify(
     };
     let newest = Choice::Newest.among(&chosen)?;
     let verified = block_on(backup::verify(&directory, &chosen, depth, scratch))?;
-    if as_json {
+    if output.json {
         print_json(&json!({
             "generations": chosen.iter().map(Generation::name).collect::<Vec<_>>(),
             "blobs": verified.blobs,
@@ -159,7 +160,7 @@ fn verify(
             "deep": depth == Depth::Bytes,
             "faults": verified.faults,
         }))?;
-    } else if verified.faults.is_empty() {
+    } else if verified.faults.is_empty() && !output.quiet {
         print(&sound(&chosen, &newest, &verified, depth)?)?;
     }
     if verified.faults.is_empty() {
@@ -209,7 +210,7 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     let directory = BackupDirectory::open(from)?;
     let data = args.backup.data.clone().unwrap_or_default();
     if let Some(what) = &args.what {
-        return return_blob(&directory, what, data, args.remote.json);
+        return return_blob(&directory, what, data, &args.remote.output);
     }
     let choice = match (&args.backup.generation, &args.at) {
         (Some(name), _) => Choice::Named(name.clone()),
@@ -222,7 +223,7 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     let target = Target { data, force: args.backup.force, allow_damaged: args.backup.allow_damaged };
     let made = backup::restore(&directory, &generation, &target)?;
     let about = generation.about()?;
-    if args.remote.json {
+    if args.remote.output.json {
         return print_json(&json!({
             "generation": generation.name(),
             "taken_at": about.taken_at,
@@ -254,24 +255,21 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
         made.held_until,
         target.data.display()
     );
-    print(&text)
+    say(&args.remote.output, &Value::Null, &text)
 }
 
-fn return_blob(directory: &BackupDirectory, what: &str, data: PathBuf, as_json: bool) -> Result<(), CommandError> {
+fn return_blob(
+    directory: &BackupDirectory,
+    what: &str,
+    data: PathBuf,
+    output: &OutputArgs,
+) -> Result<(), CommandError> {
     let digest: Digest = what.parse().map_err(|error| {
         CommandError::new(Exit::Usage, format!("{what:?} is not a digest: {error}"))
             .with_hint("with --from, name one content by its digest, or nothing to restore the whole registry")
     })?;
     let config = Config { storage: Storage { data, ..Storage::default() }, ..Config::default() };
     let restored = block_on(backup::return_blob(directory, &digest, &config))?;
-    if as_json {
-        return print_json(&json!({ "digest": what, "restored": restored }));
-    }
-    print(&format!("{digest} {}\n", if restored { "is restored" } else { "was sound" }))
-}
-
-/// Long work beside which signals are heard.
-fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?.block_on(work)
+    let line = format!("{digest} {}\n", if restored { "is restored" } else { "was sound" });
+    say(output, &json!({ "digest": what, "restored": restored }), &line)
 }

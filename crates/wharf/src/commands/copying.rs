@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use wharf_copy::{Error, Filter, Login, Names, Options, Problem, Registry, Report, Source, Target, Watch, copy};
-use wharf_oci::{Reference, RepositoryName};
+use wharf_oci::{Reference, RepositoryName, Tag};
 use wharf_policy::Pattern;
 
-use super::print;
-use super::remote::print_json;
+use super::remote::say;
 use crate::cli::RemoteArgs;
 use crate::client::{self, Server};
 use crate::error::{CommandError, Exit};
@@ -32,6 +31,27 @@ pub(super) fn parse_name(text: &str) -> Result<Named, CommandError> {
     let repository = name.parse().map_err(|error: wharf_oci::NameError| wrong(&error))?;
     let reference = reference.map(str::parse).transpose().map_err(|error: wharf_oci::ReferenceError| wrong(&error))?;
     Ok((repository, reference))
+}
+
+/// `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
+pub(super) fn parse_image(text: &str) -> Result<(RepositoryName, Reference), CommandError> {
+    match parse_name(text)? {
+        (repository, Some(reference)) => Ok((repository, reference)),
+        (_, None) => {
+            Err(CommandError::new(Exit::Usage, format!("{text:?} is neither REPOSITORY:TAG nor REPOSITORY@DIGEST"))
+                .with_hint("write for example team/app:1.0"))
+        }
+    }
+}
+
+/// `REPOSITORY:TAG`.
+pub(super) fn parse_tag(text: &str) -> Result<(RepositoryName, Tag), CommandError> {
+    match parse_image(text)? {
+        (repository, Reference::Tag(tag)) => Ok((repository, tag)),
+        (_, Reference::Digest(_)) => {
+            Err(CommandError::new(Exit::Usage, format!("{text:?} names a digest; name a tag as REPOSITORY:TAG")))
+        }
+    }
 }
 
 /// What matches one of the patterns; `None` if there are none.
@@ -63,12 +83,6 @@ pub(super) fn login_of(login: client::Login) -> Login {
     }
 }
 
-/// Runs `work` to its end.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?.block_on(work)
-}
-
 /// Copies, with a bar on a terminal and a line for each problem.
 pub(super) async fn run(source: &dyn Source, target: &dyn Target, options: &Options) -> Result<Report, CommandError> {
     let teller = Arc::new(Teller(Progress::new("copying", 0)));
@@ -88,11 +102,7 @@ pub(super) async fn run(source: &dyn Source, target: &dyn Target, options: &Opti
 
 /// Says what the copy came to; an error if not everything could be copied.
 pub(super) fn tell(report: &Report, args: &RemoteArgs) -> Result<(), CommandError> {
-    if args.json {
-        print_json(&serde_json::to_value(report).unwrap_or_default())?;
-    } else {
-        print(&summary(report))?;
-    }
+    say(&args.output, &serde_json::to_value(report).unwrap_or_default(), &summary(report))?;
     match report.problems_total {
         0 => Ok(()),
         1 => Err(CommandError::new(Exit::Broken, "one thing could not be copied; it is named above")),

@@ -2,7 +2,8 @@
 
 use wharf_copy::{ArchiveWriter, DirectoryWriter, Names, Options, Registry};
 
-use super::copying::{block_on, failed, filter, parse_name, registry, run as copy, tell};
+use super::block_on;
+use super::copying::{failed, filter, parse_name, registry, run as copy, tell};
 use crate::cli::ExportArgs;
 use crate::error::CommandError;
 
@@ -11,7 +12,6 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CommandError> {
     let options = options(args)?;
     let source = registry(&args.remote)?;
     let report = block_on(async {
-        source.ping().await.map_err(failed)?;
         if is_archive(args) {
             to_archive(&source, args, &options).await
         } else {

@@ -8,7 +8,8 @@ use wharf_base::Secret;
 use wharf_copy::{DistributionStore, LayoutSource, Login, Names, Options, Registry, Report, Source};
 use wharf_oci::RepositoryName;
 
-use super::copying::{Named, block_on, failed, filter, login_of, parse_name, registry, run as copy, tell};
+use super::block_on;
+use super::copying::{Named, failed, filter, login_of, parse_name, registry, run as copy, tell};
 use super::remote::secret;
 use crate::cli::{ImportArgs, SourceArgs};
 use crate::client;
@@ -26,6 +27,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), CommandError> {
     let target = registry(&args.remote)?;
     let rename = args.rename.as_deref().map(repository_name).transpose()?;
     let report = block_on(async {
+        target.ping().await.map_err(failed)?;
         match &args.distribution_dir {
             Some(directory) => {
                 let source = DistributionStore::open(directory).map_err(failed)?;
@@ -59,7 +61,6 @@ async fn import(
     args: &ImportArgs,
     rename: Option<RepositoryName>,
 ) -> Result<Report, CommandError> {
-    target.ping().await.map_err(failed)?;
     if rename.is_some() && what.is_none() {
         let repositories = source.repositories().await.map_err(failed)?;
         if repositories.len() > 1 {
@@ -147,7 +148,8 @@ fn default_scheme(host: &str) -> &'static str {
 }
 
 fn source_registry(base: Url, args: &SourceArgs) -> Result<Registry, CommandError> {
-    let kept = credentials::read(&credentials::path()?)?.servers.remove(&client::key(&base));
+    let all = credentials::read(&credentials::path()?)?;
+    let kept = all.of_server(&client::key(&base)).map(|(_, entry)| entry.clone());
     let (login, kept_ca) = match (&args.source_username, kept) {
         (Some(name), _) => (Login::Password(name.clone(), password(args)?), None),
         (None, Some(kept)) => (login_of(client::Login::Token(kept.token.into())), kept.ca_certificate),
