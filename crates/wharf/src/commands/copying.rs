@@ -121,7 +121,7 @@ fn summary(report: &Report) -> String {
         blobs => format!(", {blobs} taken over from other repositories"),
     };
     format!(
-        "tags       {}\nmanifests  {} copied, {} were there\nblobs      {} copied ({}), {} were there{mounted}\n",
+        "tags       {}\nmanifests  {} copied, {} there already\nblobs      {} copied ({}), {} there already{mounted}\n",
         report.tags,
         report.manifests_copied,
         report.manifests_there,
