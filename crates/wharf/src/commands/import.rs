@@ -69,7 +69,13 @@ async fn import(
         }
     }
     let options = options(what, args, rename)?;
-    copy(source, target, &options).await
+    copy(source, target, &options).await.map_err(|error| match error.exit() {
+        // The server has let one in by now.
+        Exit::NotLoggedIn => error.with_hint(
+            "say who you are at the source: --source-username NAME, with the password in WHARF_SOURCE_PASSWORD",
+        ),
+        _ => error,
+    })
 }
 
 fn options(what: Option<Named>, args: &ImportArgs, rename: Option<RepositoryName>) -> Result<Options, CommandError> {

@@ -172,7 +172,7 @@ async fn a_source_may_want_a_password_on_every_request() {
     manifest(&mut terminal.server.client(), "team/app", "1.0").await;
     let ran = terminal.run_with(&import, "", &[("WHARF_SOURCE_PASSWORD", "canary-wrong-password")]);
     assert_eq!(ran.exit, 6, "{ran:?}");
-    assert!(!ran.err.contains("canary"), "{ran:?}");
+    assert!(!ran.err.contains("canary") && ran.err.contains("hint: say who you are at the source"), "{ran:?}");
 }
 
 #[tokio::test]
