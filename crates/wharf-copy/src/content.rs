@@ -175,3 +175,56 @@ impl Document {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+    use wharf_oci::{Algorithm, Digest};
+
+    use super::Blob;
+    use crate::Error;
+
+    /// What comes out of a verified blob of these pieces, as text, and how it ends.
+    async fn passed(pieces: &[&'static str], size_bytes: u64, digest: Digest) -> (String, Option<String>) {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        let mut bytes = Blob { size_bytes, bytes: stream::iter(pieces).boxed() }.verified(digest).bytes;
+        let mut text = String::new();
+        loop {
+            match bytes.try_next().await {
+                Ok(Some(piece)) => text += std::str::from_utf8(&piece).unwrap(),
+                Ok(None) => return (text, None),
+                Err(error) => return (text, Some(error.to_string())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_bytes_of_a_blob_come_only_if_all_are_right() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let digest = Digest::of(algorithm, b"hello, wharf");
+            let other = Digest::of(algorithm, b"hello, world");
+            assert_eq!(passed(&["hello, ", "wharf"], 12, digest).await, ("hello, wharf".to_owned(), None));
+            let wrong = format!("{digest}: the content that arrived is {other}");
+            assert_eq!(passed(&["hello, ", "world"], 12, digest).await, ("hello, ".to_owned(), Some(wrong)));
+            let short = format!("{digest}: only 7 of 12 bytes arrived");
+            assert_eq!(passed(&["hello, "], 12, digest).await, ("hello, ".to_owned(), Some(short)));
+            let long = format!("{digest}: more than its 6 bytes arrived");
+            assert_eq!(passed(&["hello, ", "wharf"], 6, digest).await, (String::new(), Some(long)));
+            let nothing = Digest::of(algorithm, b"");
+            assert_eq!(passed(&[], 0, nothing).await, (String::new(), None));
+            assert_eq!(passed(&[], 0, digest).await, (String::new(), Some(format!("{digest}: it is empty"))));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_breaks_a_stream_ends_it() {
+        let broken = stream::iter([Ok(Bytes::from_static(b"he")), Err(Error::Absent("it".to_owned()))]);
+        let digest = Digest::of(Algorithm::Sha256, b"hello");
+        let mut bytes = Blob { size_bytes: 5, bytes: broken.boxed() }.verified(digest).bytes;
+        assert!(bytes.try_next().await.is_ok());
+        assert_eq!(bytes.try_next().await.unwrap_err().to_string(), "it is not there");
+        assert_eq!(bytes.try_next().await.unwrap(), None);
+    }
+}

@@ -79,6 +79,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// An entry of a layout belongs to no repository that is known.
+    #[error("the layout does not say which repository {0} belongs to")]
+    Unnamed(wharf_oci::Digest),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),

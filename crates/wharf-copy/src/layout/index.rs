@@ -113,7 +113,7 @@ fn name(entry: &Descriptor, fallback: Option<&RepositoryName>) -> Result<(Reposi
     }
     match repository.or_else(|| fallback.cloned()) {
         Some(repository) => Ok((repository, tag)),
-        None => Err(Error::Usage(format!("the layout does not say which repository {} belongs to", entry.digest))),
+        None => Err(Error::Unnamed(entry.digest)),
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     use wharf_oci::{Algorithm, Digest};
 
-    use super::{Described, Descriptor, Entries, ORIGIN, REF_NAME, name};
+    use super::{Bytes, Described, Descriptor, Entries, ORIGIN, REF_NAME, name};
 
     #[test]
     fn an_entry_says_its_repository_and_tag_in_several_ways() {
@@ -192,7 +192,7 @@ mod tests {
         let one = entries.write("r.example:5000");
         assert!(String::from_utf8_lossy(&one).contains(r#""org.opencontainers.image.ref.name":"1.0""#));
         entries.tagged.insert(("team/other".parse().unwrap(), "1.0".parse().unwrap()), described(b"c"));
-        let two = entries.write("r.example:5000").into();
+        let two: Bytes = entries.write("r.example:5000").into();
         assert!(String::from_utf8_lossy(&two).contains(r#""org.opencontainers.image.ref.name":"team/other:1.0""#));
         let read = Entries::read(&two, None).unwrap();
         assert_eq!((&read.tagged, &read.untagged), (&entries.tagged, &entries.untagged));

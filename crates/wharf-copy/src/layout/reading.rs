@@ -25,7 +25,7 @@ impl LayoutSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`]: it is no layout, or a repository without a name has none; [`Error::Damaged`]: its index, or its
+    /// [`Error::Usage`]: it is no layout; [`Error::Unnamed`]; [`Error::Damaged`]: its index, or its
     /// archive, is not what it should be.
     pub fn open(path: &Path, fallback: Option<&RepositoryName>) -> Result<Self, Error> {
         let files = Files::open(path)?;

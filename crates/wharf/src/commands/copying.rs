@@ -164,6 +164,8 @@ pub(super) fn failed(error: Error) -> CommandError {
         Error::Busy { .. } => CommandError::new(Exit::Unreachable, message).with_hint("try again later"),
         Error::Absent(_) | Error::Refused { .. } => CommandError::new(Exit::Refused, message),
         Error::Damaged { .. } => CommandError::new(Exit::Broken, message),
+        Error::Unnamed(_) => CommandError::new(Exit::Usage, message)
+            .with_hint("name the repository with --as, for example --as team/app"),
         Error::Usage(_) => CommandError::new(Exit::Usage, message),
         Error::Io { doing, source } => CommandError::unexpected(doing, source),
     }

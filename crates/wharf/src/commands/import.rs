@@ -37,8 +37,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), CommandError> {
                 let source = args.source.as_deref().unwrap_or_default();
                 match place(source, &args.at_source)? {
                     Place::Layout(path) => {
-                        let layout = LayoutSource::open(Path::new(path), rename.as_ref());
-                        let layout = layout.map_err(|error| failed(error).with_hint(NAME_IT))?;
+                        let layout = LayoutSource::open(Path::new(path), rename.as_ref()).map_err(failed)?;
                         import(&layout, &target, None, args, rename).await
                     }
                     Place::Registry { base, what } => {
@@ -51,8 +50,6 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), CommandError> {
     })?;
     tell(&report, &args.remote)
 }
-
-const NAME_IT: &str = "name the repository with --as, for example --as team/app";
 
 async fn import(
     source: &dyn Source,

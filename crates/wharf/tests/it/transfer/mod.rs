@@ -4,6 +4,7 @@
 mod distribution;
 mod layouts;
 mod registries;
+mod unreliable;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
