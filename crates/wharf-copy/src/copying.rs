@@ -41,6 +41,9 @@ const COMPANIONS: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 /// A pattern of names.
 pub type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// A name at the target for one at the source.
+pub type Rename = Box<dyn Fn(&RepositoryName) -> Option<RepositoryName> + Send + Sync>;
+
 /// Which repositories are copied.
 pub enum Names {
     /// All that the filter lets through.
@@ -56,7 +59,7 @@ pub struct Options {
     /// Only tags that the filter lets through, and nothing untagged; without it everything.
     pub tags: Option<Filter>,
     /// What a repository is called at the target; `None` if that is no name.
-    pub rename: Box<dyn Fn(&RepositoryName) -> Option<RepositoryName> + Send + Sync>,
+    pub rename: Rename,
     /// Whether what refers to an image goes with it: signatures, SBOMs, attestations.
     pub referrers: bool,
     /// How many blobs, and how many images, at the same time; 1 to [`JOBS_MAX`].

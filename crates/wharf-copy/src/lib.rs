@@ -20,7 +20,7 @@ mod registry;
 mod report;
 
 pub use content::{Blob, Document};
-pub use copying::{Filter, JOBS_MAX, Names, Options, Watch, copy};
+pub use copying::{Filter, JOBS_MAX, Names, Options, Rename, Watch, copy};
 pub use distribution::DistributionStore;
 pub use error::Error;
 pub use layout::{ArchiveWriter, DirectoryWriter, LayoutSource};

@@ -17,7 +17,7 @@ use super::{INDEX, MARK, MARK_TEXT, blob_path};
 use crate::{Blob, Document, Entry, Error, Target};
 
 /// What an archive consists of.
-const BLOCK_BYTES: u64 = 512;
+const BLOCK_BYTES: usize = 512;
 
 /// An archive that becomes a layout. It takes one blob after another.
 pub struct ArchiveWriter {
@@ -73,7 +73,7 @@ impl ArchiveWriter {
         self.append(&mut archive, MARK, Blob::of(MARK_TEXT.into())).await?;
         self.append(&mut archive, INDEX, Blob::of(index.into())).await?;
         let failed = |error| Error::io(format!("writing {}", self.staged.display()), error);
-        archive.file.write_all(&[0; 2 * BLOCK_BYTES as usize]).await.map_err(failed)?;
+        archive.file.write_all(&[0; 2 * BLOCK_BYTES]).await.map_err(failed)?;
         archive.file.flush().await.map_err(failed)?;
         archive.file.sync_all().await.map_err(failed)?;
         fs::rename(&self.staged, &self.path).map_err(failed)?;
@@ -107,7 +107,7 @@ impl ArchiveWriter {
         while let Some(piece) = blob.bytes.next().await {
             archive.file.write_all(&piece?).await.map_err(failed)?;
         }
-        let padding = blob.size_bytes.next_multiple_of(BLOCK_BYTES) - blob.size_bytes;
+        let padding = blob.size_bytes.next_multiple_of(BLOCK_BYTES as u64) - blob.size_bytes;
         archive.file.write_all(&vec![0; usize::try_from(padding).unwrap_or_default()]).await.map_err(failed)?;
         archive.end_bytes += header.len() as u64 + blob.size_bytes + padding;
         Ok(())
@@ -136,7 +136,7 @@ fn header(name: &str, size_bytes: u64) -> std::io::Result<Vec<u8>> {
     builder.append_data(&mut header, name, std::io::empty())?;
     let mut blocks = builder.into_inner()?;
     // The end of an archive, which it is not.
-    blocks.truncate(blocks.len() - 2 * usize::try_from(BLOCK_BYTES).unwrap_or_default());
+    blocks.truncate(blocks.len() - 2 * BLOCK_BYTES);
     Ok(blocks)
 }
 

@@ -118,7 +118,8 @@ fn place<'a>(text: &'a str, at_source: &SourceArgs) -> Result<Place<'a>, Command
     }
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !has_scheme && !(host.contains(['.', ':']) || host == "localhost") {
+    let is_host = has_scheme || host == "localhost" || host.contains(['.', ':']);
+    if !is_host {
         let problem = format!("{text:?} is neither a file that is there nor a registry");
         return Err(CommandError::new(Exit::Usage, problem).with_hint(
             "write for example https://registry.example.org, registry.example.org/team/app:1.0 or images.tar",
