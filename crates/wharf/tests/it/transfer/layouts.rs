@@ -151,7 +151,9 @@ async fn a_hostile_archive_is_refused() {
     let layer = image.layers[0].clone();
     let layer_path = format!("blobs/sha256/{}", sha256(&layer).replace("sha256:", ""));
 
-    let cases: [(&str, &dyn Fn(&mut Tar), &str); 7] = [
+    /// What is added to a sound archive.
+    type Harm = dyn Fn(&mut Tar);
+    let cases: [(&str, &Harm, &str); 7] = [
         ("climbing", &|tar| tar.file("blobs/../../victim", b"harm"), "its name leads elsewhere"),
         ("absolute", &|tar| tar.file("/etc/victim", b"harm"), "its name leads elsewhere"),
         ("symbolic", &|tar| tar.entry("blobs/sha256/link", b'2', b"", "../../victim"), "no links and no devices"),
