@@ -1,6 +1,6 @@
 //! The administration API from the outside: one request, its JSON, and what to do when it is refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use url::{Host, Url};
 use wharf_base::Secret;
 
 use crate::cli::RemoteArgs;
-use crate::credentials::{self, Entry};
+use crate::credentials::{self, Credentials, Entry};
 use crate::error::{CommandError, Exit};
 
 /// The server of a command that names none, on a machine where nobody has logged in.
@@ -70,14 +70,39 @@ impl Reply {
     }
 }
 
-/// The server that a command is for: `--server`, `WHARF_SERVER`, the one logged in to last, or the one on this machine.
-pub(crate) fn server(args: &RemoteArgs) -> Result<Url, CommandError> {
-    let named = args.server.clone().or_else(|| std::env::var("WHARF_SERVER").ok().filter(|name| !name.is_empty()));
-    let text = match named {
-        Some(text) => text,
-        None => credentials::read(&credentials::path()?)?.default.unwrap_or_else(|| LOCAL.to_owned()),
-    };
-    parse_server(&text, args.insecure_http)
+/// What a command is for: `--server` or `--context`, `WHARF_SERVER` or `WHARF_CONTEXT`, the current context, or the server
+/// on this machine.
+pub(crate) struct Chosen {
+    pub(crate) base: Url,
+    /// The context, if there is one, by its name.
+    pub(crate) context: Option<(String, Entry)>,
+}
+
+impl Chosen {
+    /// Chooses among `kept`.
+    pub(crate) fn of(args: &RemoteArgs, kept: &Credentials) -> Result<Self, CommandError> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (server, context) = match (&args.server, &args.context) {
+            (None, None) => (variable("WHARF_SERVER"), variable("WHARF_CONTEXT")),
+            (server, context) => (server.clone(), context.clone()),
+        };
+        let name = context.or_else(|| kept.current.clone().filter(|name| kept.contexts.contains_key(name)));
+        match (server, name) {
+            (Some(server), _) => Self::of_server(&server, args, kept),
+            (None, Some(name)) => {
+                let entry = kept.context(&name)?;
+                let base = parse_server(&entry.server, args.insecure_http)?;
+                Ok(Self { base, context: Some((name, entry.clone())) })
+            }
+            (None, None) => Self::of_server(LOCAL, args, kept),
+        }
+    }
+
+    fn of_server(server: &str, args: &RemoteArgs, kept: &Credentials) -> Result<Self, CommandError> {
+        let base = parse_server(server, args.insecure_http)?;
+        let context = kept.of_server(&key(&base)).map(|(name, entry)| (name.clone(), entry.clone()));
+        Ok(Self { base, context })
+    }
 }
 
 /// A URL, or a host, which is `https://` then; without a path at its end.
@@ -108,18 +133,35 @@ pub(crate) fn key(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-impl Api {
-    /// The server of `args`, with what is kept for it, or the token in `WHARF_TOKEN`.
-    pub(crate) fn connect(args: &RemoteArgs) -> Result<Self, CommandError> {
-        let base = server(args)?;
-        let kept = credentials::read(&credentials::path()?)?.servers.remove(&key(&base));
+/// A server, and what is kept for it.
+pub(crate) struct Server {
+    pub(crate) base: Url,
+    pub(crate) login: Login,
+    /// Certificates of the authorities to trust, in place of the system's.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl Server {
+    /// The one that a command is for, with what is kept for it, or the token in `WHARF_TOKEN`.
+    pub(crate) fn of(args: &RemoteArgs) -> Result<Self, CommandError> {
+        let Chosen { base, context } = Chosen::of(args, &credentials::read(&credentials::path()?)?)?;
+        let kept = context.map(|(_, entry)| entry);
         let from_environment = std::env::var("WHARF_TOKEN").ok().filter(|token| !token.is_empty());
         let login = match (from_environment, &kept) {
             (Some(token), _) => Login::Token(token.into()),
             (None, Some(Entry { token, .. })) => Login::Token(token.as_str().into()),
             (None, None) => Login::Nobody,
         };
-        Self::new(base, login, ca_certificate(args).or_else(|| kept.and_then(|kept| kept.ca_certificate)))
+        let ca = ca_certificate(args).or_else(|| kept.and_then(|kept| kept.ca_certificate));
+        Ok(Self { base, login, ca })
+    }
+}
+
+impl Api {
+    /// The server of `args`.
+    pub(crate) fn connect(args: &RemoteArgs) -> Result<Self, CommandError> {
+        let Server { base, login, ca } = Server::of(args)?;
+        Self::new(base, login, ca)
     }
 
     /// The server at `base`.
@@ -130,12 +172,8 @@ impl Api {
             .read_timeout(TIMEOUT)
             .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = ca {
-            let failed = |error: &dyn std::error::Error| {
-                let problem = format!("{} cannot be read as certificates in PEM: {error}", path.display());
-                CommandError::new(Exit::Usage, problem)
-            };
-            let pem = std::fs::read(&path).map_err(|error| failed(&error))?;
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?);
+            let certificates = Certificate::from_pem_bundle(&read_certificates(&path)?);
+            builder = builder.tls_certs_only(certificates.map_err(|error| no_certificates(&path, &error))?);
         }
         let http = builder.build().map_err(|error| CommandError::unexpected("setting up the connection", error))?;
         Ok(Self { http, base, login })
@@ -262,6 +300,15 @@ impl Api {
 pub(crate) fn ca_certificate(args: &RemoteArgs) -> Option<PathBuf> {
     let set = || std::env::var_os("WHARF_CA_CERTIFICATE").filter(|path| !path.is_empty()).map(PathBuf::from);
     args.ca_certificate.clone().or_else(set)
+}
+
+/// The certificates in `path`, as they are written.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(path).map_err(|error| no_certificates(path, &error))
+}
+
+fn no_certificates(path: &Path, error: &dyn std::error::Error) -> CommandError {
+    CommandError::new(Exit::Usage, format!("{} cannot be read as certificates in PEM: {error}", path.display()))
 }
 
 /// `text` in a path or a query.

@@ -1,4 +1,4 @@
-//! What `wharf login` keeps: an API token for each server, in a file that only its owner can read.
+//! What `wharf login` keeps: contexts, each a server with an API token, in a file that only its owner can read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,22 +16,68 @@ const VARIABLE: &str = "WHARF_CREDENTIALS";
 /// The longest file that is read, in bytes.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// All servers that one is logged in to.
+/// The longest name of a context, in bytes.
+const NAME_MAX_BYTES: usize = 128;
+
+/// All contexts.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credentials {
-    /// The server of commands that name none.
+    /// The context of commands that name neither a context nor a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) default: Option<String>,
-    /// By URL.
+    pub(crate) current: Option<String>,
+    /// By name.
     #[serde(default)]
-    pub(crate) servers: BTreeMap<String, Entry>,
+    pub(crate) contexts: BTreeMap<String, Entry>,
 }
 
-/// One server.
+impl Credentials {
+    /// The context called `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none; says what to do.
+    pub(crate) fn context(&self, name: &str) -> Result<&Entry, CommandError> {
+        self.contexts.get(name).ok_or_else(|| {
+            CommandError::new(Exit::Usage, format!("there is no context {name}"))
+                .with_hint("`wharf context ls` lists them; `wharf login SERVER --context NAME` makes one")
+        })
+    }
+
+    /// The context that a server is meant with: the current one if it is of that server, or else the first by name.
+    pub(crate) fn of_server(&self, server: &str) -> Option<(&String, &Entry)> {
+        let current = self.current.as_ref().and_then(|name| self.contexts.get_key_value(name));
+        let mut all = current.into_iter().chain(&self.contexts);
+        all.find(|(_, entry)| entry.server == server)
+    }
+
+    /// Forgets a context; whether there was one.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        self.current = self.current.take().filter(|current| current != name);
+        self.contexts.remove(name).is_some()
+    }
+}
+
+/// A name that a context can have.
+///
+/// # Errors
+///
+/// It has characters that would need quotes somewhere.
+pub(crate) fn check_name(name: &str) -> Result<(), CommandError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '[' | ']' | '/');
+    if !name.is_empty() && name.len() <= NAME_MAX_BYTES && name.chars().all(is_plain) && !name.starts_with('-') {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Usage, format!("{name:?} is not the name of a context"))
+        .with_hint("use letters, digits, '.', '_', '-', ':' and '/'"))
+}
+
+/// One context.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
+    /// The server's URL.
+    pub(crate) server: String,
     /// Who one is there.
     pub(crate) account: String,
     /// The token.
@@ -113,20 +159,22 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    use super::{Credentials, Entry, read, write};
+    use super::{Credentials, Entry, check_name, read, write};
 
     fn some() -> Credentials {
-        let entry = |account: &str| Entry {
+        let entry = |server: &str, account: &str| Entry {
+            server: server.to_owned(),
             account: account.to_owned(),
             token: "canary-token".to_owned(),
             token_id: Some("id".to_owned()),
             ca_certificate: None,
         };
         Credentials {
-            default: Some("https://a.example".to_owned()),
-            servers: [
-                ("https://a.example".to_owned(), entry("alice")),
-                ("http://127.0.0.1:5000".to_owned(), entry("bob")),
+            current: Some("work".to_owned()),
+            contexts: [
+                ("admin".to_owned(), entry("https://a.example", "admin")),
+                ("here".to_owned(), entry("http://127.0.0.1:5000", "bob")),
+                ("work".to_owned(), entry("https://a.example", "alice")),
             ]
             .into(),
         }
@@ -146,6 +194,29 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left over");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_server_is_meant_with_the_current_context_first() {
+        let mut kept = some();
+        let account = |kept: &Credentials, server| kept.of_server(server).map(|(_, entry)| entry.account.clone());
+        assert_eq!(account(&kept, "https://a.example").as_deref(), Some("alice"));
+        assert_eq!(account(&kept, "http://127.0.0.1:5000").as_deref(), Some("bob"));
+        assert_eq!(account(&kept, "https://b.example"), None);
+        assert!(kept.remove("work") && !kept.remove("work"));
+        assert_eq!(kept.current, None);
+        assert_eq!(account(&kept, "https://a.example").as_deref(), Some("admin"));
+        assert!(kept.context("work").unwrap_err().to_string().contains("wharf context ls"));
+    }
+
+    #[test]
+    fn the_name_of_a_context_needs_no_quotes() {
+        for name in ["work", "registry.example.org:5000", "[::1]:5000", "team/prod"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "a b", "--force", "a\u{1b}", &"x".repeat(129)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
     }
 
     #[test]

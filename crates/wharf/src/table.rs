@@ -8,20 +8,68 @@ use serde_json::Value;
 /// A column: its heading, and the member that stands in it.
 pub(crate) type Column = (&'static str, &'static str);
 
-/// `items` as a table, as wide as the terminal.
+/// `items` as a table; or on a terminal that is too narrow for it, each item as lines of its own.
 pub(crate) fn render(columns: &[Column], items: &[Value]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Disabled);
+    let lines = lines(columns, items);
+    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or_default();
+    match terminal_width() {
+        Some(columns_max) if width > columns_max => records(columns, items, columns_max),
+        _ => lines.join("\n") + "\n",
     }
+}
+
+/// How many characters fit side by side; `None` where nobody looks.
+fn terminal_width() -> Option<usize> {
+    if std::io::stdout().is_terminal() { Table::new().width().map(usize::from) } else { None }
+}
+
+fn lines(columns: &[Column], items: &[Value]) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|(heading, _)| *heading));
     for item in items {
         table.add_row(columns.iter().map(|(_, member)| text(&item[*member])));
     }
-    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.push(String::new());
-    lines.join("\n")
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A line for each member that has something in it, broken between words only: digests and names can be copied.
+fn records(columns: &[Column], items: &[Value], columns_max: usize) -> String {
+    let label_width = columns.iter().map(|(heading, _)| heading.chars().count()).max().unwrap_or_default() + 2;
+    let mut records = Vec::new();
+    for item in items {
+        let mut record = String::new();
+        for (heading, member) in columns {
+            let mut label = *heading;
+            for line in wrapped(&text(&item[*member]), columns_max.saturating_sub(label_width + 1)) {
+                record += &format!(" {label:<label_width$}{line}\n");
+                label = "";
+            }
+        }
+        records.push(record);
+    }
+    records.join("\n")
+}
+
+/// `text` in lines of at most `columns_max` characters, but for words that are longer by themselves.
+fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns_max => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The first column of `items`, a line each.
+pub(crate) fn names(columns: &[Column], items: &[Value]) -> String {
+    let member = columns.first().map_or("", |(_, member)| member);
+    items.iter().map(|item| text(&item[member]) + "\n").collect()
 }
 
 /// A member as people read it: a list with commas, nothing for what is not there.
@@ -59,7 +107,7 @@ pub(crate) fn size(bytes: u64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{render, size};
+    use super::{records, render, size};
 
     #[test]
     fn a_size_has_the_largest_unit_that_fits() {
@@ -77,5 +125,25 @@ mod tests {
         let shown = render(&[("NAME", "name"), ("ROLES", "roles"), ("ENABLED", "enabled")], &items);
         let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines, [vec!["NAME", "ROLES", "ENABLED"], vec!["alice", "dev,", "ops", "yes"], vec!["ci", "no"]]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_a_line_for_each_member() {
+        let items = [
+            json!({ "name": "alice", "note": "more than fits side by side", "enabled": true }),
+            json!({ "name": "a-name-that-is-longer-than-the-line", "enabled": false }),
+        ];
+        let columns = [("NAME", "name"), ("NOTE", "note"), ("ENABLED", "enabled")];
+        let expected = "\
+ NAME     alice
+ NOTE     more than
+          fits side
+          by side
+ ENABLED  yes
+
+ NAME     a-name-that-is-longer-than-the-line
+ ENABLED  no
+";
+        assert_eq!(records(&columns, &items, 20), expected);
     }
 }

@@ -7,7 +7,7 @@ use wharf_base::ByteSize;
 
 use wharf_store::BucketConfig;
 
-use super::RemoteArgs;
+use super::{OutputArgs, RemoteArgs};
 use crate::config::Storage;
 use crate::error::{CommandError, Exit};
 
@@ -99,9 +99,9 @@ pub enum BackupCommand {
         /// Where backups are kept.
         #[command(flatten)]
         place: BackupPlaceArgs,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Look whether all is as it was made; exit code 8 if not
     ///
@@ -116,9 +116,9 @@ pub enum BackupCommand {
         /// Only this generation
         #[arg(long, value_name = "NAME")]
         generation: Option<String>,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Remove all generations but the newest, and what only they named
     Prune {
@@ -128,9 +128,9 @@ pub enum BackupCommand {
         /// How many generations to keep
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         keep: u32,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 

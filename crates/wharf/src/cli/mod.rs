@@ -3,7 +3,9 @@
 mod backup;
 mod bench;
 mod check;
+mod content;
 mod remote;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -14,10 +16,12 @@ use crate::config::Flag;
 pub use backup::{BackupArgs, BackupBucketArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, RestoreBackupArgs};
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
+pub use content::{ManifestCommand, RepoCommand, TagCommand};
 pub use remote::{
-    AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
-    PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
+    AccountCommand, AuditCommand, ContextCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, NameArgs,
+    OutputArgs, PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TokenCommand,
 };
+pub use transfer::{ExportArgs, ImportArgs, SourceArgs};
 
 /// Wharf, a container registry: one binary and a directory.
 ///
@@ -76,10 +80,16 @@ pub enum Command {
     /// The keys that sign bearer tokens
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// What tags pointed at
+    /// Which servers one is logged in to, and as whom
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Repositories
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Tags: what they point at, and pointed at
     #[command(subcommand)]
     Tag(TagCommand),
-    /// Deleted manifests
+    /// Manifests: images, indexes, and whatever else is stored
     #[command(subcommand)]
     Manifest(ManifestCommand),
     /// Bring back a deleted manifest, what a tag pointed at, or with --from a whole registry
@@ -108,6 +118,21 @@ Examples:
   wharf backup prune /backup --keep 14
   wharf restore --from /backup --data /srv/wharf-new")]
     Backup(BackupArgs),
+    /// Copy repositories into a registry, from another one or from files
+    ///
+    /// SOURCE is a registry of any make, one repository or image of it, or an OCI image layout in a directory or a tar
+    /// archive. Everything that an image needs comes with it, and what refers to it, such as signatures. What is there
+    /// already is not copied again, so after an interruption the same command goes on. What is damaged is reported by its
+    /// name and keeps nothing else from being copied; the exit code is 8 then.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Copy images out of a registry, into a directory or a tar archive
+    ///
+    /// What is written is an OCI image layout, which `wharf import`, skopeo, crane and oras read, with all platforms and
+    /// what refers to the images. It gets its name when it is whole. A directory can be exported to again: what is in it
+    /// already is not fetched again.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// Collection of what nobody needs any more
     #[command(subcommand)]
     Gc(GcCommand),
@@ -136,11 +161,48 @@ Examples:
   WHARF_BENCH_PASSWORD=… wharf bench https://registry.example.com --user alice --json
   wharf bench http://127.0.0.1:5000 --files nginx=http://127.0.0.1:8080,/srv/files --limit")]
     Bench(BenchArgs),
+    /// Print a script that makes a shell complete these commands
+    #[command(after_help = "\
+Examples:
+  wharf completions bash > /etc/bash_completion.d/wharf
+  wharf completions zsh > ~/.zfunc/_wharf
+  wharf completions fish > ~/.config/fish/completions/wharf.fish")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command
+    Man {
+        /// The directory for them; made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Check, show or describe the configuration
     Config(ConfigArgs),
     /// Print the version
     Version,
 }
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  wharf import https://old.example.org                    everything, by its list of repositories
+  wharf import https://old.example.org --repository 'team/**' --tag 'v*' --into archive
+  wharf import docker.io/library/alpine:3                 one image
+  wharf import registry.example.org/team/app --as tools/app
+  wharf import images.tar                                 what `wharf export` wrote
+  wharf import --distribution-dir /var/lib/docker-registry
+
+The source's password is read from WHARF_SOURCE_PASSWORD, or from standard input
+with --source-password-stdin.";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  wharf export team/app:1.0 app.tar
+  wharf export team/app team/base:3 images/               all tags of the first
+  skopeo copy oci:images:team/base:3 docker://registry.example.org/base:3";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:

@@ -10,18 +10,33 @@ use super::RestoreBackupArgs;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Server")]
 pub struct RemoteArgs {
-    /// The registry's address; by default the one logged in to last [env: WHARF_SERVER]
-    #[arg(long, value_name = "URL")]
+    /// The registry's address; by default that of the current context [env: WHARF_SERVER]
+    #[arg(long, value_name = "URL", conflicts_with = "context")]
     pub server: Option<String>,
+    /// A server and an account by the name that `wharf context ls` shows [env: WHARF_CONTEXT]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
     /// Certificates in PEM of the authorities to trust, in place of the system's [env: WHARF_CA_CERTIFICATE]
     #[arg(long, value_name = "FILE")]
     pub ca_certificate: Option<PathBuf>,
     /// Send credentials over http:// to another machine
     #[arg(long)]
     pub insecure_http: bool,
-    /// Print the server's JSON, for programs
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// How results are printed.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// Print only the names or ids of what is listed, made or changed, one a line; of everything else nothing
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
 }
 
 /// Arguments of `wharf login`.
@@ -42,6 +57,38 @@ pub struct LoginArgs {
     /// Which server.
     #[command(flatten)]
     pub remote: RemoteArgs,
+}
+
+/// The commands of `wharf context`.
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// List the contexts; the current one has a star
+    #[command(visible_alias = "list")]
+    Ls(OutputArgs),
+    /// Show one context; the current one, if none is named. Its token is not shown
+    Show {
+        /// The context
+        name: Option<String>,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make a context the current one
+    Use {
+        /// The context
+        name: String,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Forget a context; its token stays good until it expires. `wharf logout --context NAME` deletes both
+    Remove {
+        /// The context
+        name: String,
+        /// How it is printed.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 /// Arguments of commands that are only about a server.
@@ -417,39 +464,6 @@ Examples:
         /// Which one, as `wharf gc status` shows it
         #[arg(default_value = "operator")]
         id: String,
-        /// Which server.
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
-}
-
-/// The commands of `wharf tag`.
-#[derive(Debug, Subcommand)]
-pub enum TagCommand {
-    /// Show what a tag has pointed at, the latest change first
-    #[command(after_help = "\
-Examples:
-  wharf tag history team/app:1.0")]
-    History {
-        /// REPOSITORY:TAG
-        #[arg(value_name = "REPOSITORY:TAG")]
-        tag: String,
-        /// Show at most this many changes
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// Which server.
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
-}
-
-/// The commands of `wharf manifest`.
-#[derive(Debug, Subcommand)]
-pub enum ManifestCommand {
-    /// List the deleted manifests of a repository that can still be restored
-    Deleted {
-        /// The repository
-        repository: String,
         /// Which server.
         #[command(flatten)]
         remote: RemoteArgs,

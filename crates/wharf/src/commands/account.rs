@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wharf_base::{SystemClock, SystemRng};
 
 use super::print;
-use super::remote::{list, new_password, pages, show};
+use super::remote::{list, new_password, pages, say, show};
 use crate::app::{self, AppError};
 use crate::cli::{AccountCommand, NameArgs, RemoteArgs};
 use crate::client::{Api, escape};
@@ -30,11 +30,11 @@ pub(super) fn run(command: &AccountCommand) -> Result<(), CommandError> {
     match command {
         AccountCommand::Ls(args) => {
             let api = Api::connect(&args.remote)?;
-            list(pages(&api, "/accounts", None)?, &COLUMNS, args.remote.json)
+            list(pages(&api, "/accounts", None)?, &COLUMNS, &args.remote.output)
         }
         AccountCommand::Show(NameArgs { name, remote }) => {
             let found = Api::connect(remote)?.get(&path(name))?.json()?;
-            show(&found, &COLUMNS, remote.json)
+            show(&found, &COLUMNS, &remote.output)
         }
         AccountCommand::Create { name, robot, roles, password_stdin, remote } => {
             let mut body =
@@ -43,7 +43,7 @@ pub(super) fn run(command: &AccountCommand) -> Result<(), CommandError> {
                 body["password"] = new_password(*password_stdin)?.expose().as_str().into();
             }
             let made = Api::connect(remote)?.write(Method::POST, "/accounts", &body)?.json()?;
-            show(&made, &COLUMNS, remote.json)
+            show(&made, &COLUMNS, &remote.output)
         }
         AccountCommand::SetRoles { name, roles, remote } => change(name, &json!({ "roles": roles }), remote),
         AccountCommand::Enable(args) => change(&args.name, &json!({ "enabled": true }), &args.remote),
@@ -51,11 +51,12 @@ pub(super) fn run(command: &AccountCommand) -> Result<(), CommandError> {
         AccountCommand::SetPassword { name, password_stdin, remote } => {
             let body = json!({ "password": new_password(*password_stdin)?.expose() });
             Api::connect(remote)?.write(Method::PUT, &format!("{}/password", path(name)), &body)?;
-            print(&format!("{name} has a new password\n"))
+            say(&remote.output, &json!({ "name": name }), &format!("{name} has a new password\n"))
         }
         AccountCommand::Delete(NameArgs { name, remote }) => {
             Api::connect(remote)?.delete(&path(name))?;
-            print(&format!("account {name} is deleted, and its tokens with it\n"))
+            let line = format!("account {name} is deleted, and its tokens with it\n");
+            say(&remote.output, &json!({ "deleted": name }), &line)
         }
         AccountCommand::ResetAdmin { data, config } => reset_admin(data, config.as_deref()),
     }
@@ -67,7 +68,7 @@ fn path(name: &str) -> String {
 
 fn change(name: &str, body: &Value, remote: &RemoteArgs) -> Result<(), CommandError> {
     let changed = Api::connect(remote)?.write(Method::PATCH, &path(name), body)?.json()?;
-    show(&changed, &COLUMNS, remote.json)
+    show(&changed, &COLUMNS, &remote.output)
 }
 
 /// On the data directory itself, which nobody else may use meanwhile.

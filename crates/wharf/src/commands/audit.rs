@@ -6,8 +6,7 @@ use std::io::{self, Write};
 use reqwest::Method;
 use serde_json::json;
 
-use super::print;
-use super::remote::{list, pages, print_json, show};
+use super::remote::{list, pages, print_json, say, show};
 use crate::cli::{AuditCommand, KeysCommand};
 use crate::client::{Api, escape};
 use crate::error::{CommandError, Exit};
@@ -43,11 +42,11 @@ pub(super) fn run(command: &AuditCommand) -> Result<(), CommandError> {
             let query =
                 filters.iter().filter_map(|(name, value)| Some(format!("{name}={}", escape(value.as_deref()?))));
             let path = format!("/audit?{}", query.collect::<Vec<_>>().join("&"));
-            list(pages(&Api::connect(remote)?, &path, Some(*limit))?, &COLUMNS, remote.json)
+            list(pages(&Api::connect(remote)?, &path, Some(*limit))?, &COLUMNS, &remote.output)
         }
         AuditCommand::Verify(args) => {
             let found = Api::connect(&args.remote)?.get("/audit/verify")?.json()?;
-            if args.remote.json {
+            if args.remote.output.json {
                 print_json(&found)?;
             }
             if found["intact"] != true {
@@ -58,15 +57,19 @@ pub(super) fn run(command: &AuditCommand) -> Result<(), CommandError> {
                 );
                 return Err(CommandError::new(Exit::Broken, problem));
             }
-            if args.remote.json {
+            if args.remote.output.json {
                 return Ok(());
             }
-            print(&format!(
-                "{} sealed records, all as they were sealed, up to record {}\nhead of the chain: {}\n",
-                text(&found["records"]),
-                text(&found["last_sequence"]),
-                text(&found["head"])
-            ))
+            say(
+                &args.remote.output,
+                &found,
+                &format!(
+                    "{} sealed records, all as they were sealed, up to record {}\nhead of the chain: {}\n",
+                    text(&found["records"]),
+                    text(&found["last_sequence"]),
+                    text(&found["head"])
+                ),
+            )
         }
         AuditCommand::Export { output, remote } => {
             let api = Api::connect(remote)?;
@@ -104,11 +107,11 @@ pub(super) fn keys(command: &KeysCommand) -> Result<(), CommandError> {
     match command {
         KeysCommand::Ls(args) => {
             let found = Api::connect(&args.remote)?.get("/keys")?.json()?;
-            list(found["items"].as_array().cloned().unwrap_or_default(), &KEY_COLUMNS, args.remote.json)
+            list(found["items"].as_array().cloned().unwrap_or_default(), &KEY_COLUMNS, &args.remote.output)
         }
         KeysCommand::Rotate(args) => {
             let made = Api::connect(&args.remote)?.write(Method::POST, "/keys/rotate", &json!({}))?.json()?;
-            show(&made, &KEY_COLUMNS, args.remote.json)
+            show(&made, &KEY_COLUMNS, &args.remote.output)
         }
     }
 }

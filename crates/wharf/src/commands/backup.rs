@@ -1,6 +1,5 @@
 //! `wharf backup`, and `wharf restore --from`.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,12 +7,12 @@ use serde_json::{Value, json};
 use wharf_base::{Clock, SystemClock, Timestamp};
 use wharf_oci::Digest;
 
-use super::print;
-use super::remote::{list, print_json};
+use super::remote::{list, print_json, say};
+use super::{block_on, print};
 use crate::backup::{
     self, Access, Choice, Created, Depth, Generation, Offline, Server, Source, Target, Verified, Wish,
 };
-use crate::cli::{BackupArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, RestoreArgs};
+use crate::cli::{BackupArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, OutputArgs, RestoreArgs};
 use crate::client::Api;
 use crate::config::{Config, Flag, Sources, Storage};
 use crate::error::{CommandError, Exit};
@@ -31,12 +30,12 @@ const COLUMNS: [Column; 6] = [
 /// Carries out `wharf backup`.
 pub(super) fn run(args: &BackupArgs) -> Result<(), CommandError> {
     match &args.command {
-        Some(BackupCommand::List { place, json }) => show_generations(place, *json),
-        Some(BackupCommand::Verify { place, deep, generation, json }) => {
+        Some(BackupCommand::List { place, output }) => show_generations(place, output),
+        Some(BackupCommand::Verify { place, deep, generation, output }) => {
             let depth = if *deep { Depth::Bytes } else { Depth::Sizes };
-            verify(place, generation.clone(), depth, *json)
+            verify(place, generation.clone(), depth, output)
         }
-        Some(BackupCommand::Prune { place, keep, json }) => prune(place, *keep, *json),
+        Some(BackupCommand::Prune { place, keep, output }) => prune(place, *keep, output),
         None => create(&args.create),
     }
 }
@@ -51,14 +50,14 @@ fn create(args: &CreateBackupArgs) -> Result<(), CommandError> {
             None => Arc::new(Server::new(Api::connect(&args.remote)?)),
         };
         backup::create(place, source, wish, |taken| {
-            if args.remote.json {
+            if args.remote.output.json || args.remote.output.quiet {
                 return Ok(());
             }
             print(&format!("snapshot taken: everything acknowledged before {} is in it\n", taken.taken_at))
         })
         .await
     }))?;
-    if args.remote.json { print_json(&describe_created(&created)) } else { print(&tell(&created)) }
+    say(&args.remote.output, &describe_created(&created), &tell(&created))
 }
 
 /// The configuration of a registry that does not run, if the backup shall be of one.
@@ -95,12 +94,12 @@ fn tell(created: &Created) -> String {
     text
 }
 
-fn show_generations(at: &BackupPlaceArgs, as_json: bool) -> Result<(), CommandError> {
+fn show_generations(at: &BackupPlaceArgs, output: &OutputArgs) -> Result<(), CommandError> {
     let items = block_on(backup::at_place(at, Access::Read, async |place| {
         let mut items = Vec::new();
         for generation in place.generations().await? {
             let mut item = match place.about(&generation).await {
-                Ok(about) if as_json => json!(about),
+                Ok(about) if output.json => json!(about),
                 Ok(about) => json!({
                     "taken_at": about.taken_at,
                     "blobs": about.content.blobs,
@@ -116,27 +115,34 @@ fn show_generations(at: &BackupPlaceArgs, as_json: bool) -> Result<(), CommandEr
         }
         Ok(items)
     }))?;
-    list(items, &COLUMNS, as_json)
+    list(items, &COLUMNS, output)
 }
 
-fn prune(at: &BackupPlaceArgs, keep: u32, as_json: bool) -> Result<(), CommandError> {
+fn prune(at: &BackupPlaceArgs, keep: u32, output: &OutputArgs) -> Result<(), CommandError> {
     super::restrict_new_files();
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
     let pruned = block_on(backup::at_place(at, Access::Remove, async |place| backup::prune(place, keep).await))?;
-    if as_json {
-        let content = json!({ "files": pruned.content.files, "bytes": pruned.content.bytes });
-        return print_json(&json!({ "generations": pruned.generations, "content": content, "left": pruned.left }));
-    }
-    print(&format!(
-        "{} generations removed, {} left; {} blobs ({}) went with them\n",
-        pruned.generations.len(),
-        pruned.left,
-        pruned.content.files,
-        table::size(pruned.content.bytes)
-    ))
+    let content = json!({ "files": pruned.content.files, "bytes": pruned.content.bytes });
+    let value = json!({ "generations": pruned.generations, "content": content, "left": pruned.left });
+    say(
+        output,
+        &value,
+        &format!(
+            "{} generations removed, {} left; {} blobs ({}) went with them\n",
+            pruned.generations.len(),
+            pruned.left,
+            pruned.content.files,
+            table::size(pruned.content.bytes)
+        ),
+    )
 }
 
-fn verify(at: &BackupPlaceArgs, generation: Option<String>, depth: Depth, as_json: bool) -> Result<(), CommandError> {
+fn verify(
+    at: &BackupPlaceArgs,
+    generation: Option<String>,
+    depth: Depth,
+    output: &OutputArgs,
+) -> Result<(), CommandError> {
     super::restrict_new_files();
     let scratch = at.scratch();
     let (chosen, newest, verified) = block_on(backup::at_place(at, Access::Read, async |place| {
@@ -150,7 +156,7 @@ fn verify(at: &BackupPlaceArgs, generation: Option<String>, depth: Depth, as_jso
         let about = if verified.faults.is_empty() { Some(place.about(&newest).await?) } else { None };
         Ok((chosen, about.map(|about| (newest.name().to_owned(), about.taken_at)), verified))
     }))?;
-    if as_json {
+    if output.json {
         print_json(&json!({
             "generations": chosen.iter().map(Generation::name).collect::<Vec<_>>(),
             "blobs": verified.blobs,
@@ -158,7 +164,7 @@ fn verify(at: &BackupPlaceArgs, generation: Option<String>, depth: Depth, as_jso
             "deep": depth == Depth::Bytes,
             "faults": verified.faults,
         }))?;
-    } else if let Some((newest, taken_at)) = &newest {
+    } else if let Some((newest, taken_at)) = newest.as_ref().filter(|_| !output.quiet) {
         print(&sound(chosen.len(), newest, taken_at, &verified, depth))?;
     }
     if verified.faults.is_empty() {
@@ -200,7 +206,7 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     let at = BackupPlaceArgs { place: from.to_owned(), bucket: args.backup.bucket.clone() };
     let data = args.backup.data.clone().unwrap_or_default();
     if let Some(what) = &args.what {
-        return return_blob(&at, what, data, args.remote.json);
+        return return_blob(&at, what, data, &args.remote.output);
     }
     let choice = match (&args.backup.generation, &args.at) {
         (Some(name), _) => Choice::Named(name.clone()),
@@ -216,7 +222,7 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
         let about = place.about(&generation).await?;
         Ok((generation.name().to_owned(), about, made))
     }))?;
-    if args.remote.json {
+    if args.remote.output.json {
         return print_json(&json!({
             "generation": generation,
             "taken_at": about.taken_at,
@@ -248,10 +254,10 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
         made.held_until,
         target.data.display()
     );
-    print(&text)
+    say(&args.remote.output, &Value::Null, &text)
 }
 
-fn return_blob(at: &BackupPlaceArgs, what: &str, data: PathBuf, as_json: bool) -> Result<(), CommandError> {
+fn return_blob(at: &BackupPlaceArgs, what: &str, data: PathBuf, output: &OutputArgs) -> Result<(), CommandError> {
     let digest: Digest = what.parse().map_err(|error| {
         CommandError::new(Exit::Usage, format!("{what:?} is not a digest: {error}"))
             .with_hint("with --from, name one content by its digest, or nothing to restore the whole registry")
@@ -259,14 +265,6 @@ fn return_blob(at: &BackupPlaceArgs, what: &str, data: PathBuf, as_json: bool) -
     let config = Config { storage: Storage { data, ..Storage::default() }, ..Config::default() };
     let restored =
         block_on(backup::at_place(at, Access::Read, async |place| backup::return_blob(place, &digest, &config).await))?;
-    if as_json {
-        return print_json(&json!({ "digest": what, "restored": restored }));
-    }
-    print(&format!("{digest} {}\n", if restored { "is restored" } else { "was sound" }))
-}
-
-/// Long work beside which signals are heard.
-fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?.block_on(work)
+    let line = format!("{digest} {}\n", if restored { "is restored" } else { "was sound" });
+    say(output, &json!({ "digest": what, "restored": restored }), &line)
 }

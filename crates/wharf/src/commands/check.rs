@@ -10,10 +10,10 @@ use wharf_base::{Spawner, SystemClock, SystemRng};
 use wharf_policy::{Engine, Pattern};
 use wharf_registry::{CheckOrder, Class, Depth, Finding, Parts, Registry, UnknownClass, Watch};
 
-use super::remote::{pages, print_json};
-use super::{load, print};
+use super::load;
+use super::remote::{pages, say};
 use crate::app::{self, AppError};
-use crate::cli::{CheckArgs, SettingArgs};
+use crate::cli::{CheckArgs, OutputArgs, SettingArgs};
 use crate::client::Api;
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
@@ -26,18 +26,18 @@ const POLL: Duration = Duration::from_millis(200);
 pub(super) fn run(args: &CheckArgs) -> Result<(), CommandError> {
     if args.stop {
         Api::connect(&args.remote)?.delete("/check")?;
-        return print("the check ends\n");
+        return say(&args.remote.output, &json!({ "stopped": true }), "the check ends\n");
     }
     if args.status {
         let status = Api::connect(&args.remote)?.get("/check")?.json()?;
-        return if args.remote.json { print_json(&status) } else { print(&health(&status)) };
+        return say(&args.remote.output, &status, &health(&status));
     }
     let mut outcome = match args.offline() {
         Some(settings) => offline(args, &settings)?,
         None => online(args)?,
     };
     outcome["dry_run"] = json!(args.dry_run);
-    show(&outcome, args.remote.json)
+    show(&outcome, &args.remote.output)
 }
 
 /// Has the server check itself, and waits for the end.
@@ -182,12 +182,8 @@ fn finding(finding: &Finding) -> Value {
 }
 
 /// What was found, for people or programs; findings are a failure of their own kind.
-fn show(outcome: &Value, as_json: bool) -> Result<(), CommandError> {
-    if as_json {
-        print_json(outcome)?;
-    } else {
-        print(&report(outcome))?;
-    }
+fn show(outcome: &Value, output: &OutputArgs) -> Result<(), CommandError> {
+    say(output, outcome, &report(outcome))?;
     if let Some(error) = outcome["error"].as_str() {
         return Err(CommandError::new(Exit::Unexpected, format!("the check ended early: {error}"))
             .with_hint("what it had not reached may be damaged; run it again"));

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::print;
-use super::remote::{list, pages, print_json};
+use super::remote::{list, pages, print_json, say};
 use crate::cli::{GcCommand, RemoteArgs};
 use crate::client::{Api, escape};
 use crate::error::{CommandError, Exit};
@@ -31,7 +31,7 @@ pub(super) fn run(command: &GcCommand) -> Result<(), CommandError> {
     match command {
         GcCommand::Status(args) => {
             let status = Api::connect(&args.remote)?.get("/gc")?.json()?;
-            if args.remote.json { print_json(&status) } else { print(&describe(&status)) }
+            say(&args.remote.output, &status, &describe(&status))
         }
         GcCommand::Run { dry_run: true, remote, .. } => preview(remote),
         GcCommand::Run { dry_run: false, orphans, accept_orphans, remote } => {
@@ -46,35 +46,37 @@ pub(super) fn run(command: &GcCommand) -> Result<(), CommandError> {
                 Some(digest) => format!("/gc/log?digest={}", escape(digest)),
                 None => "/gc/log".to_owned(),
             };
-            list(pages(&Api::connect(remote)?, &path, Some(*limit))?, &LOG_COLUMNS, remote.json)
+            list(pages(&Api::connect(remote)?, &path, Some(*limit))?, &LOG_COLUMNS, &remote.output)
         }
         GcCommand::Hold { reason, hours, remote } => {
             let wish = json!({ "reason": reason, "hours": hours });
             let hold = Api::connect(remote)?.write(Method::POST, "/gc/holds", &wish)?.json()?;
-            if remote.json {
-                return print_json(&hold);
-            }
-            print(&format!("nothing is collected until {}; end it with: wharf gc release\n", text(&hold["until"])))
+            let line = format!("nothing is collected until {}; end it with: wharf gc release\n", text(&hold["until"]));
+            say(&remote.output, &hold, &line)
         }
         GcCommand::Release { id, remote } => {
             Api::connect(remote)?.delete(&format!("/gc/holds/{}", escape(id)))?;
-            print(&format!("released {id}\n"))
+            say(&remote.output, &json!({ "released": id }), &format!("released {id}\n"))
         }
     }
 }
 
 fn preview(remote: &RemoteArgs) -> Result<(), CommandError> {
     let found = Api::connect(remote)?.get("/gc/preview")?.json()?;
-    if remote.json {
+    if remote.output.json {
         return print_json(&found);
     }
-    list(found["repositories"].as_array().cloned().unwrap_or_default(), &PREVIEW_COLUMNS, false)?;
+    list(found["repositories"].as_array().cloned().unwrap_or_default(), &PREVIEW_COLUMNS, &remote.output)?;
     let more = if found["complete"] == true { "" } else { ", and more that was not looked at" };
-    print(&format!(
-        "{} blobs with {} would be freed after the trash period{more}; nothing was changed\n",
-        text(&found["blobs"]),
-        size(&found["bytes"])
-    ))
+    say(
+        &remote.output,
+        &found,
+        &format!(
+            "{} blobs with {} would be freed after the trash period{more}; nothing was changed\n",
+            text(&found["blobs"]),
+            size(&found["bytes"])
+        ),
+    )
 }
 
 fn collect(wish: &Value, remote: &RemoteArgs) -> Result<(), CommandError> {
@@ -92,9 +94,9 @@ fn collect(wish: &Value, remote: &RemoteArgs) -> Result<(), CommandError> {
         let count = |status: &Value| status["totals"][member].as_u64().unwrap_or(0);
         count(&after).saturating_sub(count(&before))
     };
-    if remote.json {
+    if remote.output.json {
         print_json(&after)?;
-    } else {
+    } else if !remote.output.quiet {
         print(&format!(
             "{} links ended, {} blobs condemned, {} removed ({})\n",
             did("released"),

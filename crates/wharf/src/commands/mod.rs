@@ -13,11 +13,19 @@ mod backup;
 mod bench;
 mod check;
 pub mod config;
+mod context;
+mod copying;
+mod export;
 mod gc;
+mod import;
 mod login;
+mod manifest;
+mod manual;
 mod policy;
 mod remote;
+mod repo;
 pub mod serve;
+mod tag;
 mod token;
 mod undo;
 
@@ -42,13 +50,19 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Policy(command) => policy::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Keys(command) => audit::keys(&command),
-        Command::Tag(command) => undo::tag(&command),
-        Command::Manifest(command) => undo::manifest(&command),
+        Command::Context(command) => context::run(&command),
+        Command::Repo(command) => repo::run(&command),
+        Command::Tag(command) => tag::run(&command),
+        Command::Manifest(command) => manifest::run(&command),
         Command::Restore(args) => undo::restore(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Gc(command) => gc::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { directory, output } => manual::man(&directory, &output),
         Command::Config(args) => config::run(&args.command),
         Command::Version => print(concat!("wharf ", env!("CARGO_PKG_VERSION"), "\n")),
     }
@@ -58,6 +72,12 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
 fn load(args: &SettingArgs) -> Result<Loaded, CommandError> {
     let environment = std::env::vars_os().collect();
     Ok(Sources { file: args.config.clone(), environment, flags: args.flags() }.load()?)
+}
+
+/// Runs long work to its end; signals are heard beside it.
+fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?.block_on(work)
 }
 
 /// Everything Wharf creates is for its own account only (S-083).

@@ -5,7 +5,7 @@ use reqwest::header::IF_MATCH;
 use serde_json::{Map, Value, json};
 
 use super::print;
-use super::remote::{json_file, list, pages, print_json};
+use super::remote::{json_file, list, pages, print_json, say};
 use crate::cli::{EffectArg, IdArgs, PolicyCommand, RemoteArgs, RuleArgs};
 use crate::client::{Api, escape};
 use crate::error::{CommandError, Exit};
@@ -31,13 +31,13 @@ pub(super) fn run(command: &PolicyCommand) -> Result<(), CommandError> {
         PolicyCommand::Show(IdArgs { id, remote }) => print_json(&Api::connect(remote)?.get(&path(id))?.json()?),
         PolicyCommand::Create { rule, remote } => {
             let made = Api::connect(remote)?.write(Method::POST, "/policy/rules", &body(rule)?)?.json()?;
-            list(vec![made], &COLUMNS, remote.json)
+            list(vec![made], &COLUMNS, &remote.output)
         }
         PolicyCommand::Enable(args) => set_enabled(args, true),
         PolicyCommand::Disable(args) => set_enabled(args, false),
         PolicyCommand::Delete(IdArgs { id, remote }) => {
             Api::connect(remote)?.delete(&path(id))?;
-            print(&format!("rule {id} is deleted\n"))
+            say(&remote.output, &json!({ "deleted": id }), &format!("rule {id} is deleted\n"))
         }
         PolicyCommand::Explain { .. } => explain(command),
         PolicyCommand::Simulate { .. } => simulate(command),
@@ -53,7 +53,7 @@ fn ls(remote: &RemoteArgs) -> Result<(), CommandError> {
     for rule in rules.iter().filter(|rule| !rule["problem"].is_null()) {
         anstream::eprintln!("warning: rule {} is not in force: {}", text(&rule["id"]), text(&rule["problem"]));
     }
-    list(rules, &COLUMNS, remote.json)
+    list(rules, &COLUMNS, &remote.output)
 }
 
 fn body(rule: &RuleArgs) -> Result<Value, CommandError> {
@@ -107,7 +107,7 @@ fn set_enabled(IdArgs { id, remote }: &IdArgs, enabled: bool) -> Result<(), Comm
     body.insert("enabled".into(), enabled.into());
     body.insert("matches_everything".into(), true.into());
     let changed = api.send(Method::PUT, &path(id), Some(&Value::Object(body)), &[(IF_MATCH, &version)])?.json()?;
-    list(vec![changed], &COLUMNS, remote.json)
+    list(vec![changed], &COLUMNS, &remote.output)
 }
 
 fn explain(command: &PolicyCommand) -> Result<(), CommandError> {
@@ -120,9 +120,9 @@ fn explain(command: &PolicyCommand) -> Result<(), CommandError> {
         body["roles"] = json!(roles);
     }
     let found = Api::connect(remote)?.write(Method::POST, "/policy/explain", &body)?.json()?;
-    if remote.json {
+    if remote.output.json {
         print_json(&found)?;
-    } else {
+    } else if !remote.output.quiet {
         let columns =
             [("RULE", "id"), ("PRIORITY", "priority"), ("EFFECT", "effect"), ("MATCHES", "matched"), ("WHY", "why")];
         let considered = found["considered"].as_array().cloned().unwrap_or_default();
@@ -149,8 +149,8 @@ fn simulate(command: &PolicyCommand) -> Result<(), CommandError> {
     };
     let body = json!({ "rules": rules, "add": add, "remove": remove, "records": records });
     let found = Api::connect(remote)?.write(Method::POST, "/policy/simulate", &body)?.json()?;
-    if remote.json {
-        return print_json(&found);
+    if remote.output.json || remote.output.quiet {
+        return say(&remote.output, &found, "");
     }
     let columns = [
         ("WHO", "principal"),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use wharf_base::Secret;
 
 use super::print;
+use crate::cli::OutputArgs;
 use crate::client::Api;
 use crate::error::{CommandError, Exit};
 use crate::table::{self, Column};
@@ -15,8 +16,17 @@ use crate::table::{self, Column};
 const INPUT_MAX_BYTES: u64 = 1 << 20;
 
 /// Prints `value` as it is, or as a table of one line.
-pub(super) fn show(value: &Value, columns: &[Column], json: bool) -> Result<(), CommandError> {
-    if json { print_json(value) } else { print(&table::render(columns, std::slice::from_ref(value))) }
+pub(super) fn show(value: &Value, columns: &[Column], output: &OutputArgs) -> Result<(), CommandError> {
+    if output.json { print_json(value) } else { list(vec![value.clone()], columns, output) }
+}
+
+/// Prints what was done: `value` for programs, `line` for people.
+pub(super) fn say(output: &OutputArgs, value: &Value, line: &str) -> Result<(), CommandError> {
+    match (output.json, output.quiet) {
+        (true, _) => print_json(value),
+        (false, true) => Ok(()),
+        (false, false) => print(line),
+    }
 }
 
 /// Prints JSON that people can read as well.
@@ -46,9 +56,13 @@ pub(super) fn pages(api: &Api, path: &str, limit: Option<u32>) -> Result<Vec<Val
     }
 }
 
-/// Prints a list.
-pub(super) fn list(items: Vec<Value>, columns: &[Column], json: bool) -> Result<(), CommandError> {
-    if json { print_json(&Value::Array(items)) } else { print(&table::render(columns, &items)) }
+/// Prints a list; of the first column, which names the items, if it has to be short.
+pub(super) fn list(items: Vec<Value>, columns: &[Column], output: &OutputArgs) -> Result<(), CommandError> {
+    match (output.json, output.quiet) {
+        (true, _) => print_json(&Value::Array(items)),
+        (false, true) => print(&table::names(columns, &items)),
+        (false, false) => print(&table::render(columns, &items)),
+    }
 }
 
 /// A secret from standard input, or asked for; the line's end is not part of it.

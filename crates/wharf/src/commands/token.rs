@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::print;
-use super::remote::{list, pages, print_json};
+use super::remote::{list, pages, print_json, say};
 use crate::cli::{IdArgs, TokenCommand};
 use crate::client::{Api, escape};
 use crate::error::{CommandError, Exit};
@@ -31,7 +31,7 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CommandError> {
                 (None, true) => "/tokens".to_owned(),
                 (None, false) => "/me/tokens".to_owned(),
             };
-            list(pages(&api, &path, None)?, &COLUMNS, remote.json)
+            list(pages(&api, &path, None)?, &COLUMNS, &remote.output)
         }
         TokenCommand::Create { account, description, scopes, networks, days, remote } => {
             let body = json!({
@@ -42,16 +42,18 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CommandError> {
                 None => "/me/tokens".to_owned(),
             };
             let made = Api::connect(remote)?.write(Method::POST, &path, &body)?.json()?;
-            if remote.json {
+            if remote.output.json {
                 return print_json(&made);
             }
             let token = &made["token"];
-            anstream::eprintln!(
-                "token {} for {}, good until {}; its secret is shown this once:",
-                text(&token["id"]),
-                text(&token["account"]),
-                text(&token["expires_at"])
-            );
+            if !remote.output.quiet {
+                anstream::eprintln!(
+                    "token {} for {}, good until {}; its secret is shown this once:",
+                    text(&token["id"]),
+                    text(&token["account"]),
+                    text(&token["expires_at"])
+                );
+            }
             print(&format!("{}\n", text(&made["secret"])))
         }
         TokenCommand::Delete(IdArgs { id, remote }) => {
@@ -64,7 +66,7 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CommandError> {
                 }
                 other => _ = other?,
             }
-            print(&format!("token {id} is deleted\n"))
+            say(&remote.output, &json!({ "deleted": id }), &format!("token {id} is deleted\n"))
         }
     }
 }

@@ -1,11 +1,12 @@
-//! `wharf tag`, `wharf manifest`, `wharf restore`.
+//! What was deleted or moved, and bringing it back: `wharf tag history`, `wharf manifest deleted`, `wharf restore`.
 
 use reqwest::Method;
 use serde_json::json;
+use wharf_oci::Reference;
 
-use super::print;
-use super::remote::{list, pages, print_json};
-use crate::cli::{ManifestCommand, RestoreArgs, TagCommand};
+use super::copying::{parse_image, parse_tag};
+use super::remote::{list, pages, say};
+use crate::cli::{RemoteArgs, RestoreArgs};
 use crate::client::{Api, escape};
 use crate::error::{CommandError, Exit};
 use crate::table::{Column, text};
@@ -16,45 +17,17 @@ const HISTORY_COLUMNS: [Column; 5] =
 const DELETED_COLUMNS: [Column; 5] =
     [("DIGEST", "digest"), ("TAGS", "tags"), ("DELETED", "deleted_at"), ("BY", "deleted_by"), ("UNTIL", "until")];
 
-/// What somebody names on the command line.
-enum Named<'a> {
-    Tag { repository: &'a str, tag: &'a str },
-    Digest { repository: &'a str, digest: &'a str },
+/// Carries out `wharf tag history`.
+pub(super) fn history(image: &str, limit: u32, remote: &RemoteArgs) -> Result<(), CommandError> {
+    let (repository, tag) = parse_tag(image)?;
+    let path = format!("/tags/history?repository={}&tag={}", escape(repository.as_str()), escape(tag.as_str()));
+    list(pages(&Api::connect(remote)?, &path, Some(limit))?, &HISTORY_COLUMNS, &remote.output)
 }
 
-impl<'a> Named<'a> {
-    /// `REPOSITORY@DIGEST` or `REPOSITORY:TAG`.
-    fn parse(text: &'a str) -> Result<Self, CommandError> {
-        if let Some((repository, digest)) = text.split_once('@') {
-            return Ok(Self::Digest { repository, digest });
-        }
-        match text.rsplit_once(':') {
-            Some((repository, tag)) if !repository.is_empty() && !tag.contains('/') => {
-                Ok(Self::Tag { repository, tag })
-            }
-            _ => {
-                Err(CommandError::new(Exit::Usage, format!("{text:?} is neither REPOSITORY:TAG nor REPOSITORY@DIGEST"))
-                    .with_hint("write for example team/app:1.0"))
-            }
-        }
-    }
-}
-
-/// Carries out `wharf tag`.
-pub(super) fn tag(command: &TagCommand) -> Result<(), CommandError> {
-    let TagCommand::History { tag, limit, remote } = command;
-    let Named::Tag { repository, tag } = Named::parse(tag)? else {
-        return Err(CommandError::new(Exit::Usage, "a digest has no history; name a tag as REPOSITORY:TAG"));
-    };
-    let path = format!("/tags/history?repository={}&tag={}", escape(repository), escape(tag));
-    list(pages(&Api::connect(remote)?, &path, Some(*limit))?, &HISTORY_COLUMNS, remote.json)
-}
-
-/// Carries out `wharf manifest`.
-pub(super) fn manifest(command: &ManifestCommand) -> Result<(), CommandError> {
-    let ManifestCommand::Deleted { repository, remote } = command;
+/// Carries out `wharf manifest deleted`.
+pub(super) fn deleted(repository: &str, remote: &RemoteArgs) -> Result<(), CommandError> {
     let path = format!("/deleted?repository={}", escape(repository));
-    list(pages(&Api::connect(remote)?, &path, None)?, &DELETED_COLUMNS, remote.json)
+    list(pages(&Api::connect(remote)?, &path, None)?, &DELETED_COLUMNS, &remote.output)
 }
 
 /// Carries out `wharf restore`.
@@ -63,21 +36,19 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
         return super::backup::restore(args, from);
     }
     let what = args.what.as_deref().unwrap_or_default();
-    let (repository, wish) = match Named::parse(what)? {
-        Named::Digest { repository, digest } => {
+    let (repository, wish) = match parse_image(what)? {
+        (repository, Reference::Digest(digest)) => {
             if args.at.is_some() {
                 return Err(CommandError::new(Exit::Usage, "--at is for tags: a digest is always the same manifest"));
             }
             (repository, json!({ "digest": digest }))
         }
-        Named::Tag { repository, tag } => (repository, json!({ "tag": tag, "at": args.at })),
+        (repository, Reference::Tag(tag)) => (repository, json!({ "tag": tag.as_str(), "at": args.at })),
     };
-    let path = format!("/restore?repository={}", escape(repository));
+    let path = format!("/restore?repository={}", escape(repository.as_str()));
     let restored = Api::connect(&args.remote)?.write(Method::POST, &path, &wish)?.json()?;
-    if args.remote.json {
-        return print_json(&restored);
-    }
     let tags = text(&restored["tags"]);
     let pointing = if tags.is_empty() { String::new() } else { format!(", tagged {tags}") };
-    print(&format!("{repository}@{} is there{pointing}\n", text(&restored["digest"])))
+    let line = format!("{repository}@{} is there{pointing}\n", text(&restored["digest"]));
+    say(&args.remote.output, &restored, &line)
 }

@@ -27,6 +27,11 @@ fn the_tutorial_says_what_happens() {
 }
 
 #[test]
+fn the_document_on_the_command_line_says_what_happens() {
+    check("cli.md");
+}
+
+#[test]
 fn the_document_on_accounts_says_what_happens() {
     check("accounts.md");
 }
