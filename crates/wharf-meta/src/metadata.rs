@@ -7,8 +7,8 @@ use wharf_policy::Attribution;
 
 use crate::{
     Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Browsing, Checking, Collecting, DeletedManifest,
-    Identities, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer, ReferrerCursor,
-    Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits,
+    Identities, KeptAnswers, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer,
+    ReferrerCursor, Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits, Usage,
 };
 
 /// Why the disk did not take a change.
@@ -54,8 +54,10 @@ pub trait Metadata:
     + Browsing
     + Checking
     + Collecting
+    + KeptAnswers
     + Mending
     + Undoing
+    + Usage
     + Send
     + Sync
     + Debug

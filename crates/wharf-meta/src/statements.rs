@@ -2,13 +2,14 @@
 
 use crate::sql::Sql;
 use crate::{
-    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, keys, life, manifests,
-    mend, push, referrers, repositories, retention, reviews, rules, sessions, snapshot, tags, tokens, undo, uploads,
+    accounts, audit, blobs, browsing, changes, check, collection, collection_log, deletion, kept_answers, keys, life,
+    manifests, mend, push, referrers, repositories, retention, reviews, rules, sessions, sign_ins, snapshot, tags,
+    tokens, undo, uploads, usage,
 };
 
 /// Each statement with its file and its name.
 pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
-    let files: [(&str, &[(&str, Sql)]); 25] = [
+    let files: [(&str, &[(&str, Sql)]); 28] = [
         ("accounts", accounts::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("blobs", blobs::STATEMENTS),
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
         ("collection", collection::STATEMENTS),
         ("collection_log", collection_log::STATEMENTS),
         ("deletion", deletion::STATEMENTS),
+        ("kept_answers", kept_answers::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("life", life::STATEMENTS),
         ("manifests", manifests::STATEMENTS),
@@ -29,11 +31,13 @@ pub(crate) fn all() -> Vec<(&'static str, &'static str, Sql)> {
         ("reviews", reviews::STATEMENTS),
         ("rules", rules::STATEMENTS),
         ("sessions", sessions::STATEMENTS),
+        ("sign_ins", sign_ins::STATEMENTS),
         ("snapshot", snapshot::STATEMENTS),
         ("tags", tags::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
         ("undo", undo::STATEMENTS),
         ("uploads", uploads::STATEMENTS),
+        ("usage", usage::STATEMENTS),
     ];
     files.into_iter().flat_map(|(file, list)| list.iter().map(move |(name, sql)| (file, *name, *sql))).collect()
 }

@@ -195,7 +195,7 @@ impl Registry {
         }
     }
 
-    async fn count_content(&self) -> Result<(), Error> {
+    pub(crate) async fn count_content(&self) -> Result<ContentSum, Error> {
         let mut sum = ContentSum::default();
         let mut after = None;
         loop {
@@ -210,7 +210,7 @@ impl Registry {
             }
         }
         *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.parts.clock.monotonic(), sum));
-        Ok(())
+        Ok(sum)
     }
 
     /// Whether manifests may be deleted at all, by whoever asks, now.

@@ -8,6 +8,7 @@ mod https;
 mod mcias;
 mod oidc;
 mod postgres;
+mod sign_ins;
 
 pub use bucket::FakeS3;
 pub use fault::Fault;

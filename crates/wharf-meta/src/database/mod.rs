@@ -9,6 +9,7 @@ mod identities;
 mod mending;
 mod metadata;
 mod undoing;
+mod usage;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -12,6 +12,7 @@
 mod harness;
 
 mod admin_cli;
+mod api;
 mod backup;
 mod bad_days;
 mod bench;
@@ -38,4 +39,5 @@ mod s3;
 mod sign_on;
 mod tls;
 mod tutorial;
+mod usage;
 mod write_protocol;
