@@ -7,9 +7,6 @@ use std::fmt::Write as _;
 const WIDTH: u64 = 1_000;
 const HEIGHT: u64 = 200;
 
-/// Above the highest point there is a little room.
-const HEADROOM_PERCENT: u64 = 10;
-
 /// A chart.
 pub(super) struct Chart {
     /// Different for each on a page.
@@ -54,7 +51,7 @@ impl Chart {
         let mut text = String::new();
         for (at, value) in &line.points {
             let x = scaled(at.saturating_sub(first), last.saturating_sub(first).max(1), WIDTH);
-            let y = HEIGHT - scaled(*value, highest, HEIGHT - HEIGHT * HEADROOM_PERCENT / 100);
+            let y = HEIGHT - scaled(*value, highest, HEIGHT);
             let gap = if text.is_empty() { "" } else { " " };
             let _ = write!(text, "{gap}{x},{y}");
         }
@@ -86,7 +83,7 @@ mod tests {
         let high = Line::new("shared", "high", vec![(10, 200), (20, u64::MAX)]);
         let chart = chart(vec![low, high]);
         assert_eq!(chart.points(&chart.lines[0]), "0,200 500,200 1000,200");
-        assert_eq!(chart.points(&chart.lines[1]), "0,200 1000,20");
+        assert_eq!(chart.points(&chart.lines[1]), "0,200 1000,0");
     }
 
     #[test]

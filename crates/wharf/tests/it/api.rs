@@ -53,8 +53,9 @@ async fn the_api_does_what_its_document_says() {
         .await;
     println!("{said}");
     let document = server.client().get("/api/v1/openapi.json").await.expect(200).json();
-    let operations: usize =
-        document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
+    let operations = document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len());
+    // The document itself is what all of this was read from, and is not asked for again.
+    let operations = operations.sum::<usize>() - 1;
     assert!(said.contains(&format!("Tested: {operations}\n")), "not every one of {operations} operations was tried");
     assert!(!server.log_text().contains("panicked"), "{}", server.log_text());
 }

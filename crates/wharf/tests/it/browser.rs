@@ -97,21 +97,26 @@ fn have_a_past(server: &Wharf) {
     server.wait_for_log("there are 0 blobs in 0 repositories");
     let mut rows = Vec::new();
     for ago in 1..90_u64 {
-        let bytes = (100 - ago) * 9_000_000 + (ago % 7) * 5_000_000;
+        let bytes = (100 - ago) * 15_000 + (ago % 7) * 9_000;
         let unshared = bytes + bytes * (90 - ago) / 120;
         rows.push(format!(
             "(select max(day) from storage_samples) - {ago}, (select max(sampled_at_us) from storage_samples) - {ago} * 86400000000,
              {}, {}, {bytes}, {unshared}, {}",
             60 - ago / 3,
             900 - ago * 8,
-            ago * 40_000
+            ago * 400
         ));
     }
     let columns = "day, sampled_at_us, repositories, blobs, bytes, unshared_bytes, condemned_bytes";
     let rows = rows.join(" union all select ");
     let largest = "insert into largest_repositories (rank, repository, blobs, bytes) values
                        (1, 'team/app', 12, 1150000), (2, 'team/web', 3, 310000), (3, 'library/image-00', 3, 1200)";
-    server.tamper(&format!("insert into storage_samples ({columns}) select {rows}; {largest}"));
+    let today = "update storage_samples set repositories = 60, blobs = 180, bytes = 1590000, unshared_bytes = 2800000
+                  where day = (select max(day) from storage_samples)";
+    let pulled =
+        "update manifests set last_pulled_at_us = (select max(sampled_at_us) from storage_samples) - 7200000000
+                   where id in (select manifest_id from tags where name in ('1.1', 'latest'))";
+    server.tamper(&format!("insert into storage_samples ({columns}) select {rows}; {largest}; {today}; {pulled}"));
 }
 
 /// An image of a base that several share and of one layer of its own, as a builder would make it.

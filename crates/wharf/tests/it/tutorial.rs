@@ -74,7 +74,7 @@ fn the_examples_of_configuration_are_valid() {
 }
 
 /// Commands that stand in the documents outside of `console` blocks, and why they are not run from there.
-const NOT_RUN: [(&str, &str); 13] = [
+const NOT_RUN: [(&str, &str); 10] = [
     ("cargo run --release -- serve", "a release build; the tutorial starts the same server with the binary under test"),
     (
         "docker ",
@@ -84,7 +84,6 @@ const NOT_RUN: [(&str, &str); 13] = [
         "echo \"$ID_TOKEN\" | docker login",
         "the same; `s034_a_job_pushes_to_its_own_repository_and_nowhere_else` does it with skopeo",
     ),
-    ("skopeo copy", "needs an image from elsewhere; the clients' tests copy one from disk"),
     (
         "wharf policy create --effect allow --subject oidc:",
         "docs/accounts.md runs the command; the job is that of the test of S-034",
@@ -92,11 +91,9 @@ const NOT_RUN: [(&str, &str); 13] = [
     ("wharf config ", "the tests of the configuration run all three"),
     ("wharf bench ", "measures for minutes; the tests of `bench` run it for seconds"),
     ("scripts/test", "is what runs this test"),
-    ("scripts/bench", "measures for hours"),
     ("scripts/prove", "runs for hours"),
     (".ci/run", "runs this test"),
     ("https://registry.example.org/", "is an address, not a command"),
-    ("curl ", "is run by the tests of the API, with another client"),
 ];
 
 /// What is shown as a command is run by a test, or stands above with the reason why not.
