@@ -18,6 +18,7 @@ mod listen;
 mod metrics;
 mod origin;
 mod plaintext;
+mod recent;
 mod reply;
 mod routes;
 mod sendfile;
@@ -34,6 +35,7 @@ use wharf_identity::Identity;
 use wharf_policy::Engine;
 use wharf_registry::Registry;
 
+pub use api::api_reference;
 pub use config::Config;
 pub use gate::AtOnce;
 pub use listen::{Server, StartError};

@@ -19,6 +19,7 @@ use wharf_registry::Figures;
 
 use crate::App;
 use crate::class::Class;
+use crate::recent::Recent;
 use crate::reply::{Payload, Reply};
 
 /// What requests have come to; one a process.
@@ -28,6 +29,7 @@ pub(crate) struct Requests {
     seconds: [Distribution; Class::ALL.len()],
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
+    pub(crate) recent: Recent,
 }
 
 impl Requests {
@@ -37,6 +39,7 @@ impl Requests {
             seconds: std::array::from_fn(|_| Distribution::new(Distribution::SECONDS)),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
+            recent: Recent::new(),
         }
     }
 

@@ -411,9 +411,12 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let duration = self.app.parts.clock.monotonic().saturating_sub(self.began);
+        let now = self.app.parts.clock.monotonic();
+        let duration = now.saturating_sub(self.began);
         let received_bytes = self.received.load(Ordering::Relaxed);
         self.app.requests.count(self.class, self.status, duration, received_bytes, self.sent_bytes);
+        let bytes = received_bytes.saturating_add(self.sent_bytes);
+        self.app.requests.recent.count(now, self.status.is_server_error(), bytes);
         let (status, path) = (self.status.as_u16(), self.path.as_str());
         tracing::info!(
             target: "wharf::access",

@@ -53,10 +53,14 @@ pub async fn reset_admin(meta: &dyn Metadata, clock: &dyn Clock, rng: &dyn Rng) 
         Some(account) => account.roles.into_iter().filter(|role| role != ADMIN).chain([ADMIN.to_owned()]).collect(),
         None => vec![ADMIN.to_owned()],
     };
-    let change =
-        AccountChange { roles: Some(roles), enabled: Some(true), password_hash: Some(password::hash(&text, rng)?) };
+    let change = AccountChange {
+        roles: Some(roles),
+        enabled: Some(true),
+        password_hash: Some(password::hash(&text, rng)?),
+        version: None,
+    };
     match meta.change_account(FIRST_ACCOUNT, &change, &by, clock.now()).await? {
-        ChangeAccount::Changed(_) | ChangeAccount::LastAdmin => {}
+        ChangeAccount::Changed(_) | ChangeAccount::LastAdmin | ChangeAccount::Conflict => {}
         ChangeAccount::Unknown => _ = meta.create_account(&first(&text, clock, rng)?, &by).await?,
     }
     Ok(text)

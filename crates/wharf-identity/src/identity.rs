@@ -31,6 +31,9 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
 /// How many verified bearer tokens are remembered, so that a signature is checked once.
 const VERIFIED_MAX: usize = 10_000;
 
+/// How many sign-ins with other providers may be begun from one network in a minute.
+const SIGN_INS_PER_SOURCE: u32 = 60;
+
 /// The longest name that is looked at, in bytes.
 const USERNAME_MAX_BYTES: usize = 512;
 
@@ -113,6 +116,8 @@ pub struct Identity {
     tokens: Tokens,
     providers: Vec<Arc<dyn Provider>>,
     pub(crate) mcias: Option<Arc<McIas>>,
+    pub(crate) oidc: Option<Arc<Oidc>>,
+    pub(crate) sign_ins_from: Limit<Network>,
     verified: Cache<[u8; 32], Verified>,
     failures: Limit<(String, Network)>,
     failures_from: Limit<Network>,
@@ -159,6 +164,8 @@ impl Identity {
             audit: Arc::new(AuditQueue::new(Arc::clone(&meta), Arc::clone(&clock), configs.audit)),
             tokens: Tokens { directory: Arc::clone(&directory), clock: Arc::clone(&clock) },
             mcias: mcias.filter(|_| is_on(ProviderName::Mcias)),
+            oidc: oidc.filter(|_| is_on(ProviderName::Oidc)),
+            sign_ins_from: per_minute(SIGN_INS_PER_SOURCE),
             verified: Cache::new(VERIFIED_MAX),
             failures: Limit::new(config.failures_per_account, FAILURE_STEP),
             failures_from: Limit::new(config.failures_per_source, FAILURE_STEP),
@@ -406,6 +413,7 @@ impl Identity {
             Proof::Token(_) => "token",
             Proof::Mcias { .. } => "mcias",
             Proof::Workload { .. } => "oidc",
+            Proof::SignIn => "oidc sign-in",
         };
         self.audit.note(AuditRecord {
             at: self.clock.now(),

@@ -24,10 +24,12 @@ pub mod oidc;
 mod password;
 mod provider;
 mod scopes;
+mod sealed;
 mod secret_text;
 mod session;
+mod sign_on;
 
-pub use admin::{ADMIN, AdminError, NewAccount, NewToken};
+pub use admin::{ADMIN, AdminError, ChangeAccount, NewAccount, NewToken};
 pub use config::{AuditConfig, Config, ProviderName};
 pub use error::{AuthError, StartError};
 pub use first::{FIRST_ACCOUNT, ensure_admin, reset_admin};
@@ -36,7 +38,9 @@ pub use issue::Issued;
 pub use name::{AccountName, NameError};
 pub use password::PasswordError;
 pub use provider::{Attempt, Login, Proof, Provider, Unavailable, Verdict};
+pub use sealed::{open, seal};
 pub use session::{NewSession, Visitor};
+pub use sign_on::BegunSignIn;
 /// What of the metadata crosses this room's interface.
 pub use wharf_meta::{Account, ApiToken, Session, SigningKey};
 

@@ -76,6 +76,8 @@ pub enum Proof {
         /// When it ends.
         expires_at: Timestamp,
     },
+    /// By signing in to another provider, in a browser.
+    SignIn,
     /// With an identity token of another platform.
     Workload {
         /// When that ends; what is issued for it ends no later.

@@ -4,14 +4,13 @@
 //! the browser holds: the token that its forms carry, and the key under which the token of another provider is kept, so that
 //! neither is anywhere when the browser is not (S-038, S-039, S-090).
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hmac;
 use wharf_base::{Secret, Timestamp};
 use wharf_meta::{AuditRecord, Outcome, Session};
 use wharf_policy::{AccountSelf, Asker, Authorized, Limits, Principal, Provider};
 
 use crate::identity::Origin;
 use crate::provider::{Login, Proof};
+use crate::sealed::{derived, open, seal};
 use crate::{AuthError, Identity, local, secret_text};
 
 /// How many digits of base 16 a browser holds.
@@ -60,8 +59,8 @@ impl Identity {
         let login = self.check(username, password, origin).await?;
         let provider_token = match &login.proof {
             Proof::Password => None,
-            Proof::Mcias { token, expires_at } => Some((token.clone(), *expires_at)),
-            Proof::Anonymous | Proof::Token(_) | Proof::Workload { .. } => {
+            Proof::Mcias { token, expires_at } => Some((token.clone(), Some(*expires_at))),
+            Proof::Anonymous | Proof::Token(_) | Proof::Workload { .. } | Proof::SignIn => {
                 self.note_failure(username, origin);
                 return Err(AuthError::WrongCredentials);
             }
@@ -71,10 +70,11 @@ impl Identity {
         Ok(begun)
     }
 
-    async fn begin_session(
+    /// With what the provider's word can be had again by, and when that ends.
+    pub(crate) async fn begin_session(
         &self,
         login: &Login,
-        provider_token: Option<(Secret<String>, Timestamp)>,
+        provider_token: Option<(Secret<String>, Option<Timestamp>)>,
         origin: &Origin,
     ) -> Result<NewSession, AuthError> {
         let mut random = [0; 32];
@@ -82,8 +82,9 @@ impl Identity {
         let secret = Secret::from(hex::encode(random));
         let now = self.clock.now();
         let longest = now.plus(self.config.session_life.get());
-        let ends_at = provider_token.as_ref().map_or(longest, |(_, expires_at)| longest.min(*expires_at));
-        let sealed_token = provider_token.and_then(|(token, _)| seal(&secret, &token));
+        let ends_at =
+            provider_token.as_ref().and_then(|(_, expires_at)| *expires_at).map_or(longest, |end| longest.min(end));
+        let sealed_token = provider_token.and_then(|(token, _)| seal(&secret, FOR_TOKENS, token.expose().as_bytes()));
         let principal = &login.principal;
         let session = Session {
             id_sha256: secret_text::sha256(secret.expose()),
@@ -138,10 +139,18 @@ impl Identity {
             let account = account.filter(|account| account.enabled && account.updated_at <= session.created_at);
             return Ok(account.map(|account| local::principal(&account)));
         }
-        let Some(mcias) = &self.mcias else { return Ok(None) };
-        let Some(token) = session.sealed_token.as_deref().and_then(|sealed| open(secret, sealed)) else {
+        let Some(token) = session.sealed_token.as_deref().and_then(|sealed| open(secret, FOR_TOKENS, sealed)) else {
             return Ok(None);
         };
+        let Ok(token) = String::from_utf8(token).map(Secret::from) else { return Ok(None) };
+        if session.provider == Provider::Oidc.as_str() {
+            // Nobody can be asked again; while configuration has that provider, its word holds to the session's end.
+            let is_there = self.sign_in_providers().iter().any(|provider| provider.id == *token.expose());
+            let principal =
+                || Principal::new(Provider::Oidc, &session.subject, session.account_type, session.roles.clone());
+            return Ok(is_there.then(principal));
+        }
+        let Some(mcias) = &self.mcias else { return Ok(None) };
         let vouched = mcias.validate_token(&token).await?;
         Ok(vouched.map(|vouched| vouched.principal).filter(|principal| principal.name() == session.principal))
     }
@@ -208,51 +217,11 @@ fn is_secret(text: &str) -> bool {
     text.len() == SECRET_DIGITS && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// 256 bits that only whoever holds the secret can make.
-fn derived(secret: &Secret<String>, purpose: &[u8]) -> [u8; 32] {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(hmac::sign(&key, purpose).as_ref());
-    bytes
-}
-
-/// The token under a key from the secret: the nonce, then ciphertext and tag. `None` when the machine has no randomness.
-fn seal(secret: &Secret<String>, token: &Secret<String>) -> Option<Vec<u8>> {
-    let key = RandomizedNonceKey::new(&AES_256_GCM, &derived(secret, FOR_TOKENS)).ok()?;
-    let mut bytes = token.expose().as_bytes().to_vec();
-    let nonce = key.seal_in_place_append_tag(Aad::empty(), &mut bytes).ok()?;
-    Some([nonce.as_ref().as_slice(), &bytes].concat())
-}
-
-fn open(secret: &Secret<String>, sealed: &[u8]) -> Option<Secret<String>> {
-    let key = RandomizedNonceKey::new(&AES_256_GCM, &derived(secret, FOR_TOKENS)).ok()?;
-    let (nonce, rest) = sealed.split_at_checked(NONCE_LEN)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-    let mut bytes = rest.to_vec();
-    let opened_len = key.open_in_place(nonce, Aad::empty(), &mut bytes).ok()?.len();
-    bytes.truncate(opened_len);
-    String::from_utf8(bytes).ok().map(Secret::from)
-}
-
 #[cfg(test)]
 mod tests {
     use wharf_base::Secret;
 
-    use super::{derived, is_secret, open, seal};
-
-    #[test]
-    fn s090_a_providers_token_is_kept_under_a_key_that_only_the_browser_has() {
-        let (mine, other) = (Secret::from("a".repeat(64)), Secret::from("b".repeat(64)));
-        let token = Secret::from("a token of the single sign-on");
-        let sealed = seal(&mine, &token).expect("randomness");
-        assert_eq!(open(&mine, &sealed), Some(token.clone()));
-        assert_eq!(open(&other, &sealed), None);
-        assert_ne!(seal(&mine, &token).expect("randomness"), sealed, "a nonce is used once");
-        for end in [0, 5, sealed.len() - 1] {
-            assert_eq!(open(&mine, &sealed[..end]), None, "cut at {end}");
-        }
-        assert!(!sealed.windows(5).any(|window| window == b"token"));
-    }
+    use super::{derived, is_secret};
 
     #[test]
     fn what_is_made_of_a_secret_has_one_purpose() {

@@ -3,6 +3,7 @@
 mod own_tokens;
 mod providers;
 mod sessions;
+mod sign_ons;
 mod world;
 
 use std::time::Duration;

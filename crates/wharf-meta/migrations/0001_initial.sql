@@ -312,6 +312,32 @@ create index sessions_by_principal on sessions (principal, seen_at_us);
 create index sessions_by_use on sessions (seen_at_us);
 create index sessions_by_end on sessions (ends_at_us);
 
+-- Sign-ins that were sent to another provider and have not come back. The id is the hash of what the browser holds, and all
+-- else that finishes one is made from that; so nothing here is of use to anybody.
+create table sign_ins (
+    id_sha256      blob    primary key check (length(id_sha256) = 32),
+    provider       text    not null,
+    redirect_uri   text    not null,
+    next           text    not null,
+    created_at_us  integer not null
+) strict, without rowid;
+
+create index sign_ins_by_age on sign_ins (created_at_us);
+
+-- Changes that were asked for with a key of the client's, so that the same one sent again is answered and not carried out
+-- again. `answer` is sealed under that key, of which only the hash is here; null until the first one is answered.
+create table kept_answers (
+    principal       text    not null,
+    key_sha256      blob    not null check (length(key_sha256) = 32),
+    request_sha256  blob    not null check (length(request_sha256) = 32),
+    answer          blob,
+    created_at_us   integer not null,
+    primary key (principal, key_sha256)
+) strict, without rowid;
+
+create index kept_answers_of_principal on kept_answers (principal, created_at_us);
+create index kept_answers_by_age on kept_answers (created_at_us);
+
 create table signing_keys (
     id             text    primary key,
     algorithm      text    not null,
@@ -321,6 +347,27 @@ create table signing_keys (
     signs_from_us  integer not null,
     retired_at_us  integer
 ) strict, without rowid;
+
+-- How much there is --------------------------------------------------------------------------------------------------
+
+-- Once a day, for 400 days. `day` counts from 1970-01-01.
+create table storage_samples (
+    day              integer primary key,
+    sampled_at_us    integer not null,
+    repositories     integer not null check (repositories >= 0),
+    blobs            integer not null check (blobs >= 0),
+    bytes            integer not null check (bytes >= 0),
+    unshared_bytes   integer not null check (unshared_bytes >= 0),
+    condemned_bytes  integer not null check (condemned_bytes >= 0)
+) strict;
+
+-- The largest repositories when that was sampled last, by their names then.
+create table largest_repositories (
+    rank        integer primary key,
+    repository  text    not null,
+    blobs       integer not null check (blobs >= 0),
+    bytes       integer not null check (bytes >= 0)
+) strict;
 
 -- What happened and what is announced ---------------------------------------------------------------------------------
 

@@ -33,9 +33,18 @@ pub struct Account {
     pub updated_at: Timestamp,
 }
 
+impl Account {
+    /// Another one after each change.
+    pub fn version(&self) -> i64 {
+        self.updated_at.as_micros()
+    }
+}
+
 /// What of an account shall be different; `None` stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct AccountChange {
+    /// The version that it must still be in; `None`: whatever it is.
+    pub version: Option<i64>,
     /// All of its roles.
     pub roles: Option<Vec<String>>,
     /// Whether it can be logged into.
@@ -62,6 +71,8 @@ pub enum ChangeAccount {
     Unknown,
     /// Nobody could administer the registry afterwards; nothing has changed.
     LastAdmin,
+    /// It is in another version than expected; nothing has changed.
+    Conflict,
 }
 
 statements! {
@@ -130,6 +141,9 @@ pub(crate) fn change(
 ) -> Result<ChangeAccount> {
     tx.lock(Locks::identities)?;
     let Some(mut account) = find(tx, name)? else { return Ok(ChangeAccount::Unknown) };
+    if change.version.is_some_and(|version| version != account.version()) {
+        return Ok(ChangeAccount::Conflict);
+    }
     let was_admin = is_admin(&account);
     let mut detail = serde_json::Map::new();
     if let Some(roles) = &change.roles {
@@ -147,7 +161,8 @@ pub(crate) fn change(
     if let Some(hash) = &change.password_hash {
         account.password_hash = Some(hash.clone());
     }
-    account.updated_at = now;
+    // Also when the clock stands, or was put back: it is the version.
+    account.updated_at = now.max(Timestamp::from_micros(account.version().saturating_add(1)));
     if change.password_hash.is_some() {
         // Whoever knew the old password may have a token to fetch others with.
         tx.prepare_cached(FORGET_LOGINS)?.execute([account.id.to_string()])?;
@@ -156,7 +171,7 @@ pub(crate) fn change(
         texts(&account.roles),
         account.password_hash.as_ref().map(|hash| hash.expose()),
         account.enabled,
-        Micros(now),
+        Micros(account.updated_at),
         name,
     ])?;
     audit::append(tx, &AuditRecord::done(by, now, action).to(name).with(detail.into()))?;
@@ -170,9 +185,18 @@ pub(crate) fn rehash(tx: &Tx<'_>, name: &str, old: &Secret<String>, new: &Secret
 }
 
 /// Its tokens go with it, by cascade.
-pub(crate) fn delete(tx: &Tx<'_>, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount> {
+pub(crate) fn delete(
+    tx: &Tx<'_>,
+    name: &str,
+    version: Option<i64>,
+    by: &Attribution,
+    now: Timestamp,
+) -> Result<ChangeAccount> {
     tx.lock(Locks::identities)?;
     let Some(account) = find(tx, name)? else { return Ok(ChangeAccount::Unknown) };
+    if version.is_some_and(|version| version != account.version()) {
+        return Ok(ChangeAccount::Conflict);
+    }
     if is_admin(&account) && !has_other_admin(tx, name)? {
         return Ok(ChangeAccount::LastAdmin);
     }

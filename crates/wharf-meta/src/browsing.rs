@@ -48,6 +48,8 @@ pub struct TagSummary {
     pub updated_at: Timestamp,
     /// Who moved it.
     pub updated_by: String,
+    /// When what it points at was last pulled, to the minute.
+    pub last_pulled_at: Option<Timestamp>,
 }
 
 /// What is known of a manifest besides its bytes.
@@ -145,7 +147,7 @@ statements! {
           limit 1";
     TAGS =
         "select t.name, m.digest, m.media_type, case when length(m.body) <= 262144 then m.body end, t.updated_at_us,
-                t.updated_by, m.id
+                t.updated_by, m.id, m.last_pulled_at_us
            from tags t
            join manifests m on m.id = t.manifest_id
           where t.repository_id = $1 and t.name > $2 and lower(t.name) like $3 escape '\\'
@@ -262,6 +264,7 @@ fn tag_row(row: &Row<'_>) -> Result<(TagSummary, Key)> {
         size_bytes: 0,
         updated_at: row.get::<Micros>(4)?.0,
         updated_by: row.get(5)?,
+        last_pulled_at: row.get::<Option<Micros>>(7)?.map(|at| at.0),
     };
     Ok((summary, row.get(6)?))
 }

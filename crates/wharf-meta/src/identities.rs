@@ -34,8 +34,15 @@ pub trait Identities: Send + Sync + Debug {
     /// Stores a stronger hash of the same password, if `old` is still in force.
     async fn rehash(&self, name: &str, old: &Secret<String>, new: &Secret<String>) -> Result<bool>;
 
-    /// Deletes an account with its tokens. The last one that can administer stays.
-    async fn delete_account(&self, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount>;
+    /// Deletes an account with its tokens, if it is still in `version`; `None`: whatever it is. The last one that can
+    /// administer stays.
+    async fn delete_account(
+        &self,
+        name: &str,
+        version: Option<i64>,
+        by: &Attribution,
+        now: Timestamp,
+    ) -> Result<ChangeAccount>;
 
     /// The token whose secret has this SHA-256, with its account.
     async fn token_by_secret(&self, sha256: &[u8; 32]) -> Result<Option<(ApiToken, Account)>>;

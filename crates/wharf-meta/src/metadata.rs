@@ -7,8 +7,8 @@ use wharf_policy::Attribution;
 
 use crate::{
     Advance, AuditLog, BackingUp, BeginUpload, BlobMount, BlobRecord, Browsing, Checking, Collecting, DeletedManifest,
-    Identities, Leasing, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest, Referrer,
-    ReferrerCursor, Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits,
+    Identities, KeptAnswers, Leasing, ManifestHead, ManifestRecord, Mending, NewUpload, RecordBlob, RecordManifest,
+    Referrer, ReferrerCursor, Result, Rules, Sessions, StoredManifest, Undoing, Upload, UploadLimits, Usage,
 };
 
 /// Why the disk did not take a change.
@@ -54,9 +54,11 @@ pub trait Metadata:
     + Browsing
     + Checking
     + Collecting
+    + KeptAnswers
     + Leasing
     + Mending
     + Undoing
+    + Usage
     + Send
     + Sync
     + Debug

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use wharf_base::Timestamp;
 use wharf_policy::AccountType;
 
+use crate::SignIn;
 use crate::sql::{
     Contradiction, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, statements, text_list, texts,
 };
@@ -60,6 +61,12 @@ pub trait Sessions: Send + Sync + Debug {
 
     /// Forgets sessions that were last used before `seen_before` or that end before `now`. How many.
     async fn remove_ended_sessions(&self, seen_before: Timestamp, now: Timestamp) -> crate::Result<u64>;
+
+    /// Begins a sign-in at another provider; `false` if there are `max` others that were begun after `before`.
+    async fn begin_sign_in(&self, new: &SignIn, before: Timestamp, max: u32) -> crate::Result<bool>;
+
+    /// The sign-in of that hash, which nobody gets a second time.
+    async fn take_sign_in(&self, id_sha256: &[u8; 32]) -> crate::Result<Option<SignIn>>;
 }
 
 statements! {

@@ -47,6 +47,8 @@ statements! {
     WITHOUT_KEYS = "delete from signing_keys where id > ''";
     WITHOUT_LOGINS = "delete from api_tokens where id > '' and kind = 'refresh'";
     WITHOUT_SESSIONS = "delete from sessions where principal >= ''";
+    WITHOUT_SIGN_INS = "delete from sign_ins where created_at_us > -1";
+    WITHOUT_ANSWERS = "delete from kept_answers where principal >= ''";
     WITHOUT_UPLOADS = "delete from uploads where id > ''";
     WITHOUT_REMOVALS = "delete from gc_removals where key > ''";
     /// A copy of the content lies where its digest says.
@@ -90,7 +92,9 @@ pub(crate) fn returned(tx: &Tx<'_>, digest: &Digest, location: &Location, size_b
 /// What could be used to pass for somebody does not leave the registry: the keys that sign tokens, and what logged-in
 /// clients keep. Whoever restores makes new ones.
 pub(crate) fn remove_secrets(tx: &Tx<'_>) -> Result<()> {
-    for statement in [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_SESSIONS, WITHOUT_LOCATIONS] {
+    for statement in
+        [WITHOUT_KEYS, WITHOUT_LOGINS, WITHOUT_SESSIONS, WITHOUT_SIGN_INS, WITHOUT_ANSWERS, WITHOUT_LOCATIONS]
+    {
         tx.prepare_cached(statement)?.execute(())?;
     }
     Ok(())

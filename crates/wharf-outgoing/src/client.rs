@@ -6,6 +6,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Method, Request, redirect, tls};
 use tokio::sync::Semaphore;
 use url::{Host, Url};
+use wharf_base::Secret;
 
 use crate::address::{Guard, Reach, is_public};
 
@@ -164,6 +165,34 @@ impl Client {
         let mut request = Request::new(Method::POST, url.clone());
         request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(body.into());
+        self.exchange(request).await
+    }
+
+    /// POST `form`, already encoded, to `url`, with what is to be sent as `Authorization`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        form: String,
+        authorization: Option<&Secret<String>>,
+    ) -> Result<Answer, Error> {
+        let mut request = Request::new(Method::POST, url.clone());
+        let headers = request.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert("accept", HeaderValue::from_static("application/json"));
+        if let Some(authorization) = authorization {
+            let value = HeaderValue::from_str(authorization.expose());
+            let mut value = value.map_err(|_| Error::Forbidden {
+                host: host(url),
+                problem: "what it is to be given holds characters that no header may have",
+            })?;
+            value.set_sensitive(true);
+            headers.insert("authorization", value);
+        }
+        *request.body_mut() = Some(form.into());
         self.exchange(request).await
     }
 

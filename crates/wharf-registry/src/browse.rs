@@ -181,9 +181,15 @@ impl Registry {
         let counting = self.parts.spawner.spawn("count content", async move {
             // One count at a time; whoever comes meanwhile is served by it.
             let Ok(_turn) = registry.sums.counting.try_lock() else { return };
-            if let Err(error) = registry.count_content().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "content could not be counted");
-            }
+            let sum = match registry.count_content().await {
+                Ok(sum) => sum,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "content could not be counted");
+                    return;
+                }
+            };
+            let now = registry.parts.clock.monotonic();
+            *registry.sums.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, sum));
         });
         match known {
             Some((_, sum)) => Some(sum),
@@ -195,7 +201,8 @@ impl Registry {
         }
     }
 
-    async fn count_content(&self) -> Result<(), Error> {
+    /// Counts it, a portion at a time.
+    pub(crate) async fn count_content(&self) -> Result<ContentSum, Error> {
         let mut sum = ContentSum::default();
         let mut after = None;
         loop {
@@ -209,8 +216,7 @@ impl Registry {
                 break;
             }
         }
-        *self.sums.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.parts.clock.monotonic(), sum));
-        Ok(())
+        Ok(sum)
     }
 
     /// Whether manifests may be deleted at all, by whoever asks, now.

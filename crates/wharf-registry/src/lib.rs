@@ -26,10 +26,12 @@ mod mount;
 mod plan;
 #[cfg(test)]
 mod races;
+mod retries;
 mod rules;
 mod sessions;
 mod undo;
 mod uploads;
+mod usage;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,12 +61,13 @@ pub use manifests::{ManifestHead, ManifestTarget, PulledManifest, PushManifest, 
 pub use memory::Share;
 pub use mount::Mounted;
 pub use plan::Condition;
+pub use retries::Retried;
 pub use rules::{Proposal, RuleDraft, RulesError, Simulation};
 pub use undo::{Deleted, RestoreFrom, Restored, TagChange};
 pub use uploads::{FinishedBlob, UploadStatus};
 pub use wharf_meta::{
-    AuditEntry, AuditFilter, Backlog, HOLDERS_COUNTED_MAX, HeldBlob, Hold, ManifestDetails, PolicyRule, RemovedBlob,
-    RemovedCursor, RepositorySummary, TAGS_COUNTED_MAX, TagSummary,
+    AuditEntry, AuditFilter, Backlog, HOLDERS_COUNTED_MAX, HeldBlob, Hold, LargeRepository, ManifestDetails,
+    PolicyRule, RemovedBlob, RemovedCursor, RepositorySummary, StorageSample, TAGS_COUNTED_MAX, TagSummary, WriteClaim,
 };
 /// What of the metadata crosses this room's interface.
 pub use wharf_store::ContentFile;
@@ -133,6 +136,7 @@ pub struct Registry {
     /// For manifests, which are in memory as a whole.
     manifest_memory: memory::Memory,
     sums: browse::Sums,
+    pulls: usage::Pulls,
     /// Since when the database has been slow whenever it was asked, in monotonic time.
     slow_since: Mutex<Option<Duration>>,
     /// Rules are loaded by one at a time.
@@ -161,6 +165,7 @@ impl Registry {
             backups: backup::Backups::default(),
             sessions: sessions::Claims::default(),
             sums: browse::Sums::default(),
+            pulls: usage::Pulls::default(),
             slow_since: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
         })

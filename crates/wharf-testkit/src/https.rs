@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -79,8 +80,8 @@ impl Default for Tls {
     }
 }
 
-/// The answer to a request, by its method, path and body.
-pub(crate) type Answer = dyn Fn(&str, &str, &[u8]) -> (u16, String) + Send + Sync;
+/// The answer to a request, by its head and body. What comes with a 302 is where it leads.
+pub(crate) type Answer = dyn Fn(&Parts, &[u8]) -> (u16, String) + Send + Sync;
 
 /// A running server.
 pub(crate) struct Https {
@@ -141,13 +142,17 @@ async fn respond(
 ) -> Result<Response<Body>, Gone> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let (status, text) = answer(head.method.as_str(), head.uri.path(), &body);
+    let (status, text) = answer(&head, &body);
     let fault = fault.lock().unwrap().clone();
     let plain = |status: u16, text: String| {
         let response = Response::builder().status(status).header("content-type", "application/json");
         response.body(Full::new(Bytes::from(text)).boxed()).unwrap()
     };
     match fault {
+        Fault::None if status == 302 => {
+            let response = Response::builder().status(status).header("location", text);
+            Ok(response.body(Full::new(Bytes::new()).boxed()).unwrap())
+        }
         Fault::None => Ok(plain(status, text)),
         Fault::HangUp => Err(std::io::ErrorKind::ConnectionAborted.into()),
         Fault::Silence => std::future::pending().await,

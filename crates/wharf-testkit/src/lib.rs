@@ -9,6 +9,7 @@ mod https;
 mod mcias;
 mod oidc;
 mod postgres;
+mod sign_ins;
 mod weed;
 
 pub use balancer::Balancer;

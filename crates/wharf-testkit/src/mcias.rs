@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use http::request::Parts;
 use serde_json::{Value, json};
 
 use crate::https::Https;
@@ -42,10 +43,10 @@ impl FakeMcias {
         let authority = Authority::new();
         let state = Arc::new(Mutex::new(State { expires_at: "2099-01-01T00:00:00Z".to_owned(), ..State::default() }));
         let shared = Arc::clone(&state);
-        let answer = Arc::new(move |method: &str, path: &str, body: &[u8]| {
+        let answer = Arc::new(move |head: &Parts, body: &[u8]| {
             let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
             let mut state = shared.lock().unwrap();
-            match (method, path) {
+            match (head.method.as_str(), head.uri.path()) {
                 ("POST", "/v1/auth/login") => state.login(&body),
                 ("POST", "/v1/token/validate") => state.validate(&body),
                 _ => (404, "{}".to_owned()),

@@ -5,10 +5,12 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::request::Parts;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::https::Https;
+use crate::sign_ins::SignIns;
 use crate::{Authority, Fault, Tls};
 
 /// What an issuer signs with.
@@ -36,6 +38,7 @@ struct State {
     discoveries: usize,
     key_fetches: usize,
     url: String,
+    sign_ins: SignIns,
 }
 
 struct Key {
@@ -56,9 +59,10 @@ impl FakeOidc {
             discoveries: 0,
             key_fetches: 0,
             url: String::new(),
+            sign_ins: SignIns::default(),
         }));
         let shared = Arc::clone(&state);
-        let answer = Arc::new(move |_: &str, path: &str, _: &[u8]| shared.lock().unwrap().answer(path));
+        let answer = Arc::new(move |head: &Parts, body: &[u8]| shared.lock().unwrap().answer(head, body));
         let https = Https::start(&authority, &Tls::default(), answer).await;
         state.lock().unwrap().url = format!("https://{}", https.address);
         Self { https, authority, state }
@@ -92,6 +96,32 @@ impl FakeOidc {
     /// Answers with this discovery document from now on.
     pub fn announce(&self, discovery: Value) {
         self.state.lock().unwrap().discovery = Some(discovery);
+    }
+
+    /// Knows a client from now on, which authenticates itself and is sent back to this address.
+    pub fn register(&self, client_id: &str, secret: &str, redirect_uri: &str) {
+        let client = (client_id.to_owned(), secret.to_owned(), redirect_uri.to_owned());
+        self.state.lock().unwrap().sign_ins.client = Some(client);
+    }
+
+    /// Whoever comes to sign in is this person, of whom tokens say these claims besides those that all of them have.
+    pub fn person(&self, claims: Value) {
+        self.state.lock().unwrap().sign_ins.person = claims;
+    }
+
+    /// Lets the person in as their browser asks for it at `address`; where it is sent then.
+    pub fn consent(&self, address: &str) -> String {
+        let query = address.split_once('?').map_or("", |(_, query)| query);
+        let mut state = self.state.lock().unwrap();
+        let url = state.url.clone();
+        let (status, to) = state.sign_ins.authorize(&url, query);
+        assert_eq!(status, 302, "{to}");
+        to
+    }
+
+    /// How many codes were exchanged for tokens.
+    pub fn exchanges(&self) -> usize {
+        self.state.lock().unwrap().sign_ins.exchanges
     }
 
     /// Misbehaves from now on.
@@ -132,11 +162,27 @@ pub fn forge(header: &Value, claims: &Value, signature: &[u8]) -> String {
 }
 
 impl State {
-    fn answer(&mut self, path: &str) -> (u16, String) {
-        match path {
+    fn answer(&mut self, head: &Parts, body: &[u8]) -> (u16, String) {
+        match head.uri.path() {
+            "/authorize" => self.sign_ins.authorize(&self.url, head.uri.query().unwrap_or_default()),
+            "/token" => match self.sign_ins.exchange(&self.url, head, body) {
+                Ok(claims) => {
+                    let key = self.keys.last().unwrap();
+                    let header = Header { kid: Some(key.kid.clone()), ..Header::new(key.algorithm) };
+                    let id_token = jsonwebtoken::encode(&header, &claims, &key.signing).unwrap();
+                    let answer = json!({ "access_token": "x", "token_type": "Bearer", "id_token": id_token });
+                    (200, answer.to_string())
+                }
+                Err(error) => (400, json!({ "error": error }).to_string()),
+            },
             "/.well-known/openid-configuration" => {
                 self.discoveries += 1;
-                let own = json!({ "issuer": self.url, "jwks_uri": format!("{}/keys", self.url) });
+                let own = json!({
+                    "issuer": self.url, "jwks_uri": format!("{}/keys", self.url),
+                    "authorization_endpoint": format!("{}/authorize", self.url),
+                    "token_endpoint": format!("{}/token", self.url),
+                    "authorization_response_iss_parameter_supported": true,
+                });
                 (200, self.discovery.clone().unwrap_or(own).to_string())
             }
             "/keys" => {

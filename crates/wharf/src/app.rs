@@ -250,6 +250,7 @@ impl App {
         self.spawner.spawn("expire uploads", Arc::clone(&self.registry).keep_expiring(self.shutdown.clone()));
         self.spawner.spawn("end checks", Arc::clone(&self.registry).end_checks(self.shutdown.clone()));
         self.spawner.spawn("end backups", Arc::clone(&self.registry).keep_ending_backups(self.shutdown.clone()));
+        self.spawner.spawn("note what is used", Arc::clone(&self.registry).keep_usage(self.shutdown.clone()));
         self.spawner.spawn("scrub", Arc::clone(&self.registry).keep_scrubbing(self.shutdown.clone()));
         self.spawner.spawn("collect", Arc::clone(&self.registry).keep_collecting(self.shutdown.clone()));
         if self.meta.is_shared() {

@@ -6,6 +6,7 @@ use wharf_base::Timestamp;
 use wharf_policy::{AuditRead, Authorized};
 use wharf_registry::{AuditEntry, AuditFilter, Listing};
 
+use super::forms::{CursorForm, PageLengthForm, TimeForm};
 use super::types::{AuditRecord, Page, Verification};
 use super::{Answer, Call, Problem, ok};
 use crate::reply::{Payload, Reply, header_value};
@@ -34,7 +35,7 @@ impl From<AuditEntry> for AuditRecord {
 }
 
 /// The records, the newest first.
-#[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "audit", params(("principal" = Option<String>, Query), ("repository" = Option<String>, Query), ("action" = Option<String>, Query), ("outcome" = Option<String>, Query), ("request_id" = Option<String>, Query), ("since" = Option<String>, Query, description = "RFC 3339"), ("until" = Option<String>, Query, description = "RFC 3339"), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<AuditRecord>)))]
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "audit", params(("principal" = Option<String>, Query), ("repository" = Option<String>, Query), ("action" = Option<String>, Query), ("outcome" = Option<String>, Query), ("request_id" = Option<String>, Query), ("since" = inline(Option<TimeForm>), Query), ("until" = inline(Option<TimeForm>), Query), ("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<AuditRecord>)))]
 pub(crate) async fn list(proof: Authorized<AuditRead>, call: Call) -> Answer {
     let limit = call.limit()?;
     let text = |name: &str| call.query.first(name).map(str::to_owned);
@@ -84,7 +85,7 @@ pub(crate) async fn verify(proof: Authorized<AuditRead>, call: Call) -> Answer {
 }
 
 /// The records in their order, one JSON object a line, at most 10,000 of them; `X-Next` says where to go on.
-#[utoipa::path(get, path = "/api/v1/audit/export", operation_id = "exportAudit", tag = "audit", params(("after" = Option<String>, Query)), responses((status = 200, content_type = "application/x-ndjson", body = String)))]
+#[utoipa::path(get, path = "/api/v1/audit/export", operation_id = "exportAudit", tag = "audit", params(("after" = inline(Option<CursorForm>), Query)), responses((status = 200, content_type = "application/x-ndjson", body = String, headers(("X-Next" = Option<i64>, description = "What `after` has to be for the records that follow")))))]
 pub(crate) async fn export(proof: Authorized<AuditRead>, call: Call) -> Answer {
     let after = call.after()?.unwrap_or(i64::MIN);
     let found = call.app.parts.registry.audit_in_order(&proof, after, EXPORT_PAGE).await?;

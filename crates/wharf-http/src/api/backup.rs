@@ -10,6 +10,7 @@ use wharf_oci::Digest;
 use wharf_policy::{Authorized, BackupCreate};
 use wharf_registry::Backup;
 
+use super::forms::DigestForm;
 use super::types::{BackupDatabase, BackupState, NewBackup};
 use super::{Answer, Call, Problem, done, json, ok};
 use crate::reply::{Payload, Reply};
@@ -46,7 +47,7 @@ fn id(call: &Call) -> Result<BackupId, Problem> {
 }
 
 /// Begins a backup: collection is held, and the database is being copied. 409 while there is another one.
-#[utoipa::path(post, path = "/api/v1/backup", operation_id = "beginBackup", tag = "backup", request_body = NewBackup, responses((status = 201, body = BackupState), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/backup", operation_id = "beginBackup", tag = "backup", request_body = NewBackup, responses((status = 201, body = BackupState), (status = 409)))]
 pub(crate) async fn begin(proof: Authorized<BackupCreate>, mut call: Call) -> Answer {
     let new: NewBackup = call.json().await?;
     if !(1..=RENEW_SECONDS_MAX).contains(&new.renew_seconds) {
@@ -59,13 +60,13 @@ pub(crate) async fn begin(proof: Authorized<BackupCreate>, mut call: Call) -> An
 
 /// Keeps a backup alive, and says how far it is. 404 when it has ended; 409 when its hold on collection is gone: then it is
 /// no backup.
-#[utoipa::path(post, path = "/api/v1/backup/{id}/renew", operation_id = "renewBackup", tag = "backup", params(("id" = String, Path)), responses((status = 200, body = BackupState), (status = 404, body = super::problem::ProblemDetails), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/backup/{id}/renew", operation_id = "renewBackup", tag = "backup", params(("id" = String, Path)), responses((status = 200, body = BackupState), (status = 404), (status = 409)))]
 pub(crate) async fn renew(proof: Authorized<BackupCreate>, call: Call) -> Answer {
     ok(&BackupState::from(call.app.parts.registry.renew_backup(&proof, id(&call)?).await?))
 }
 
 /// The copied database. There are hashes of passwords and tokens in it, and no keys.
-#[utoipa::path(get, path = "/api/v1/backup/{id}/database", operation_id = "getBackupDatabase", tag = "backup", params(("id" = String, Path)), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = super::problem::ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/backup/{id}/database", operation_id = "getBackupDatabase", tag = "backup", params(("id" = String, Path)), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404)))]
 pub(crate) async fn database(proof: Authorized<BackupCreate>, call: Call) -> Answer {
     let file = call.app.parts.registry.backup_database(&proof, id(&call)?)?;
     let content = Payload::Stream { length_bytes: file.size_bytes(), content: file.stream() };
@@ -73,7 +74,7 @@ pub(crate) async fn database(proof: Authorized<BackupCreate>, call: Call) -> Ans
 }
 
 /// Content that the copied database names, from whatever repository. 409 when it is damaged.
-#[utoipa::path(get, path = "/api/v1/backup/{id}/blobs/{digest}", operation_id = "getBackupBlob", tag = "backup", params(("id" = String, Path), ("digest" = String, Path)), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = super::problem::ProblemDetails), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/backup/{id}/blobs/{digest}", operation_id = "getBackupBlob", tag = "backup", params(("id" = String, Path), ("digest" = inline(DigestForm), Path)), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404), (status = 409)))]
 pub(crate) async fn blob(proof: Authorized<BackupCreate>, call: Call) -> Answer {
     let id = id(&call)?;
     let digest: Digest = call.parameter(1).parse().map_err(|_| Problem::not_found("content"))?;
@@ -86,7 +87,7 @@ pub(crate) async fn blob(proof: Authorized<BackupCreate>, call: Call) -> Answer 
 }
 
 /// Ends a backup: collection goes on. 409 when its hold was gone before: then it is no backup.
-#[utoipa::path(delete, path = "/api/v1/backup/{id}", operation_id = "endBackup", tag = "backup", params(("id" = String, Path)), responses((status = 204), (status = 404, body = super::problem::ProblemDetails), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(delete, path = "/api/v1/backup/{id}", operation_id = "endBackup", tag = "backup", params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409)))]
 pub(crate) async fn end(proof: Authorized<BackupCreate>, call: Call) -> Answer {
     call.app.parts.registry.end_backup(&proof, id(&call)?).await?;
     done()

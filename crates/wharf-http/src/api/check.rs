@@ -6,6 +6,7 @@ use http::StatusCode;
 use wharf_policy::{Authorized, CheckManage, Pattern, PatternError};
 use wharf_registry::{CheckOrder, CheckStatus, Class, Depth, Finding, UnknownClass};
 
+use super::forms::{CursorForm, PageLengthForm};
 use super::types::{Check, CheckFinding, CheckFindings, CheckRun, CheckTotals, NewCheck, ScrubStatus, StoredHealth};
 use super::{Answer, Call, Problem, done, json, ok};
 
@@ -77,7 +78,7 @@ pub(crate) async fn status(proof: Authorized<CheckManage>, call: Call) -> Answer
 }
 
 /// Begins a check. 409 while another one runs.
-#[utoipa::path(post, path = "/api/v1/check", operation_id = "startCheck", tag = "check", request_body = NewCheck, responses((status = 202, body = CheckRun), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/check", operation_id = "startCheck", tag = "check", request_body = NewCheck, responses((status = 202, body = CheckRun), (status = 409)))]
 pub(crate) async fn start(proof: Authorized<CheckManage>, mut call: Call) -> Answer {
     let new: NewCheck = call.json().await?;
     let depth = match new.mode.as_str() {
@@ -95,7 +96,7 @@ pub(crate) async fn start(proof: Authorized<CheckManage>, mut call: Call) -> Ans
 }
 
 /// What that check has found, in the order in which it was found. Ten thousand findings are kept.
-#[utoipa::path(get, path = "/api/v1/check/findings", operation_id = "listCheckFindings", tag = "check", params(("after" = Option<u64>, Query, description = "`next` of the page before"), ("limit" = Option<u32>, Query)), responses((status = 200, body = CheckFindings)))]
+#[utoipa::path(get, path = "/api/v1/check/findings", operation_id = "listCheckFindings", tag = "check", params(("after" = inline(Option<CursorForm>), Query), ("limit" = inline(Option<PageLengthForm>), Query)), responses((status = 200, body = CheckFindings)))]
 pub(crate) async fn findings(proof: Authorized<CheckManage>, call: Call) -> Answer {
     let (limit, from) = (call.limit()? as usize, call.after::<usize>()?.unwrap_or(0));
     let found = call.app.parts.registry.check_findings(&proof, from, limit);
@@ -104,7 +105,7 @@ pub(crate) async fn findings(proof: Authorized<CheckManage>, call: Call) -> Answ
 }
 
 /// Stops the check that runs. 404 if none does.
-#[utoipa::path(delete, path = "/api/v1/check", operation_id = "stopCheck", tag = "check", responses((status = 204), (status = 404, body = super::problem::ProblemDetails)))]
+#[utoipa::path(delete, path = "/api/v1/check", operation_id = "stopCheck", tag = "check", responses((status = 204), (status = 404)))]
 pub(crate) async fn stop(proof: Authorized<CheckManage>, call: Call) -> Answer {
     if call.app.parts.registry.stop_check(&proof) { done() } else { Err(Problem::not_found("running check")) }
 }

@@ -7,6 +7,7 @@ use wharf_oci::Digest;
 use wharf_policy::{Authorized, GcManage};
 use wharf_registry::{CollectionStatus, Listing, Preview, RemovedBlob, Sweep, SweepWish, Totals};
 
+use super::forms::{CursorForm, DigestForm, PageLengthForm};
 use super::types::{
     Collection, CollectionBacklog, CollectionHold, CollectionPreview, CollectionPreviewLine, CollectionRemoval,
     CollectionRun, CollectionSweep, CollectionTotals, NewCollectionRun, NewHold, Page,
@@ -104,7 +105,7 @@ pub(crate) async fn preview(proof: Authorized<GcManage>, call: Call) -> Answer {
 }
 
 /// Collects what is due, now; and lists everything to find files that belong to nothing, if asked to. 409 while something holds collection.
-#[utoipa::path(post, path = "/api/v1/gc/run", operation_id = "runCollection", tag = "gc", request_body = NewCollectionRun, responses((status = 202, body = CollectionRun), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/gc/run", operation_id = "runCollection", tag = "gc", request_body = NewCollectionRun, responses((status = 202, body = CollectionRun), (status = 409)))]
 pub(crate) async fn run(proof: Authorized<GcManage>, mut call: Call) -> Answer {
     let wish: NewCollectionRun = call.json().await?;
     if wish.accept_orphans.is_some() && !wish.orphans {
@@ -129,7 +130,7 @@ impl From<RemovedBlob> for CollectionRemoval {
 }
 
 /// What was removed in the last 30 days, the latest first.
-#[utoipa::path(get, path = "/api/v1/gc/log", operation_id = "listRemovals", tag = "gc", params(("digest" = Option<String>, Query), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<CollectionRemoval>)))]
+#[utoipa::path(get, path = "/api/v1/gc/log", operation_id = "listRemovals", tag = "gc", params(("digest" = inline(Option<DigestForm>), Query), ("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<CollectionRemoval>)))]
 pub(crate) async fn log(proof: Authorized<GcManage>, call: Call) -> Answer {
     let limit = call.limit()?;
     let digest = call.query.first("digest").map(str::parse::<Digest>).transpose();

@@ -5,6 +5,7 @@ use wharf_base::TokenId;
 use wharf_identity::NewToken as Wanted;
 use wharf_policy::{AccountSelf, Action, Asker, Authorized, VersionCheck};
 
+use super::forms::{CursorForm, PageLengthForm};
 use super::types::{CreatedToken, Me, NewToken, OwnPassword, Page, Token};
 use super::{Answer, Call, Problem, done, json, ok, tokens};
 
@@ -37,7 +38,7 @@ pub(crate) async fn set_password(proof: Authorized<AccountSelf>, mut call: Call)
 }
 
 /// One's own API tokens.
-#[utoipa::path(get, path = "/api/v1/me/tokens", operation_id = "listMyTokens", tag = "me", params(("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<Token>)))]
+#[utoipa::path(get, path = "/api/v1/me/tokens", operation_id = "listMyTokens", tag = "me", params(("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<Token>)))]
 pub(crate) async fn list_tokens(proof: Authorized<AccountSelf>, call: Call) -> Answer {
     let limit = call.limit()?;
     let found = call.identity()?.own_tokens(&proof, call.after()?, limit).await?;

@@ -10,11 +10,14 @@ mod audit;
 mod backup;
 mod check;
 mod document;
+mod forms;
 mod gc;
+mod idempotency;
 mod keys;
 mod me;
 pub(crate) mod policy;
 mod problem;
+mod reference;
 mod routes;
 mod tokens;
 mod types;
@@ -22,7 +25,8 @@ pub(crate) mod undo;
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,11 +37,12 @@ use wharf_policy::{Asker, Authorized, Permission, Target};
 use crate::App;
 use crate::auth::{self, Refused};
 use crate::body::{CollectError, RequestBody};
-use crate::reply::Reply;
+use crate::reply::{Reply, header_value};
 use crate::routes::find;
 use crate::service::Inbound;
 
 pub(crate) use problem::Problem;
+pub use reference::api_reference;
 pub(crate) use routes::ROUTES;
 
 /// The longest JSON body that is read, in bytes (security requirements, §3.1).
@@ -60,7 +65,14 @@ pub(crate) struct Call {
     pub(crate) asker: Asker,
     /// What stands in the path where the table has braces, decoded.
     pub(crate) parameters: Vec<String>,
-    body: Option<RequestBody>,
+    body: Body,
+}
+
+/// What was sent, as far as it has been looked at.
+enum Body {
+    Unread(RequestBody),
+    Read(Bytes),
+    Gone,
 }
 
 impl Call {
@@ -96,16 +108,40 @@ impl Call {
             let message = "send JSON: Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
-        let Some(body) = self.body.take() else { return Err(Problem::invalid("the body is missing")) };
-        let bytes = body.collect(BODY_MAX_BYTES).await.map_err(|error| match error {
-            CollectError::TooLarge => {
-                let message = format!("a body may have at most {BODY_MAX_BYTES} bytes here");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-            }
-            CollectError::Body(_) => Problem::invalid("the body did not arrive as a whole"),
-        })?;
+        let bytes = self.bytes().await?;
+        // An array would be taken for the members in their order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::invalid("the body must be a JSON object"));
+        }
         serde_json::from_slice(&bytes)
             .map_err(|error| Problem::invalid(format!("the body is not what is expected here: {error}")))
+    }
+
+    /// The body as it was sent; empty when it has been asked for before.
+    async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        match std::mem::replace(&mut self.body, Body::Gone) {
+            Body::Gone => Ok(Bytes::new()),
+            Body::Read(bytes) => Ok(bytes),
+            Body::Unread(body) => body.collect(BODY_MAX_BYTES).await.map_err(|error| match error {
+                CollectError::TooLarge => {
+                    let message = format!("a body may have at most {BODY_MAX_BYTES} bytes here");
+                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+                }
+                CollectError::Body(_) => Problem::invalid("the body did not arrive as a whole"),
+            }),
+        }
+    }
+
+    /// The version that the writer has read, as `If-Match` says it; `None`: whatever it is.
+    pub(crate) fn expected_version(&self) -> Result<Option<i64>, Problem> {
+        let Some(value) = self.inbound.headers.get(IF_MATCH) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(None);
+        }
+        let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let version = quoted.and_then(|version| version.parse().ok());
+        version.map(Some).ok_or_else(|| Problem::field("If-Match", "is not an ETag that this registry gave out"))
     }
 
     /// How many items the page shall have: `limit`, 1 to 1,000, 100 if it is not said.
@@ -171,8 +207,8 @@ async fn dispatch(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Answer
         Refused::Unreadable(error) => Problem::unauthorized(error.to_string()),
         Refused::Auth(error) => error.into(),
     })?;
-    let call = Call { app: Arc::clone(app), inbound, query, asker, parameters, body: Some(body) };
-    (route.run)(call).await
+    let call = Call { app: Arc::clone(app), inbound, query, asker, parameters, body: Body::Unread(body) };
+    idempotency::answer(route, call).await
 }
 
 /// A repository that a request names.
@@ -199,6 +235,11 @@ pub(crate) fn ok<T: Serialize>(body: &T) -> Answer {
 pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
     let bytes = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
     Ok(Reply::json(status, bytes))
+}
+
+/// With the version that `If-Match` may name.
+pub(crate) fn with_etag(answer: Answer, version: i64) -> Answer {
+    Ok(answer?.with(ETAG, header_value(&format!("\"{version}\""))))
 }
 
 /// 204.

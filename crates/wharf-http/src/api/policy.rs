@@ -1,17 +1,16 @@
 //! `/api/v1/policy`: rules, why, and what if.
 
 use http::StatusCode;
-use http::header::{ETAG, HeaderName, IF_MATCH};
 use wharf_oci::RepositoryName;
 use wharf_policy::{Action, Authorized, PolicyManage, Principal, Provider};
 use wharf_registry::{Listing, PolicyRule, Proposal, RuleDraft};
 
+use super::forms::{CursorForm, EtagForm, PageLengthForm};
 use super::types::{
     BrokenRule, Change, ConsideredRule, ExplainRequest, Explanation, NewRule, Page, Rule, RuleText, SimulateRequest,
     Simulation,
 };
-use super::{Answer, Call, Problem, done, json, me, ok};
-use crate::reply::header_value;
+use super::{Answer, Call, Problem, done, json, me, ok, with_etag};
 
 /// Where a rule stands unless its writer says.
 const PRIORITY: i64 = 100;
@@ -90,23 +89,8 @@ pub(crate) fn read_cursor(text: &str) -> Option<(i64, String)> {
     Some((priority.parse().ok()?, id.to_owned()))
 }
 
-fn with_etag(answer: Answer, version: i64) -> Answer {
-    Ok(answer?.with(ETAG, header_value(&format!("\"{version}\""))))
-}
-
-/// The version that the writer has read, if it says so.
-fn expected(call: &Call) -> Result<Option<i64>, Problem> {
-    const NAME: HeaderName = IF_MATCH;
-    let Some(value) = call.inbound.headers.get(NAME).and_then(|value| value.to_str().ok()) else { return Ok(None) };
-    if value.trim() == "*" {
-        return Ok(None);
-    }
-    let version = value.trim().trim_matches('"').parse().map(Some);
-    version.map_err(|_| Problem::field("If-Match", "is not an ETag that this registry gave out"))
-}
-
 /// The rules by priority: stored ones, and on the last page the built-in ones.
-#[utoipa::path(get, path = "/api/v1/policy/rules", operation_id = "listRules", tag = "policy", params(("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<Rule>)))]
+#[utoipa::path(get, path = "/api/v1/policy/rules", operation_id = "listRules", tag = "policy", params(("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<Rule>)))]
 pub(crate) async fn list(proof: Authorized<PolicyManage>, call: Call) -> Answer {
     let limit = call.limit()?;
     let after = match call.after::<String>()? {
@@ -127,7 +111,7 @@ pub(crate) async fn list(proof: Authorized<PolicyManage>, call: Call) -> Answer 
 }
 
 /// Write a rule. It is in force from the answer on.
-#[utoipa::path(post, path = "/api/v1/policy/rules", operation_id = "createRule", tag = "policy", request_body = NewRule, responses((status = 201, body = Rule)))]
+#[utoipa::path(post, path = "/api/v1/policy/rules", operation_id = "createRule", tag = "policy", request_body = NewRule, responses((status = 201, body = Rule, headers(("ETag" = String, description = "For `If-Match`; built-in rules have none")))))]
 pub(crate) async fn create(proof: Authorized<PolicyManage>, mut call: Call) -> Answer {
     let body: NewRule = call.json().await?;
     let written = call.app.parts.registry.create_rule(&proof, &body.into()).await?;
@@ -136,7 +120,7 @@ pub(crate) async fn create(proof: Authorized<PolicyManage>, mut call: Call) -> A
 }
 
 /// One rule.
-#[utoipa::path(get, path = "/api/v1/policy/rules/{id}", operation_id = "getRule", tag = "policy", params(("id" = String, Path)), responses((status = 200, body = Rule)))]
+#[utoipa::path(get, path = "/api/v1/policy/rules/{id}", operation_id = "getRule", tag = "policy", params(("id" = String, Path)), responses((status = 200, body = Rule, headers(("ETag" = String, description = "For `If-Match`; built-in rules have none")))))]
 pub(crate) async fn get(proof: Authorized<PolicyManage>, call: Call) -> Answer {
     let registry = &call.app.parts.registry;
     let id = call.parameter(0);
@@ -149,9 +133,9 @@ pub(crate) async fn get(proof: Authorized<PolicyManage>, call: Call) -> Answer {
 }
 
 /// Put another rule in the place of one. With `If-Match`, only if nobody has changed it since.
-#[utoipa::path(put, path = "/api/v1/policy/rules/{id}", operation_id = "replaceRule", tag = "policy", params(("id" = String, Path)), request_body = NewRule, responses((status = 200, body = Rule)))]
+#[utoipa::path(put, path = "/api/v1/policy/rules/{id}", operation_id = "replaceRule", tag = "policy", params(("id" = String, Path), ("If-Match" = inline(Option<EtagForm>), Header)), request_body = NewRule, responses((status = 200, body = Rule, headers(("ETag" = String, description = "For `If-Match`; built-in rules have none"))), (status = 409)))]
 pub(crate) async fn replace(proof: Authorized<PolicyManage>, mut call: Call) -> Answer {
-    let expected = expected(&call)?;
+    let expected = call.expected_version()?;
     let body: NewRule = call.json().await?;
     let written = call.app.parts.registry.replace_rule(&proof, call.parameter(0), expected, &body.into()).await?;
     let version = written.version;
@@ -159,9 +143,9 @@ pub(crate) async fn replace(proof: Authorized<PolicyManage>, mut call: Call) -> 
 }
 
 /// Delete a rule. With `If-Match`, only if nobody has changed it since.
-#[utoipa::path(delete, path = "/api/v1/policy/rules/{id}", operation_id = "deleteRule", tag = "policy", params(("id" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/policy/rules/{id}", operation_id = "deleteRule", tag = "policy", params(("id" = String, Path), ("If-Match" = inline(Option<EtagForm>), Header)), responses((status = 204), (status = 409)))]
 pub(crate) async fn delete(proof: Authorized<PolicyManage>, call: Call) -> Answer {
-    let expected = expected(&call)?;
+    let expected = call.expected_version()?;
     call.app.parts.registry.delete_rule(&proof, call.parameter(0), expected).await?;
     done()
 }

@@ -4,6 +4,7 @@ use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
+use wharf_identity::oidc::SignInError;
 use wharf_identity::{AdminError, AuthError};
 use wharf_oci::Challenge;
 use wharf_policy::Denied;
@@ -172,6 +173,22 @@ impl From<AuthError> for Problem {
     }
 }
 
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        let text = error.to_string();
+        match &error {
+            SignInError::UnknownProvider => Self::new(StatusCode::NOT_FOUND, text),
+            SignInError::Stale | SignInError::OtherProvider => Self::invalid(text),
+            SignInError::Refused(_) | SignInError::NotAdmitted(_) => Self::new(StatusCode::FORBIDDEN, text),
+            SignInError::Invalid { .. } => Self::new(StatusCode::BAD_GATEWAY, text),
+            SignInError::TooMany { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, text)
+                .with(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))),
+            SignInError::Unavailable { .. } => Self::unavailable(&text),
+            SignInError::Meta(_) => Self::unavailable("the registry cannot sign you in right now; try again"),
+        }
+    }
+}
+
 impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
         let text = error.to_string();
@@ -182,6 +199,7 @@ impl From<AdminError> for Problem {
             | AdminError::LastAdmin(_)
             | AdminError::TooManyTokens { .. }
             | AdminError::NotLocal(_) => Self::conflict(text),
+            AdminError::Conflict => Self::new(StatusCode::PRECONDITION_FAILED, text),
             AdminError::BeyondGranter(_) => Self::new(StatusCode::FORBIDDEN, text),
             AdminError::WrongPassword => Self::field("current", "is not the password in force"),
             AdminError::Auth(error) => error.into(),

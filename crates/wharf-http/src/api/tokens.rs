@@ -7,6 +7,7 @@ use wharf_base::TokenId;
 use wharf_identity::{ApiToken, NewToken as Wanted};
 use wharf_policy::{AccountManage, Authorized};
 
+use super::forms::{AccountForm, CursorForm, PageLengthForm};
 use super::types::{CreatedToken, NewToken, Page, Token};
 use super::{Answer, Call, Problem, done, json, ok};
 
@@ -41,7 +42,7 @@ pub(super) fn page(found: Vec<ApiToken>, limit: u32) -> Page<Token> {
 }
 
 /// The tokens, in the order they were made; with `account`, those of one.
-#[utoipa::path(get, path = "/api/v1/tokens", operation_id = "listTokens", tag = "tokens", params(("account" = Option<String>, Query), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<Token>)))]
+#[utoipa::path(get, path = "/api/v1/tokens", operation_id = "listTokens", tag = "tokens", params(("account" = inline(Option<AccountForm>), Query), ("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<Token>), (status = 404)))]
 pub(crate) async fn list(proof: Authorized<AccountManage>, call: Call) -> Answer {
     let limit = call.limit()?;
     let identity = call.identity()?;
@@ -53,7 +54,7 @@ pub(crate) async fn list(proof: Authorized<AccountManage>, call: Call) -> Answer
 }
 
 /// Make an API token for an account. Its secret is in the answer, and nowhere else.
-#[utoipa::path(post, path = "/api/v1/accounts/{name}/tokens", operation_id = "createToken", tag = "tokens", params(("name" = String, Path)), request_body = NewToken, responses((status = 201, body = CreatedToken)))]
+#[utoipa::path(post, path = "/api/v1/accounts/{name}/tokens", operation_id = "createToken", tag = "tokens", params(("name" = inline(AccountForm), Path)), request_body = NewToken, responses((status = 201, body = CreatedToken)))]
 pub(crate) async fn create(proof: Authorized<AccountManage>, mut call: Call) -> Answer {
     let wanted: NewToken = call.json().await?;
     let (token, secret) = call.identity()?.create_token(&proof, call.parameter(0), Wanted::from(wanted)).await?;

@@ -3,9 +3,18 @@
 
 mod upkeep;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use wharf_base::Secret;
+
+use super::forms::{
+    AccountForm, AccountTypeForm, ActionForm, LineForm, NetworkForm, NewRuleForm, PasswordForm, RepositoryForm,
+    RoleForm, ScopeForm,
+};
 
 pub(crate) use upkeep::*;
 
@@ -49,10 +58,10 @@ pub(crate) struct Me {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OwnPassword {
     /// The one in force.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 1, max_length = 1_024)]
     pub(crate) current: SecretText,
     /// The new one: 12 to 1,024 bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = PasswordForm)]
     pub(crate) new: SecretText,
 }
 
@@ -61,7 +70,7 @@ pub(crate) struct OwnPassword {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPassword {
     /// 12 to 1,024 bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = PasswordForm)]
     pub(crate) password: SecretText,
 }
 
@@ -91,16 +100,19 @@ pub(crate) struct Account {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAccount {
     /// Lower-case letters, digits, `.`, `_`, `-`; at most 128.
+    #[schema(value_type = AccountForm)]
     pub(crate) name: String,
     /// `human` (the default), or `system` for a robot.
     #[serde(default)]
+    #[schema(value_type = Option<AccountTypeForm>)]
     pub(crate) account_type: Option<String>,
     /// Its roles; whoever grants a role must have it, or be `admin`.
     #[serde(default)]
+    #[schema(value_type = Vec<RoleForm>, max_items = 64)]
     pub(crate) roles: Vec<String>,
     /// 12 to 1,024 bytes; needed for a human, not allowed for a robot.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<PasswordForm>)]
     pub(crate) password: Option<SecretText>,
 }
 
@@ -110,6 +122,7 @@ pub(crate) struct NewAccount {
 pub(crate) struct AccountChange {
     /// All of its roles from now on.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<RoleForm>>, max_items = 64)]
     pub(crate) roles: Option<Vec<String>>,
     /// Whether it can be logged into.
     #[serde(default)]
@@ -148,15 +161,19 @@ pub(crate) struct Token {
 pub(crate) struct NewToken {
     /// What it is for.
     #[serde(default)]
+    #[schema(value_type = LineForm)]
     pub(crate) description: String,
     /// What it is limited to, such as `repository:team/**:pull,push`; empty: whatever its account may do.
     #[serde(default)]
+    #[schema(value_type = Vec<ScopeForm>, max_items = 64)]
     pub(crate) scopes: Vec<String>,
     /// Networks it may be used from, such as `192.0.2.0/24`; empty: any.
     #[serde(default)]
+    #[schema(value_type = Vec<NetworkForm>, max_items = 64)]
     pub(crate) networks: Vec<String>,
-    /// How long it lives; absent: what the configuration says.
+    /// How long it lives, 1 to 365; absent: what the configuration says.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 365)]
     pub(crate) life_days: Option<u32>,
 }
 
@@ -231,24 +248,38 @@ pub(crate) struct RuleText {
 }
 
 /// A rule to be written. The members that a rule consists of are checked by the policy itself, which names what is wrong.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub(crate) struct NewRule {
-    /// Lower comes first; 100 if absent.
     #[serde(default)]
     pub(crate) priority: Option<i64>,
-    /// Whether it is in force; true if absent.
     #[serde(default)]
     pub(crate) enabled: Option<bool>,
-    /// What it is for.
     #[serde(default)]
     pub(crate) description: Option<String>,
-    /// Needed for a rule whose lists are all empty: it matches every request there is.
     #[serde(default)]
     pub(crate) matches_everything: Option<bool>,
-    /// `effect`, `subjects`, `account_types`, `roles`, `actions`, `repositories`.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     pub(crate) rule: serde_json::Map<String, serde_json::Value>,
+}
+
+impl PartialSchema for NewRule {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = NewRuleForm::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+        schema
+    }
+}
+
+impl ToSchema for NewRule {
+    fn name() -> Cow<'static, str> {
+        "NewRule".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NewRuleForm::schemas(schemas);
+    }
 }
 
 /// A question to the policy.
@@ -259,14 +290,17 @@ pub(crate) struct ExplainRequest {
     pub(crate) principal: String,
     /// For a principal that is not a local account: `human` or `system`.
     #[serde(default)]
+    #[schema(value_type = Option<AccountTypeForm>)]
     pub(crate) account_type: Option<String>,
     /// For a principal that is not a local account: its roles.
     #[serde(default)]
     pub(crate) roles: Option<Vec<String>>,
     /// Such as `registry:pull`, or `pull` for short.
+    #[schema(value_type = ActionForm)]
     pub(crate) action: String,
     /// On which repository; absent for actions on the registry as a whole.
     #[serde(default)]
+    #[schema(value_type = Option<RepositoryForm>)]
     pub(crate) repository: Option<String>,
 }
 
@@ -328,6 +362,7 @@ pub(crate) struct SimulateRequest {
     pub(crate) remove: Vec<String>,
     /// How many of the newest records are looked at; 1 to 10,000, 1,000 if absent.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 10_000)]
     pub(crate) records: Option<u32>,
 }
 

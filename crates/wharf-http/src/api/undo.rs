@@ -5,6 +5,7 @@ use wharf_oci::{Digest, Tag};
 use wharf_policy::{Authorized, Pull, Push};
 use wharf_registry::{Deleted, Listing, RestoreFrom};
 
+use super::forms::{CursorForm, PageLengthForm, RepositoryForm, TagForm};
 use super::types::{DeletedManifest, Page, Restoration, Restored, TagChange};
 use super::{Answer, Call, Problem, ok};
 
@@ -39,7 +40,7 @@ pub(crate) fn tag(text: &str) -> Result<Tag, Problem> {
 }
 
 /// The changes of a tag, the newest first.
-#[utoipa::path(get, path = "/api/v1/tags/history", operation_id = "getTagHistory", tag = "undo", params(("repository" = String, Query), ("tag" = String, Query), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<TagChange>)))]
+#[utoipa::path(get, path = "/api/v1/tags/history", operation_id = "getTagHistory", tag = "undo", params(("repository" = inline(RepositoryForm), Query), ("tag" = inline(TagForm), Query), ("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<TagChange>)))]
 pub(crate) async fn history(proof: Authorized<Pull>, call: Call) -> Answer {
     let limit = call.limit()?;
     let tag = tag(call.query.first("tag").ok_or_else(|| Problem::field("tag", "is missing"))?)?;
@@ -50,7 +51,7 @@ pub(crate) async fn history(proof: Authorized<Pull>, call: Call) -> Answer {
 }
 
 /// Deleted manifests of a repository that can be restored.
-#[utoipa::path(get, path = "/api/v1/deleted", operation_id = "listDeleted", tag = "undo", params(("repository" = String, Query), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)), responses((status = 200, body = Page<DeletedManifest>)))]
+#[utoipa::path(get, path = "/api/v1/deleted", operation_id = "listDeleted", tag = "undo", params(("repository" = inline(RepositoryForm), Query), ("limit" = inline(Option<PageLengthForm>), Query), ("after" = inline(Option<CursorForm>), Query)), responses((status = 200, body = Page<DeletedManifest>)))]
 pub(crate) async fn deleted(proof: Authorized<Pull>, call: Call) -> Answer {
     let limit = call.limit()?;
     let after: Option<Digest> = call.after()?;
@@ -61,7 +62,7 @@ pub(crate) async fn deleted(proof: Authorized<Pull>, call: Call) -> Answer {
 }
 
 /// Brings back a deleted manifest, or what a tag pointed at.
-#[utoipa::path(post, path = "/api/v1/restore", operation_id = "restore", tag = "undo", params(("repository" = String, Query)), request_body = Restoration, responses((status = 200, body = Restored), (status = 404, body = super::problem::ProblemDetails), (status = 409, body = super::problem::ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/restore", operation_id = "restore", tag = "undo", params(("repository" = inline(RepositoryForm), Query)), request_body = Restoration, responses((status = 200, body = Restored), (status = 404), (status = 409)))]
 pub(crate) async fn restore(proof: Authorized<Push>, mut call: Call) -> Answer {
     let wish: Restoration = call.json().await?;
     let at = match &wish.at {

@@ -36,6 +36,7 @@ pub(super) async fn head(ok: &Authorized<Pull>, call: &Call, reference: &str) ->
 pub(super) async fn get(ok: &Authorized<Pull>, call: &Call, reference: &str) -> Answer {
     let reference = read_reference(reference)?;
     let manifest = call.app.parts.registry.pull_manifest(ok, &reference).await?;
+    call.app.parts.registry.note_pull(ok, &manifest.digest);
     if conditions::is_unchanged(call, &manifest.digest) {
         return Ok(not_modified(&reference, &manifest.digest));
     }

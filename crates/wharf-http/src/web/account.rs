@@ -176,7 +176,8 @@ pub(super) async fn set_password(ok: Authorized<AccountSelf>, visit: Visit) -> A
     }
     let begun = identity.sign_in(ok.principal().subject(), &new, &visit.inbound.asked()).await?;
     let reply = visit.see("/account", &[("done", "password")]);
-    Ok(reply.with(super::cookie::SET, super::cookie::set(&begun.secret, visit.is_secure())))
+    Ok(reply
+        .with(super::cookie::SET, super::cookie::set(super::cookie::Kind::Session, &begun.secret, visit.is_secure())))
 }
 
 /// The page once more, with what was wrong.

@@ -3,7 +3,7 @@
 use askama::Template;
 use http::StatusCode;
 use wharf_base::TokenId;
-use wharf_identity::{Account, NewAccount};
+use wharf_identity::{Account, ChangeAccount, NewAccount};
 use wharf_policy::{AccountManage, AccountType, Authorized};
 use wharf_registry::Listing;
 
@@ -118,6 +118,7 @@ struct OneAccountPage {
     is_robot: bool,
     is_enabled: bool,
     roles: String,
+    version: i64,
     created: Time,
     created_by: String,
     tokens: Vec<TokenLine>,
@@ -150,6 +151,7 @@ async fn render_one(
         is_robot: account.account_type == AccountType::System,
         is_enabled: account.enabled,
         roles: account.roles.join("\n"),
+        version: account.version(),
         created: visit.time(account.created_at),
         created_by: text::shown(&account.created_by),
         name: account.name,
@@ -182,7 +184,9 @@ async fn after(
 pub(super) async fn change(ok: Authorized<AccountManage>, visit: Visit) -> Answer {
     let name = visit.form.text("name");
     let (roles, enabled) = (visit.form.words("roles"), visit.form.is_ticked("enabled"));
-    let changed = visit.identity()?.change_account(&ok, name, Some(roles), Some(enabled)).await;
+    let version = visit.form.text("version").parse().map_err(|_| Problem::field("version", "is missing"))?;
+    let wanted = ChangeAccount { roles: Some(roles), enabled: Some(enabled), version: Some(version) };
+    let changed = visit.identity()?.change_account(&ok, name, wanted).await;
     after(&ok, &visit, name, changed.map(|_| ()).map_err(Problem::from), "saved").await
 }
 
@@ -196,7 +200,7 @@ pub(super) async fn set_password(ok: Authorized<AccountManage>, visit: Visit) ->
 /// Deletes it with its tokens.
 pub(super) async fn delete(ok: Authorized<AccountManage>, visit: Visit) -> Answer {
     let name = visit.form.text("name");
-    match visit.identity()?.delete_account(&ok, name).await.map_err(Problem::from) {
+    match visit.identity()?.delete_account(&ok, name, None).await.map_err(Problem::from) {
         Ok(()) => Ok(visit.see("/accounts", &[("done", "removed")])),
         Err(problem) => after(&ok, &visit, name, Err(problem), "removed").await,
     }

@@ -9,43 +9,56 @@ use wharf_base::Secret;
 
 use crate::reply::header_value;
 
-const SECURE_NAME: &str = "__Host-wharf";
-const PLAIN_NAME: &str = "wharf-session";
+/// What a cookie is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A session.
+    Session,
+    /// A sign-in with another provider, until the browser comes back from there.
+    SignIn,
+}
+
+impl Kind {
+    fn name(self, is_secure: bool) -> &'static str {
+        match (self, is_secure) {
+            (Self::Session, true) => "__Host-wharf",
+            (Self::Session, false) => "wharf-session",
+            (Self::SignIn, true) => "__Host-wharf-sign-in",
+            (Self::SignIn, false) => "wharf-sign-in",
+        }
+    }
+}
 
 /// The header that cookies are set with.
 pub(super) const SET: header::HeaderName = header::SET_COOKIE;
 
-fn name(is_secure: bool) -> &'static str {
-    if is_secure { SECURE_NAME } else { PLAIN_NAME }
-}
-
 /// What the browser holds; nothing if it sends two of them, because one of them may be a stranger's (B-103).
-pub(super) fn read(headers: &HeaderMap, is_secure: bool) -> Option<Secret<String>> {
+pub(super) fn read(kind: Kind, headers: &HeaderMap, is_secure: bool) -> Option<Secret<String>> {
     let pairs = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut found = pairs
         .flat_map(|text| text.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(known, _)| *known == name(is_secure))
+        .filter(|(known, _)| *known == kind.name(is_secure))
         .map(|(_, value)| value);
     let first = found.next()?;
     found.next().is_none().then(|| first.into())
 }
 
 /// Hands the browser its secret, for as long as it runs.
-pub(super) fn set(secret: &Secret<String>, is_secure: bool) -> HeaderValue {
-    let mut value = header_value(&attributes(secret.expose(), is_secure, ""));
+pub(super) fn set(kind: Kind, secret: &Secret<String>, is_secure: bool) -> HeaderValue {
+    let mut value = header_value(&attributes(kind, secret.expose(), is_secure, ""));
     value.set_sensitive(true);
     value
 }
 
 /// Makes the browser forget.
-pub(super) fn clear(is_secure: bool) -> HeaderValue {
-    header_value(&attributes("", is_secure, "; Max-Age=0"))
+pub(super) fn clear(kind: Kind, is_secure: bool) -> HeaderValue {
+    header_value(&attributes(kind, "", is_secure, "; Max-Age=0"))
 }
 
-fn attributes(value: &str, is_secure: bool, more: &str) -> String {
+fn attributes(kind: Kind, value: &str, is_secure: bool, more: &str) -> String {
     let secure = if is_secure { "; Secure" } else { "" };
-    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{more}", name(is_secure))
+    format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{more}", kind.name(is_secure))
 }
 
 #[cfg(test)]
@@ -59,7 +72,7 @@ mod tests {
         for text in headers {
             map.append(COOKIE, HeaderValue::from_static(text));
         }
-        let found = super::read(&map, is_secure).map(|secret| secret.expose().clone());
+        let found = super::read(super::Kind::Session, &map, is_secure).map(|secret| secret.expose().clone());
         assert_eq!(found.as_deref(), expected, "{headers:?}");
     }
 

@@ -50,14 +50,19 @@ pub(super) struct Sum {
 
 impl From<ContentSum> for Sum {
     fn from(sum: ContentSum) -> Self {
-        let hundredths = (u128::from(sum.unshared_bytes) * 100).checked_div(u128::from(sum.bytes)).unwrap_or(100);
         Self {
             bytes: text::size(sum.bytes),
             blobs: text::counted(sum.blobs, "blob", "blobs"),
             saved: text::size(sum.unshared_bytes.saturating_sub(sum.bytes)),
-            ratio: format!("{}.{:02}", hundredths / 100, hundredths % 100),
+            ratio: ratio(sum.unshared_bytes, sum.bytes),
         }
     }
+}
+
+/// How often each byte is used, with two places: `1.25`.
+pub(super) fn ratio(unshared_bytes: u64, bytes: u64) -> String {
+    let hundredths = (u128::from(unshared_bytes) * 100).checked_div(u128::from(bytes)).unwrap_or(100);
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 struct Free {

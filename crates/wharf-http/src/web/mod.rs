@@ -13,6 +13,7 @@ mod assets;
 mod audit;
 mod browse;
 mod changes;
+mod chart;
 mod check;
 mod compare;
 mod config_blob;
@@ -27,6 +28,7 @@ mod routes;
 mod rule;
 mod sbom;
 mod sign_in;
+mod sign_on;
 mod storage;
 mod system;
 mod text;
@@ -46,7 +48,7 @@ use crate::api::{self, Problem};
 use crate::auth;
 use crate::body::RequestBody;
 use crate::reply::{Reply, header_value};
-use crate::routes::find;
+use crate::routes::{find, matches};
 use crate::service::Inbound;
 use form::Form;
 
@@ -92,6 +94,8 @@ pub(crate) struct Visit {
     asker: Asker,
     /// Who has signed in, if somebody has.
     visitor: Option<Visitor>,
+    /// What stands in the path where the table has braces, decoded.
+    parts_of_path: Vec<String>,
     form: Form,
 }
 
@@ -190,7 +194,9 @@ pub(crate) fn is_ours(inbound: &Inbound) -> bool {
         return false;
     }
     let accepts = inbound.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    path.starts_with(assets::BELOW) || ROUTES.iter().any(|route| route.path == path) || accepts.contains("text/html")
+    path.starts_with(assets::BELOW)
+        || ROUTES.iter().any(|route| matches(route.path, path).is_some())
+        || accepts.contains("text/html")
 }
 
 /// Answers a request.
@@ -217,7 +223,15 @@ async fn visit(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
         Err(error) => return page::of_problem(&page::Frame::bare(app), Problem::invalid(error.to_string())),
     };
     let asker = Asker::new(Principal::anonymous(), Some(inbound.client), Arc::clone(&inbound.request_id));
-    let mut visit = Visit { app: Arc::clone(app), inbound, query, asker, visitor: None, form: Form::default() };
+    let mut visit = Visit {
+        app: Arc::clone(app),
+        inbound,
+        query,
+        asker,
+        visitor: None,
+        parts_of_path: Vec::new(),
+        form: Form::default(),
+    };
     match recognize(&visit).await {
         Ok(Some(visitor)) => {
             visit.asker = visitor.asker.clone();
@@ -251,7 +265,9 @@ impl Visit {
 /// Who has signed in.
 async fn recognize(visit: &Visit) -> Result<Option<Visitor>, Problem> {
     let Some(identity) = &visit.app.parts.identity else { return Ok(None) };
-    let Some(secret) = cookie::read(&visit.inbound.headers, visit.is_secure()) else { return Ok(None) };
+    let Some(secret) = cookie::read(cookie::Kind::Session, &visit.inbound.headers, visit.is_secure()) else {
+        return Ok(None);
+    };
     if !visit.may_have_sessions() {
         return Ok(None);
     }
@@ -267,7 +283,8 @@ impl Visit {
 }
 
 async fn dispatch(mut visit: Visit, body: RequestBody) -> Answer {
-    let (route, _) = find(ROUTES, &visit.inbound, "There is no such page.")?;
+    let (route, parts_of_path) = find(ROUTES, &visit.inbound, "There is no such page.")?;
+    visit.parts_of_path = parts_of_path;
     if route.method != Method::GET {
         check_site(&visit)?;
         visit.form = Form::read(&visit.inbound.headers, body).await?;

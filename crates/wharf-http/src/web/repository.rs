@@ -50,6 +50,7 @@ struct Line {
     size: String,
     updated: Time,
     updated_by: String,
+    pulled: Option<Time>,
 }
 
 /// What a tag points at, as far as it is known.
@@ -103,6 +104,7 @@ fn line(visit: &Visit, repository: &str, summary: &TagSummary, look: &Look) -> L
         more_platforms,
         size: text::size(summary.size_bytes),
         updated: visit.time(summary.updated_at),
+        pulled: summary.last_pulled_at.map(|at| visit.time(at)),
         updated_by: if summary.updated_by.is_empty() {
             "anonymous".to_owned()
         } else {

@@ -7,7 +7,7 @@ use wharf_policy::{
 
 use super::{
     Answer, Visit, account, accounts, audit, browse, changes, check, compare, home, image, policy, repository, rule,
-    sign_in, storage, system,
+    sign_in, sign_on, storage, system,
 };
 use crate::routes::table;
 
@@ -18,6 +18,8 @@ table! {
     GET  "/"                      VersionCheck   home::show;
     GET  "/login"                 VersionCheck   sign_in::show;
     POST "/login"                 VersionCheck   sign_in::submit;
+    GET  "/login/with"            VersionCheck   sign_on::leave;
+    GET  "/login/back/{provider}" VersionCheck   sign_on::come_back;
     POST "/logout"                VersionCheck   sign_in::sign_out;
     POST "/logout/everywhere"     VersionCheck   sign_in::sign_out_everywhere;
 

@@ -20,8 +20,15 @@ struct SignInPage {
     next: String,
     username: String,
     problem: Option<String>,
+    /// Other providers, by their names.
+    providers: Vec<Button>,
     /// Why nobody can sign in over this connection.
     is_refused: bool,
+}
+
+struct Button {
+    href: String,
+    name: String,
 }
 
 /// The form.
@@ -57,15 +64,23 @@ pub(super) async fn submit(_ok: Authorized<VersionCheck>, visit: Visit) -> Answe
         identity.sign_out(before).await?;
     }
     let reply = super::see_other(&format!("{}{next}", visit.root()));
-    Ok(reply.with(cookie::SET, cookie::set(&begun.secret, visit.is_secure())))
+    Ok(reply.with(cookie::SET, cookie::set(cookie::Kind::Session, &begun.secret, visit.is_secure())))
 }
 
-fn render(visit: &Visit, status: StatusCode, next: &str, username: &str, problem: Option<String>) -> Answer {
+pub(super) fn render(visit: &Visit, status: StatusCode, next: &str, username: &str, problem: Option<String>) -> Answer {
+    let providers = visit.identity()?.sign_in_providers();
     let view = SignInPage {
         f: Frame::of(visit, "Sign in"),
         next: next.to_owned(),
         username: super::text::shown(username),
         problem,
+        providers: providers
+            .into_iter()
+            .map(|provider| Button {
+                href: visit.href("/login/with", &[("provider", &provider.id), ("next", next)]),
+                name: provider.name,
+            })
+            .collect(),
         is_refused: !visit.may_have_sessions(),
     };
     Ok(page::answer(status, &view)?)
@@ -88,11 +103,11 @@ pub(super) async fn sign_out_everywhere(_ok: Authorized<VersionCheck>, visit: Vi
 }
 
 fn signed_out(visit: &Visit, done: &str) -> Reply {
-    visit.see("/login", &[("done", done)]).with(cookie::SET, cookie::clear(visit.is_secure()))
+    visit.see("/login", &[("done", done)]).with(cookie::SET, cookie::clear(cookie::Kind::Session, visit.is_secure()))
 }
 
 /// A path on this site, and nothing that a browser could take for another one (S-064, B-102).
-fn way_back(next: &str) -> &str {
+pub(super) fn way_back(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
     let is_plain = next.len() <= NEXT_MAX_BYTES && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if is_path && is_plain { next } else { "/" }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use askama::Template;
 use wharf_policy::{Authorized, GcManage};
-use wharf_registry::CollectionStatus;
+use wharf_registry::{CollectionStatus, LargeRepository, StorageSample};
 
-use super::home::Sum;
+use super::chart::{Chart, Line};
+use super::home::{self, Sum};
 use super::page::{self, Frame};
 use super::text::{self, Time};
 use super::{Answer, Visit};
@@ -28,6 +29,10 @@ struct StoragePage {
     reclaimable: String,
     condemned: String,
     disk: Option<Disk>,
+    /// Drawn from the second day on.
+    growth: Option<Chart>,
+    days: Vec<DayLine>,
+    largest: Vec<LargeLine>,
     collection: Collection,
     preview: Vec<PreviewLine>,
     is_preview_whole: bool,
@@ -35,6 +40,25 @@ struct StoragePage {
     collect_path: String,
     hold_path: String,
     release_path: String,
+}
+
+struct DayLine {
+    day: String,
+    bytes: String,
+    unshared: String,
+    ratio: String,
+    condemned: String,
+    blobs: String,
+    repositories: String,
+}
+
+struct LargeLine {
+    repository: String,
+    href: String,
+    blobs: String,
+    bytes: String,
+    /// Of the largest.
+    permille: u64,
 }
 
 struct Disk {
@@ -89,6 +113,8 @@ pub(super) async fn show(ok: Authorized<GcManage>, visit: Visit) -> Answer {
     let mut preview = registry.preview_collection(&ok).await?;
     preview.repositories.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.repository.cmp(&b.repository)));
     let most = preview.repositories.first().map_or(0, |line| line.bytes);
+    let samples = registry.storage_samples(&ok).await?;
+    let largest = registry.largest_repositories(&ok).await?;
     let removed = registry.removed_blobs(&ok, None, None, u32::try_from(LINES_SHOWN).unwrap_or(u32::MAX)).await?;
     let room = registry.health().room;
     let view = StoragePage {
@@ -103,6 +129,9 @@ pub(super) async fn show(ok: Authorized<GcManage>, visit: Visit) -> Answer {
             used_permille: permille(room.total_bytes.saturating_sub(room.free_bytes), room.total_bytes),
             is_low: room.is_low,
         }),
+        growth: growth(&samples),
+        days: samples.iter().map(day_line).collect(),
+        largest: largest_lines(&visit, &largest),
         preview: preview
             .repositories
             .iter()
@@ -132,6 +161,59 @@ pub(super) async fn show(ok: Authorized<GcManage>, visit: Visit) -> Answer {
         release_path: visit.href("/storage/release", &[]),
     };
     page::ok(&view)
+}
+
+/// How much there was from the first day to the last, and what it would have been without sharing.
+fn growth(samples: &[StorageSample]) -> Option<Chart> {
+    let (last, first) = (samples.first()?, samples.last().filter(|_| samples.len() > 1)?);
+    let points = |of: fn(&StorageSample) -> u64| -> Vec<(u64, u64)> {
+        samples.iter().rev().map(|sample| (sample.day.unsigned_abs(), of(sample))).collect()
+    };
+    let lines = vec![
+        Line::new("own", "stored", points(|sample| sample.bytes)),
+        Line::new("shared", "if nothing were shared", points(|sample| sample.unshared_bytes)),
+    ];
+    let highest = lines.iter().map(Line::highest).max().unwrap_or(0);
+    Some(Chart {
+        id: "growth",
+        title: "What is stored, day by day",
+        description: format!(
+            "From {} on {} to {} on {}; without sharing it would be {}.",
+            text::size(first.bytes),
+            text::date(first.sampled_at),
+            text::size(last.bytes),
+            text::date(last.sampled_at),
+            text::size(last.unshared_bytes)
+        ),
+        top: text::size(highest),
+        from: text::date(first.sampled_at),
+        to: text::date(last.sampled_at),
+        lines,
+    })
+}
+
+fn day_line(sample: &StorageSample) -> DayLine {
+    DayLine {
+        day: text::date(sample.sampled_at),
+        bytes: text::size(sample.bytes),
+        unshared: text::size(sample.unshared_bytes),
+        ratio: home::ratio(sample.unshared_bytes, sample.bytes),
+        condemned: text::size(sample.condemned_bytes),
+        blobs: text::number(sample.blobs),
+        repositories: text::number(sample.repositories),
+    }
+}
+
+fn largest_lines(visit: &Visit, largest: &[LargeRepository]) -> Vec<LargeLine> {
+    let most = largest.first().map_or(0, |large| large.bytes);
+    let line = |large: &LargeRepository| LargeLine {
+        repository: large.name.to_string(),
+        href: visit.href("/repository", &[("repository", large.name.as_str())]),
+        blobs: text::counted(large.blobs, "blob", "blobs"),
+        bytes: text::size(large.bytes),
+        permille: permille(large.bytes, most),
+    };
+    largest.iter().map(line).collect()
 }
 
 fn permille(part: u64, whole: u64) -> u64 {

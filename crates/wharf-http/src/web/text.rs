@@ -92,6 +92,11 @@ pub(crate) fn href(root: &str, path: &str, parameters: &[(&str, &str)]) -> Strin
     text
 }
 
+/// The day of a moment: `2027-01-31`.
+pub(crate) fn date(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
 /// A moment: how long ago it was, and which it was.
 #[derive(Clone, Debug)]
 pub(crate) struct Time {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use wharf_base::{AccountId, Secret};
-use wharf_meta::{Account, AccountChange, ChangeAccount, CreateAccount};
+use wharf_meta::{Account, AccountChange, ChangeAccount as Changed, CreateAccount};
 use wharf_policy::{AccountManage, AccountSelf, AccountType, Authorized, Provider};
 
 use super::{ADMIN, AdminError, check_reach, check_roles};
@@ -18,6 +18,17 @@ pub struct NewAccount {
     pub roles: Vec<String>,
     /// A person has one, a robot has none.
     pub password: Option<Secret<String>>,
+}
+
+/// What of an account shall be different; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeAccount {
+    /// All of its roles.
+    pub roles: Option<Vec<String>>,
+    /// Whether it can be logged into.
+    pub enabled: Option<bool>,
+    /// The version of it that the writer has read; `None`: whatever it is.
+    pub version: Option<i64>,
 }
 
 impl Identity {
@@ -103,20 +114,19 @@ impl Identity {
         }
     }
 
-    /// Changes roles, or whether it can be logged into; what is `None` stays.
+    /// Changes roles, or whether it can be logged into.
     ///
     /// # Errors
     ///
-    /// [`AdminError::AccountUnknown`]; [`AdminError::BeyondGranter`]; [`AdminError::LastAdmin`].
+    /// [`AdminError::AccountUnknown`]; [`AdminError::BeyondGranter`]; [`AdminError::LastAdmin`]; [`AdminError::Conflict`].
     pub async fn change_account(
         &self,
         ok: &Authorized<AccountManage>,
         name: &str,
-        roles: Option<Vec<String>>,
-        enabled: Option<bool>,
+        wanted: ChangeAccount,
     ) -> Result<Account, AdminError> {
         let account = self.within_reach(ok, name).await?;
-        if let Some(roles) = &roles {
+        if let Some(roles) = &wanted.roles {
             check_roles(roles)?;
             check_reach(ok.principal(), roles.iter())?;
             if account.account_type == AccountType::System && roles.iter().any(|role| role == ADMIN) {
@@ -126,7 +136,8 @@ impl Identity {
                 ));
             }
         }
-        let change = AccountChange { roles, enabled, password_hash: None };
+        let ChangeAccount { roles, enabled, version } = wanted;
+        let change = AccountChange { roles, enabled, version, password_hash: None };
         self.apply(ok, name, &change).await
     }
 
@@ -149,14 +160,19 @@ impl Identity {
         self.apply(ok, name, &AccountChange { password_hash, ..AccountChange::default() }).await.map(|_| ())
     }
 
-    /// Deletes an account with its tokens.
+    /// Deletes an account with its tokens, if it is still in `version`; `None`: whatever it is.
     ///
     /// # Errors
     ///
-    /// [`AdminError::AccountUnknown`]; [`AdminError::BeyondGranter`]; [`AdminError::LastAdmin`].
-    pub async fn delete_account(&self, ok: &Authorized<AccountManage>, name: &str) -> Result<(), AdminError> {
+    /// [`AdminError::AccountUnknown`]; [`AdminError::BeyondGranter`]; [`AdminError::LastAdmin`]; [`AdminError::Conflict`].
+    pub async fn delete_account(
+        &self,
+        ok: &Authorized<AccountManage>,
+        name: &str,
+        version: Option<i64>,
+    ) -> Result<(), AdminError> {
         self.within_reach(ok, name).await?;
-        let deleted = self.meta.delete_account(name, &ok.attribution(), self.clock.now()).await?;
+        let deleted = self.meta.delete_account(name, version, &ok.attribution(), self.clock.now()).await?;
         self.directory.changed();
         changed(name, deleted).map(|_| ())
     }
@@ -222,10 +238,11 @@ impl Identity {
     }
 }
 
-fn changed(name: &str, answer: ChangeAccount) -> Result<Account, AdminError> {
+fn changed(name: &str, answer: Changed) -> Result<Account, AdminError> {
     match answer {
-        ChangeAccount::Changed(account) => Ok(account),
-        ChangeAccount::Unknown => Err(AdminError::AccountUnknown(name.to_owned())),
-        ChangeAccount::LastAdmin => Err(AdminError::LastAdmin(name.to_owned())),
+        Changed::Changed(account) => Ok(account),
+        Changed::Unknown => Err(AdminError::AccountUnknown(name.to_owned())),
+        Changed::LastAdmin => Err(AdminError::LastAdmin(name.to_owned())),
+        Changed::Conflict => Err(AdminError::Conflict),
     }
 }

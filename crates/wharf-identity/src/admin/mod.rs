@@ -8,7 +8,7 @@ mod tokens;
 
 use wharf_policy::Principal;
 
-pub use accounts::NewAccount;
+pub use accounts::{ChangeAccount, NewAccount};
 pub use tokens::NewToken;
 
 /// The role that may do everything.
@@ -56,6 +56,9 @@ pub enum AdminError {
     /// Its account is not one of this registry.
     #[error("{0} is not an account of this registry: passwords and tokens are kept where it comes from")]
     NotLocal(String),
+    /// Somebody has changed it since it was read.
+    #[error("the account was changed by somebody else meanwhile; read it again")]
+    Conflict,
     /// The current password is not that.
     #[error("the current password is not right")]
     WrongPassword,

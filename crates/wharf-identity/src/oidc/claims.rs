@@ -10,6 +10,9 @@ use wharf_base::Timestamp;
 const LEEWAY_S: i64 = 30;
 const LIFE_MAX_S: i64 = 24 * 3_600;
 
+/// How many values of one claim are looked at.
+const VALUES_MAX: usize = 1_000;
+
 /// The claims of a token whose signature holds. The times are whole numbers; anything else is no token.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Claims {
@@ -47,6 +50,27 @@ impl Claims {
 
     pub(super) fn expires_at(&self) -> Timestamp {
         Timestamp::from_micros(self.exp.saturating_mul(1_000_000))
+    }
+
+    /// Whether there is such a claim at all.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.others.contains_key(name)
+    }
+
+    /// The values of a claim about a person, such as each of their groups. An address that nobody has verified is none: anybody
+    /// may have typed it.
+    pub(super) fn of_person(&self, name: &str) -> Vec<String> {
+        let is_verified = matches!(self.others.get("email_verified"), Some(Value::Bool(true)))
+            || self.text("email_verified").as_deref() == Some("true");
+        if name == "email" && !is_verified {
+            return Vec::new();
+        }
+        match self.others.get(name) {
+            Some(Value::Array(values)) => {
+                values.iter().filter_map(Value::as_str).map(str::to_owned).take(VALUES_MAX).collect()
+            }
+            _ => self.text(name).into_iter().collect(),
+        }
     }
 
     /// A claim as text: only texts and whole numbers have one.

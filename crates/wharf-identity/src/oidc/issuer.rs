@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, Validation};
+use url::Url;
 use wharf_base::Clock;
 use wharf_outgoing::{Client, Options, Reach, TlsMin};
 use wharf_policy::Pattern;
 
 use super::claims::Claims;
-use super::config::{Issuer, JwtAlgorithm, Trust, template};
+use super::config::{Issuer, JwtAlgorithm, Trust, patterns, template};
 use super::keys::{Family, Keys, KeysError};
+use super::sign_in::SignInClient;
 use crate::StartError;
 
 /// The longest discovery document or key set, in bytes.
@@ -22,9 +24,11 @@ pub(super) struct TrustedIssuer {
     trust: Vec<Condition>,
     keys: Keys,
     /// For what is on the issuer's own origin, which the operator has named.
-    own: Client,
+    pub(super) own: Client,
     /// For what its documents point to.
     guarded: Client,
+    /// For people who sign in with it, if they may.
+    pub(super) sign_in: Option<SignInClient>,
 }
 
 struct Condition {
@@ -54,7 +58,8 @@ impl TrustedIssuer {
             };
             Client::new(options).map_err(|source| StartError::Client { provider: config.issuer.clone(), source })
         };
-        let trust = config.trust.iter().map(|trust| Condition { claims: trust.patterns(), trust: trust.clone() });
+        let trust =
+            config.trust.iter().map(|trust| Condition { claims: patterns(&trust.claims), trust: trust.clone() });
         Ok(Self {
             name: config.issuer.clone(),
             algorithms: config.algorithms.clone(),
@@ -62,7 +67,19 @@ impl TrustedIssuer {
             keys: Keys::new(),
             own: client(Reach::Anywhere)?,
             guarded: client(Reach::Public)?,
+            sign_in: config.sign_in.as_ref().map(SignInClient::new).transpose()?,
         })
+    }
+
+    /// Whether its tokens stand for programs.
+    pub(super) fn is_for_programs(&self) -> bool {
+        !self.trust.is_empty()
+    }
+
+    /// Who asks for `url`, which its documents point to: it is on the issuer's own origin, or anywhere public.
+    pub(super) fn client_for(&self, url: &Url) -> &Client {
+        let is_own = Url::parse(&self.name).is_ok_and(|own| own.origin() == url.origin());
+        if is_own { &self.own } else { &self.guarded }
     }
 
     /// The claims of `token`, if it is this issuer's, for `audience`, and now is its time.
@@ -101,18 +118,18 @@ impl TrustedIssuer {
         let holds =
             |(claim, wanted): &(String, Pattern)| claims.text(claim).is_some_and(|found| wanted.matches(&found));
         let trust = &self.trust.iter().find(|condition| condition.claims.iter().all(holds))?.trust;
-        let subject = subject(&trust.subject, claims)?;
+        let subject = subject(&trust.subject, |claim| claims.text(claim))?;
         Some((subject, trust.roles.clone()))
     }
 }
 
 /// The subject with its claims filled in. A value that would look like something else in a rule or a log is none.
-fn subject(text: &str, claims: &Claims) -> Option<String> {
+pub(super) fn subject(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut subject = String::new();
     for (index, piece) in template(text)?.into_iter().enumerate() {
         match index % 2 {
             0 => subject.push_str(piece),
-            _ => subject.push_str(&claims.text(piece)?),
+            _ => subject.push_str(&value(piece)?),
         }
     }
     let is_plain = subject.len() <= 255 && !subject.chars().any(|c| c.is_control() || c.is_whitespace());

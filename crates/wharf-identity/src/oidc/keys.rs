@@ -62,11 +62,21 @@ struct Fetched {
     tried_at: Option<Duration>,
 }
 
+/// What an issuer says about itself.
 #[derive(Deserialize)]
-struct Discovery {
+pub(super) struct Discovery {
     issuer: String,
     jwks_uri: String,
+    #[serde(default)]
+    pub(super) authorization_endpoint: Option<String>,
+    #[serde(default)]
+    pub(super) token_endpoint: Option<String>,
+    /// Whether it names itself in what browsers bring back (RFC 9207).
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
 }
+
+const DISCOVERY: &str = "the discovery document";
 
 #[derive(Deserialize)]
 struct KeySet {
@@ -117,17 +127,28 @@ impl Keys {
     }
 }
 
-/// Discovery, then the keys that it points to. They are on the issuer's own origin, or anywhere public.
-async fn fetch(issuer: &str, own: &Client, guarded: &Client) -> Result<HashMap<String, Key>, KeysError> {
-    const DISCOVERY: &str = "the discovery document";
-    const KEYS: &str = "the key set";
-    let form = |what, problem: &dyn std::fmt::Display| KeysError::Form { what, problem: problem.to_string() };
-    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let url = Url::parse(&url).map_err(|error| form(DISCOVERY, &error))?;
-    let discovery: Discovery = get(own, &url, DISCOVERY).await?;
+/// What the issuer says about itself; it must be about the issuer.
+pub(super) async fn discover(issuer: &str, own: &Client) -> Result<Discovery, KeysError> {
+    let discovery: Discovery = get(own, &discovery_url(issuer)?, DISCOVERY).await?;
     if discovery.issuer != issuer {
         return Err(form(DISCOVERY, &"it is that of another issuer"));
     }
+    Ok(discovery)
+}
+
+fn discovery_url(issuer: &str) -> Result<Url, KeysError> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    Url::parse(&url).map_err(|error| form(DISCOVERY, &error))
+}
+
+fn form(what: &'static str, problem: &dyn std::fmt::Display) -> KeysError {
+    KeysError::Form { what, problem: problem.to_string() }
+}
+
+/// Discovery, then the keys that it points to. They are on the issuer's own origin, or anywhere public.
+async fn fetch(issuer: &str, own: &Client, guarded: &Client) -> Result<HashMap<String, Key>, KeysError> {
+    const KEYS: &str = "the key set";
+    let (url, discovery) = (discovery_url(issuer)?, discover(issuer, own).await?);
     let keys_url = Url::parse(&discovery.jwks_uri).map_err(|error| form(DISCOVERY, &error))?;
     let client = if keys_url.origin() == url.origin() { own } else { guarded };
     let set: KeySet = get(client, &keys_url, KEYS).await?;

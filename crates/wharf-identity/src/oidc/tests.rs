@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wharf_base::{Clock, ManualClock, Timestamp};
 use wharf_testkit::{FakeOidc, Fault, SigningKind, forge};
 
-use super::{Config, Issuer, JwtAlgorithm, Oidc, Trust};
+use super::{Config, Issuer, JwtAlgorithm, Oidc, Person, SignIn, Trust};
 use crate::provider::Verdict;
 
 const AUDIENCE: &str = "registry.example.org";
@@ -36,6 +36,7 @@ impl World {
                 ca_certificate: Some(certificate.path().to_owned()),
                 algorithms: vec![JwtAlgorithm::RS256, JwtAlgorithm::ES256, JwtAlgorithm::EdDSA],
                 trust: vec![trust(&[("repository_id", "42"), ("ref", "refs/heads/*")])],
+                sign_in: None,
             }],
         };
         assert_eq!(config.check(), [""; 0]);
@@ -256,6 +257,7 @@ fn s035_configurations_that_would_let_in_everybody_are_refused() {
         ca_certificate: None,
         algorithms: vec![JwtAlgorithm::RS256],
         trust,
+        sign_in: None,
     };
     let complaints = |audience: Option<&str>, issuer: Issuer| {
         Config { audience: audience.map(str::to_owned), issuers: vec![issuer] }.check().len()
@@ -302,4 +304,53 @@ fn s035_configurations_that_would_let_in_everybody_are_refused() {
         };
         assert_eq!(complaints(Some(AUDIENCE), issuer(vec![bad])), 1, "{subject:?}");
     }
+}
+
+#[test]
+fn s065_configurations_of_sign_ins_say_what_is_wrong() {
+    let person = || Person {
+        claims: BTreeMap::from([("groups".to_owned(), "platform".to_owned())]),
+        anyone: false,
+        subject: "{sub}".to_owned(),
+        roles: vec![],
+    };
+    let good = || SignIn {
+        id: "example".to_owned(),
+        name: "Example ID".to_owned(),
+        client_id: "wharf".to_owned(),
+        client_secret_file: None,
+        scopes: vec!["openid".to_owned()],
+        people: vec![person()],
+    };
+    let issuer = |number: u8, sign_in: SignIn| Issuer {
+        issuer: format!("https://id{number}.example.org"),
+        ca_certificate: None,
+        algorithms: vec![JwtAlgorithm::RS256],
+        trust: vec![],
+        sign_in: Some(sign_in),
+    };
+    let check = |audience: Option<&str>, issuers: Vec<Issuer>, expected: usize| {
+        let complaints = Config { audience: audience.map(str::to_owned), issuers }.check();
+        assert_eq!(complaints.len(), expected, "{complaints:?}");
+    };
+    check(None, vec![issuer(1, good())], 0);
+    check(Some("wharf"), vec![issuer(1, good())], 1);
+    check(None, vec![issuer(1, good()), issuer(2, good())], 1);
+    check(None, vec![issuer(1, good()), issuer(2, SignIn { id: "other".to_owned(), ..good() })], 0);
+    for bad in [
+        SignIn { id: "a/b".to_owned(), ..good() },
+        SignIn { id: String::new(), ..good() },
+        SignIn { name: " ".to_owned(), ..good() },
+        SignIn { client_id: String::new(), ..good() },
+        SignIn { scopes: vec!["profile".to_owned()], ..good() },
+        SignIn { scopes: vec!["openid".to_owned(), "two words".to_owned()], ..good() },
+        SignIn { people: vec![], ..good() },
+        SignIn { people: vec![Person { claims: BTreeMap::new(), ..person() }], ..good() },
+        SignIn { people: vec![Person { anyone: true, ..person() }], ..good() },
+        SignIn { people: vec![Person { subject: "{sub".to_owned(), ..person() }], ..good() },
+    ] {
+        check(None, vec![issuer(1, bad)], 1);
+    }
+    let anyone = Person { claims: BTreeMap::new(), anyone: true, ..person() };
+    check(None, vec![issuer(1, SignIn { people: vec![anyone], ..good() })], 0);
 }

@@ -122,6 +122,7 @@ async fn workload_identity() {
                 subject: "job".to_owned(),
                 roles: Vec::new(),
             }],
+            sign_in: None,
         }],
     };
     let clock: Arc<ManualClock> = Arc::clone(&world.clock);

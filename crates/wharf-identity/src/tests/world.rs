@@ -5,7 +5,9 @@ use wharf_base::{Clock, ManualClock, Rng, Secret, Shutdown, StoreId, SystemRng, 
 use wharf_meta::{Metadata, SqliteConfig, SqliteMetadata};
 use wharf_policy::{AccountManage, AccountType, Asker, Authorized, Engine, Principal, Provider};
 
-use crate::{AuthError, Configs, Credentials, Identity, Login, NewAccount, NewToken, Origin, Parts, Place};
+use crate::{
+    AuthError, ChangeAccount, Configs, Credentials, Identity, Login, NewAccount, NewToken, Origin, Parts, Place,
+};
 
 pub(super) const PASSWORD: &str = "canary-password";
 
@@ -69,7 +71,10 @@ impl World {
 
     pub(super) async fn change(&self, name: &str, roles: Option<&[&str]>, enabled: Option<bool>) {
         let roles = roles.map(|roles| roles.iter().map(|role| (*role).to_owned()).collect());
-        self.identity.change_account(&self.proof(), name, roles, enabled).await.expect("a change");
+        self.identity
+            .change_account(&self.proof(), name, ChangeAccount { roles, enabled, version: None })
+            .await
+            .expect("a change");
     }
 
     pub(super) async fn token(&self, account: &str, new: NewToken) -> (TokenId, Secret<String>) {

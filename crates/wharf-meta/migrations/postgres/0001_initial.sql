@@ -312,6 +312,32 @@ create index sessions_by_principal on sessions (principal, seen_at_us);
 create index sessions_by_use on sessions (seen_at_us);
 create index sessions_by_end on sessions (ends_at_us);
 
+-- Sign-ins that were sent to another provider and have not come back. The id is the hash of what the browser holds, and all
+-- else that finishes one is made from that; so nothing here is of use to anybody.
+create table sign_ins (
+    id_sha256      bytea    primary key check (length(id_sha256) = 32),
+    provider       text collate "C" not null,
+    redirect_uri   text collate "C" not null,
+    next           text collate "C" not null,
+    created_at_us  bigint not null
+);
+
+create index sign_ins_by_age on sign_ins (created_at_us);
+
+-- Changes that were asked for with a key of the client's, so that the same one sent again is answered and not carried out
+-- again. `answer` is sealed under that key, of which only the hash is here; null until the first one is answered.
+create table kept_answers (
+    principal       text collate "C" not null,
+    key_sha256      bytea    not null check (length(key_sha256) = 32),
+    request_sha256  bytea    not null check (length(request_sha256) = 32),
+    answer          bytea,
+    created_at_us   bigint not null,
+    primary key (principal, key_sha256)
+);
+
+create index kept_answers_of_principal on kept_answers (principal, created_at_us);
+create index kept_answers_by_age on kept_answers (created_at_us);
+
 create table signing_keys (
     id             text collate "C" primary key,
     algorithm      text collate "C" not null,
@@ -320,6 +346,27 @@ create table signing_keys (
     created_at_us  bigint not null,
     signs_from_us  bigint not null,
     retired_at_us  bigint
+);
+
+-- How much there is --------------------------------------------------------------------------------------------------
+
+-- Once a day, for 400 days. `day` counts from 1970-01-01.
+create table storage_samples (
+    day              bigint primary key,
+    sampled_at_us    bigint not null,
+    repositories     bigint not null check (repositories >= 0),
+    blobs            bigint not null check (blobs >= 0),
+    bytes            bigint not null check (bytes >= 0),
+    unshared_bytes   bigint not null check (unshared_bytes >= 0),
+    condemned_bytes  bigint not null check (condemned_bytes >= 0)
+);
+
+-- The largest repositories when that was sampled last, by their names then.
+create table largest_repositories (
+    rank        bigint primary key,
+    repository  text collate "C" not null,
+    blobs       bigint not null check (blobs >= 0),
+    bytes       bigint not null check (bytes >= 0)
 );
 
 -- What happened and what is announced ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wharf_policy::AccountType;
 
 use super::fixture::*;
-use crate::{HeldBlob, ManifestRecord, Metadata, Session, TAGS_COUNTED_MAX};
+use crate::{HeldBlob, ManifestRecord, Metadata, Session, SignIn, TAGS_COUNTED_MAX};
 
 type Subject = Arc<dyn Metadata>;
 
@@ -138,4 +138,23 @@ pub async fn s038_sessions_are_kept_and_ended(metadata: Subject) {
     assert_eq!(metadata.remove_ended_sessions(at(40), at(100)).await.unwrap(), 1, "bob's was unused");
     assert_eq!(metadata.remove_ended_sessions(at(40), at(1_001)).await.unwrap(), 1, "alice's has come to its end");
     assert_eq!(metadata.session(&[5; 32]).await.unwrap(), None);
+}
+
+/// A sign-in comes back once, and there are not more of them than allowed.
+pub async fn s065_a_sign_in_is_taken_once(metadata: Subject) {
+    let sign_in = |number: u8, begun: u64| SignIn {
+        id_sha256: [number; 32],
+        provider: "example".to_owned(),
+        redirect_uri: "https://registry.example.org/login/back/example".to_owned(),
+        next: "/repositories".to_owned(),
+        created_at: at(begun),
+    };
+    assert!(metadata.begin_sign_in(&sign_in(1, 10), at(0), 2).await.unwrap());
+    assert!(metadata.begin_sign_in(&sign_in(2, 20), at(0), 2).await.unwrap());
+    assert!(!metadata.begin_sign_in(&sign_in(3, 30), at(0), 2).await.unwrap(), "there are two already");
+    assert!(metadata.begin_sign_in(&sign_in(3, 30), at(15), 2).await.unwrap(), "the first one is too old to count");
+    assert_eq!(metadata.take_sign_in(&[1; 32]).await.unwrap(), None);
+    let (one, other) = tokio::join!(metadata.take_sign_in(&[2; 32]), metadata.take_sign_in(&[2; 32]));
+    let taken: Vec<_> = [one.unwrap(), other.unwrap()].into_iter().flatten().collect();
+    assert_eq!(taken, [sign_in(2, 20)]);
 }

@@ -75,6 +75,15 @@ pub async fn an_account_changes_only_where_it_is_told_to(metadata: Subject) {
     assert_eq!(changed, ChangeAccount::Changed(expected.clone()));
     assert_eq!(metadata.account("alice").await.unwrap(), Some(expected));
     assert_eq!(metadata.change_account("bob", &change, &by("root"), at(2)).await.unwrap(), ChangeAccount::Unknown);
+    let stale = AccountChange { version: Some(at(1).as_micros()), ..change.clone() };
+    assert_eq!(metadata.change_account("alice", &stale, &by("root"), at(3)).await.unwrap(), ChangeAccount::Conflict);
+    let stale = metadata.delete_account("alice", stale.version, &by("root"), at(3)).await.unwrap();
+    assert_eq!(stale, ChangeAccount::Conflict);
+    let current = AccountChange { version: Some(at(2).as_micros()), ..change };
+    match metadata.change_account("alice", &current, &by("root"), at(1)).await.unwrap() {
+        ChangeAccount::Changed(account) => assert!(account.version() > at(2).as_micros(), "whatever the clock says"),
+        other => panic!("{other:?}"),
+    }
     let (old, new): (Secret<String>, Secret<String>) = ("$argon2id$…".into(), "stronger".into());
     assert!(metadata.rehash("alice", &old, &new).await.unwrap());
     assert!(!metadata.rehash("alice", &old, &new).await.unwrap(), "it is not the old one any more");
@@ -90,11 +99,14 @@ pub async fn the_last_administrator_stays(metadata: Subject) {
         let answer = metadata.change_account("root", change, &by("root"), at(2)).await.unwrap();
         assert_eq!(answer, ChangeAccount::LastAdmin);
     }
-    assert_eq!(metadata.delete_account("root", &by("root"), at(2)).await.unwrap(), ChangeAccount::LastAdmin);
+    assert_eq!(metadata.delete_account("root", None, &by("root"), at(2)).await.unwrap(), ChangeAccount::LastAdmin);
     assert_eq!(metadata.account("root").await.unwrap(), Some(account("root", &["admin"])));
     let promote = AccountChange { roles: Some(vec!["admin".to_owned()]), ..AccountChange::default() };
     metadata.change_account("alice", &promote, &by("root"), at(3)).await.unwrap();
-    assert!(matches!(metadata.delete_account("root", &by("root"), at(4)).await.unwrap(), ChangeAccount::Changed(_)));
+    assert!(matches!(
+        metadata.delete_account("root", None, &by("root"), at(4)).await.unwrap(),
+        ChangeAccount::Changed(_)
+    ));
     assert_eq!(metadata.account("root").await.unwrap(), None);
 }
 
@@ -113,7 +125,7 @@ pub async fn s036_a_token_is_found_by_the_hash_of_its_secret(metadata: Subject) 
     metadata.note_tokens_used(vec![(new.token.id, at(9))]).await.unwrap();
     let used = metadata.token_by_id(new.token.id).await.unwrap().unwrap().0;
     assert_eq!(used.last_used_at, Some(at(9)));
-    metadata.delete_account("ci", &by("root"), at(10)).await.unwrap();
+    metadata.delete_account("ci", None, &by("root"), at(10)).await.unwrap();
     assert_eq!(metadata.token_by_secret(&[7; 32]).await.unwrap(), None, "it goes with its account");
 }
 

@@ -21,6 +21,7 @@ pub mod manifests;
 pub mod pushes;
 pub mod undo;
 pub mod uploads;
+pub mod usage;
 
 /// One test for each case of the suite. `$fresh` is an asynchronous function that answers a pair: something to keep
 /// until the test is over, and an empty `Arc<dyn Metadata>`.
@@ -56,6 +57,14 @@ macro_rules! metadata_contract {
             a_manifest_is_told_with_what_depends_on_it,
             content_is_counted,
             s038_sessions_are_kept_and_ended,
+            s065_a_sign_in_is_taken_once,
+        );
+        $crate::metadata_contract!(@file $fresh, usage:
+            a_day_has_one_sample,
+            repositories_are_added_up,
+            a_pull_is_noted_once_and_never_earlier,
+            a_change_is_claimed_once,
+            the_oldest_claims_make_room,
         );
         $crate::metadata_contract!(@file $fresh, pushes:
             p209_a_push_is_pullable_by_digest_and_tag,

@@ -4,8 +4,8 @@ use wharf_oci::{Digest, RepositoryName};
 
 use super::Database;
 use crate::{
-    Browsing, ContentPortion, ManifestDetails, RepositorySummary, Result, Session, Sessions, TagSummary, browsing,
-    sessions,
+    Browsing, ContentPortion, ManifestDetails, RepositorySummary, Result, Session, Sessions, SignIn, TagSummary,
+    browsing, sessions, sign_ins,
 };
 
 #[async_trait]
@@ -42,6 +42,16 @@ impl<D: Database> Sessions for D {
 
     async fn remove_ended_sessions(&self, seen_before: Timestamp, now: Timestamp) -> Result<u64> {
         self.write("forgetting ended sessions", move |tx| sessions::remove_ended(tx, seen_before, now)).await
+    }
+
+    async fn begin_sign_in(&self, new: &SignIn, before: Timestamp, max: u32) -> Result<bool> {
+        let new = new.clone();
+        self.write("beginning a sign-in", move |tx| sign_ins::begin(tx, &new, before, max)).await
+    }
+
+    async fn take_sign_in(&self, id_sha256: &[u8; 32]) -> Result<Option<SignIn>> {
+        let id_sha256 = *id_sha256;
+        self.write("finishing a sign-in", move |tx| sign_ins::take(tx, &id_sha256)).await
     }
 }
 

@@ -42,9 +42,15 @@ impl<D: Database> Identities for D {
         self.write("storing a stronger hash", move |tx| accounts::rehash(tx, &name, &old, &new)).await
     }
 
-    async fn delete_account(&self, name: &str, by: &Attribution, now: Timestamp) -> Result<ChangeAccount> {
+    async fn delete_account(
+        &self,
+        name: &str,
+        version: Option<i64>,
+        by: &Attribution,
+        now: Timestamp,
+    ) -> Result<ChangeAccount> {
         let (name, by) = (name.to_owned(), by.clone());
-        self.write("deleting an account", move |tx| accounts::delete(tx, &name, &by, now)).await
+        self.write("deleting an account", move |tx| accounts::delete(tx, &name, version, &by, now)).await
     }
 
     async fn token_by_secret(&self, sha256: &[u8; 32]) -> Result<Option<(ApiToken, Account)>> {

@@ -10,6 +10,7 @@ mod leasing;
 mod mending;
 mod metadata;
 mod undoing;
+mod usage;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::harness::{
     ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, Tool, Wharf, basic, content, layer, sha256, tools,
 };
+use crate::sign_on::SignOn;
 
 const PASSWORD: &str = "canary-browser-password";
 
@@ -49,30 +50,33 @@ impl World {
         let markup = push_strange(&mut alice).await;
         let old = Image::small(23, "amd64", 2_000).push(&mut alice, "team/app", "old").await;
         alice.delete(&format!("/v2/team/app/manifests/{old}")).await.expect(202);
+        have_a_past(&server);
         Self { server, directory, digest, markup }
     }
 
-    /// Runs a script of `tests/browser`, which says itself what is wrong.
     async fn run(&self, script: &str) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let pictures = match std::env::var_os("WHARF_UPDATE_PICTURES") {
-            Some(_) => root.join("docs/images"),
-            None => self.directory.path().join("pictures"),
-        };
-        let said = Tool::new("node")
-            .arg(root.join("tests/browser").join(script))
-            .env("WHARF_URL", format!("http://{}", self.server.address()))
-            .env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD)
-            .env("WHARF_PERSON_PASSWORD", PASSWORD)
-            .env("WHARF_DIGEST", &self.digest)
-            .env("WHARF_MARKUP", &self.markup)
-            .env("WHARF_PICTURES", pictures)
-            .env("WHARF_BROWSER_TOOLS", browser_tools())
-            .env("CHROMIUM", tools::find("chromium"))
-            .ok()
-            .await;
-        println!("{said}");
+        let also = [("WHARF_DIGEST", self.digest.as_str()), ("WHARF_MARKUP", self.markup.as_str())];
+        run(script, &self.server, self.directory.path(), &also).await;
     }
+}
+
+/// Runs a script of `tests/browser`, which says itself what is wrong.
+async fn run(script: &str, server: &Wharf, directory: &Path, also: &[(&str, &str)]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let pictures = match std::env::var_os("WHARF_UPDATE_PICTURES") {
+        Some(_) => root.join("docs/images"),
+        None => directory.join("pictures"),
+    };
+    let tool = Tool::new("node")
+        .arg(root.join("tests/browser").join(script))
+        .env("WHARF_URL", format!("http://{}", server.address()))
+        .env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD)
+        .env("WHARF_PERSON_PASSWORD", PASSWORD)
+        .env("WHARF_PICTURES", pictures)
+        .env("WHARF_BROWSER_TOOLS", browser_tools())
+        .env("CHROMIUM", tools::find("chromium"));
+    let said = also.iter().fold(tool, |tool, (name, value)| tool.env(name, value)).ok().await;
+    println!("{said}");
 }
 
 /// Where `scripts/install-test-tools` has put the packages of the scripts.
@@ -86,6 +90,33 @@ fn browser_tools() -> PathBuf {
         packages.display()
     );
     packages
+}
+
+/// What was stored on the days before, and what the largest repositories are.
+fn have_a_past(server: &Wharf) {
+    server.wait_for_log("there are 0 blobs in 0 repositories");
+    let mut rows = Vec::new();
+    for ago in 1..90_u64 {
+        let bytes = (100 - ago) * 15_000 + (ago % 7) * 9_000;
+        let unshared = bytes + bytes * (90 - ago) / 120;
+        rows.push(format!(
+            "(select max(day) from storage_samples) - {ago}, (select max(sampled_at_us) from storage_samples) - {ago} * 86400000000,
+             {}, {}, {bytes}, {unshared}, {}",
+            60 - ago / 3,
+            900 - ago * 8,
+            ago * 400
+        ));
+    }
+    let columns = "day, sampled_at_us, repositories, blobs, bytes, unshared_bytes, condemned_bytes";
+    let rows = rows.join(" union all select ");
+    let largest = "insert into largest_repositories (rank, repository, blobs, bytes) values
+                       (1, 'team/app', 12, 1150000), (2, 'team/web', 3, 310000), (3, 'library/image-00', 3, 1200)";
+    let today = "update storage_samples set repositories = 60, blobs = 180, bytes = 1590000, unshared_bytes = 2800000
+                  where day = (select max(day) from storage_samples)";
+    let pulled =
+        "update manifests set last_pulled_at_us = (select max(sampled_at_us) from storage_samples) - 7200000000
+                   where id in (select manifest_id from tags where name in ('1.1', 'latest'))";
+    server.tamper(&format!("insert into storage_samples ({columns}) select {rows}; {largest}; {today}; {pulled}"));
 }
 
 /// An image of a base that several share and of one layer of its own, as a builder would make it.
@@ -228,4 +259,11 @@ async fn somebody_looks_after_the_registry() {
 #[tokio::test]
 async fn other_sites_get_nothing_from_a_browser_that_is_signed_in() {
     World::new().await.run("strangers.mjs").await;
+}
+
+#[tokio::test]
+async fn s065_a_person_signs_in_with_another_provider_in_a_browser() {
+    let world = SignOn::new().await;
+    run("sign-on.mjs", &world.server, world.directory.path(), &[("WHARF_PROVIDER", &world.provider.url())]).await;
+    assert_eq!(world.provider.exchanges(), 2);
 }

@@ -13,6 +13,7 @@ mod guard;
 mod harness;
 
 mod admin_cli;
+mod api;
 mod backup;
 mod bad_days;
 mod bench;
@@ -44,4 +45,5 @@ mod sign_on;
 mod tls;
 mod transfer;
 mod tutorial;
+mod usage;
 mod write_protocol;

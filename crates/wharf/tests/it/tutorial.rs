@@ -65,7 +65,7 @@ fn the_document_on_postgresql_says_what_happens() {
 
 #[test]
 fn the_examples_of_configuration_are_valid() {
-    for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md"] {
+    for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md", "single-sign-on.md"] {
         let text = fs::read_to_string(documents().join(document)).expect(document);
         let (_, rest) = text.split_once("```toml\n").expect("an example");
         let (example, _) = rest.split_once("```").expect("its end");
@@ -76,6 +76,52 @@ fn the_examples_of_configuration_are_valid() {
         let output = command.args(["config", "check", "--config"]).arg(&path).output().expect("wharf");
         assert!(output.status.success(), "{document}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Commands that stand in the documents outside of `console` blocks, and why they are not run from there.
+const NOT_RUN: [(&str, &str); 10] = [
+    ("cargo run --release -- serve", "a release build; the tutorial starts the same server with the binary under test"),
+    (
+        "docker ",
+        "there is no docker daemon here; the clients' tests log in, push and pull with podman, skopeo, crane and oras",
+    ),
+    (
+        "echo \"$ID_TOKEN\" | docker login",
+        "the same; `s034_a_job_pushes_to_its_own_repository_and_nowhere_else` does it with skopeo",
+    ),
+    (
+        "wharf policy create --effect allow --subject oidc:",
+        "docs/accounts.md runs the command; the job is that of the test of S-034",
+    ),
+    ("wharf config ", "the tests of the configuration run all three"),
+    ("wharf bench ", "measures for minutes; the tests of `bench` run it for seconds"),
+    ("scripts/test", "is what runs this test"),
+    ("scripts/prove", "runs for hours"),
+    (".ci/run", "runs this test"),
+    ("https://registry.example.org/", "is an address, not a command"),
+];
+
+/// What is shown as a command is run by a test, or stands above with the reason why not.
+#[test]
+fn every_command_is_run_or_says_why_not() {
+    let root = documents().join("..");
+    let others = ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name));
+    let listed = fs::read_dir(documents()).expect("docs").map(|entry| entry.expect("an entry").path());
+    let mut unused: Vec<&str> = NOT_RUN.iter().map(|(beginning, _)| *beginning).collect();
+    for path in listed.filter(|path| path.extension().is_some_and(|extension| extension == "md")).chain(others) {
+        let text = fs::read_to_string(&path).expect("a document");
+        let mut is_fenced = false;
+        for line in text.lines() {
+            is_fenced ^= line.starts_with("```");
+            let Some(command) = line.strip_prefix("    ").filter(|_| !is_fenced && !line.starts_with("     ")) else {
+                continue;
+            };
+            let known = NOT_RUN.iter().find(|(beginning, _)| command.starts_with(beginning));
+            let (beginning, _) = known.unwrap_or_else(|| panic!("{}: nothing runs `{command}`", path.display()));
+            unused.retain(|other| other != beginning);
+        }
+    }
+    assert_eq!(unused, [""; 0], "these stand in no document any more");
 }
 
 fn documents() -> PathBuf {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::forms::{CheckModeForm, ClassForm, DigestForm, PatternForm, TagForm, TimeForm};
+
 /// What was collected.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CollectionTotals {
@@ -83,9 +85,11 @@ pub(crate) struct CollectionRemoval {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewHold {
-    /// For whoever finds it: at most 200 characters.
+    /// For whoever finds it: at most 200 characters, not all of them blanks.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     pub(crate) reason: String,
     /// How long: 1 to 8,760.
+    #[schema(minimum = 1, maximum = 8_760)]
     pub(crate) hours: u32,
 }
 
@@ -179,11 +183,14 @@ pub(crate) struct CollectionPreviewLine {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewCheck {
     /// `fast` looks at everything but the bytes of blobs, `deep` reads these as well.
+    #[schema(value_type = CheckModeForm)]
     pub(crate) mode: String,
     /// Only what belongs to repositories with such a name.
+    #[schema(value_type = Option<PatternForm>)]
     pub(crate) repository: Option<String>,
     /// Findings of these classes are repaired, such as `I-07`.
     #[serde(default)]
+    #[schema(value_type = Vec<ClassForm>)]
     pub(crate) repair: Vec<String>,
     /// Only say what would be repaired.
     #[serde(default)]
@@ -345,10 +352,13 @@ pub(crate) struct DeletedManifest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restoration {
     /// A deleted manifest.
+    #[schema(value_type = Option<DigestForm>)]
     pub(crate) digest: Option<String>,
     /// A tag that was moved or removed.
+    #[schema(value_type = Option<TagForm>)]
     pub(crate) tag: Option<String>,
     /// With a tag: when it pointed where it shall point again (RFC 3339); before its last change if absent.
+    #[schema(value_type = Option<TimeForm>)]
     pub(crate) at: Option<String>,
 }
 
@@ -368,6 +378,7 @@ pub(crate) struct Restored {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBackup {
     /// It ends by itself if it is not renewed within this time: 1 to 3,600.
+    #[schema(minimum = 1, maximum = 3_600)]
     pub(crate) renew_seconds: u32,
 }
 

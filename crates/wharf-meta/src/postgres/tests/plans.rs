@@ -54,10 +54,14 @@ const ROWS: &str = "
     insert into sessions (id_sha256, principal, provider, subject, account_type, roles, source, created_at_us, seen_at_us, ends_at_us)
         select sha256(n::text::bytea), 'alice' || n, 'local', 'alice', 'human', '[]', '', n, n, n
           from generate_series(1, 100000) n;
+    insert into sign_ins (id_sha256, provider, redirect_uri, next, created_at_us)
+        select sha256(n::text::bytea), 'example', 'https://x/', '/', n from generate_series(1, 100000) n;
+    insert into kept_answers (principal, key_sha256, request_sha256, created_at_us)
+        select 'alice' || n % 500, sha256(n::text::bytea), sha256('x'), n from generate_series(1, 200000) n;
     analyze";
 
 /// Tables that stay small: a hundred rows are read faster as they lie.
-const SMALL: [&str; 10] = [
+const SMALL: [&str; 12] = [
     "repositories",
     "meta",
     "changes",
@@ -68,10 +72,19 @@ const SMALL: [&str; 10] = [
     "leases",
     "migrations",
     "accounts",
+    "storage_samples",
+    "largest_repositories",
 ];
 
 /// These empty a snapshot, which is an SQLite database.
-const OF_SNAPSHOTS: [&str; 4] = ["WITHOUT_LOGINS", "WITHOUT_SESSIONS", "WITHOUT_UPLOADS", "WITHOUT_REMOVALS"];
+const OF_SNAPSHOTS: [&str; 6] = [
+    "WITHOUT_LOGINS",
+    "WITHOUT_SESSIONS",
+    "WITHOUT_SIGN_INS",
+    "WITHOUT_ANSWERS",
+    "WITHOUT_UPLOADS",
+    "WITHOUT_REMOVALS",
+];
 
 /// The steps of the plan that serves any values.
 fn plan(session: &Session, sql: &str, parameters: usize) -> Vec<String> {
