@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+const DAY_SECS: u64 = 24 * 3600;
+
 /// A span of time; in configuration a text such as `"30s"`, `"24h"` or `"7d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(Duration);
@@ -23,7 +25,7 @@ impl HumanDuration {
 
     /// `days` days of 24 hours.
     pub const fn days(days: u64) -> Self {
-        Self::hours(days * 24)
+        Self::secs(days * DAY_SECS)
     }
 
     /// The same span as the standard library's type.
@@ -44,7 +46,13 @@ impl FromStr for HumanDuration {
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        // Of days the library makes months of 30.44 days each, which nobody recognizes.
+        let days = self.0.as_secs() / DAY_SECS;
+        if days > 1 && *self == Self::days(days) {
+            write!(f, "{days}days")
+        } else {
+            humantime::format_duration(self.0).fmt(f)
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn a_size_prints_exactly_and_reads_back() {
 
 #[test]
 fn a_duration_reads_back_what_it_prints() {
-    for text in ["30s", "1day", "7days", "90ms"] {
+    for text in ["30s", "1day", "7days", "365days", "90ms"] {
         let span: HumanDuration = text.parse().expect(text);
         assert_eq!(span.to_string(), text);
     }
