@@ -178,6 +178,8 @@ impl Copying<'_> {
                 let item = |reference| Item { from: from.clone(), to: to.clone(), reference };
                 Ok(references.into_iter().map(item).collect())
             }
+            // Registries list repositories that nothing is left in, and then say that they have no tags.
+            Err(Error::Absent(_)) if matches!(self.options.names, Names::All(_)) => Ok(Vec::new()),
             Err(error) => self.note(from.to_string(), error).map(|()| Vec::new()),
         }
     }

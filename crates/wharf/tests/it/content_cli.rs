@@ -1,6 +1,8 @@
 //! What is stored, from the command line: `wharf repo`, `wharf tag`, `wharf manifest`.
 
 use serde_json::{Value, json};
+use wharf_copy::{Document, Error, Login, Registry};
+use wharf_oci::Reference;
 
 use crate::harness::{Image, OCI_INDEX, OCI_MANIFEST, Terminal, Wharf, sha256};
 
@@ -87,6 +89,7 @@ async fn repositories_tags_and_manifests() {
     let body = client.get("/v2/team/app/manifests/1.0").await.expect(200).json();
     assert_eq!(body["annotations"], json!({ "org.example.note": "x=y" }));
     terminal.fails(&format!("manifest annotate team/app:1.0 {at}"), 2, "KEY=VALUE");
+    moved_meanwhile(&terminal, &app).await;
 
     terminal.fails(&format!("manifest delete team/app:stable {at}"), 2, "name the manifest by its digest");
     terminal.ok(&format!("manifest delete team/app@{} {at}", app.digest()), "");
@@ -95,4 +98,16 @@ async fn repositories_tags_and_manifests() {
     terminal.ok(&format!("restore team/app@{} {at}", app.digest()), "");
     assert_eq!(terminal.ok(&format!("tag ls team/app --quiet {at}"), ""), "1.0\npinned\nstable\n");
     terminal.fails(&format!("manifest delete team/app@sha256:{} {at}", "0".repeat(64)), 9, "is not there");
+}
+
+/// A tag that is not where it was when somebody looked is left alone.
+async fn moved_meanwhile(terminal: &Terminal, app: &Image) {
+    let server = Registry::new(terminal.url().parse().unwrap(), Login::Nobody, false, None).unwrap();
+    let (repository, tag) = ("team/app".parse().unwrap(), "1.0".parse().unwrap());
+    let reference = Reference::Tag(tag);
+    let before = server.document(&repository, &reference).await.unwrap();
+    let other = Document::new(app.digest().parse().unwrap(), None, app.manifest.clone().into()).unwrap();
+    let refused = server.push(&repository, &reference, &other, OCI_MANIFEST, Some(&other.digest)).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { status: 412, .. }), "{refused}");
+    assert_eq!(server.document(&repository, &reference).await.unwrap().digest, before.digest);
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, DebianRegistry, Image, OCI_INDEX, OCI_MANIFEST, Terminal, Wharf, sha256};
 
 /// What the old registry has: an image in two tags, one for two platforms that shares a layer with it, a Docker manifest,
-/// a signature as cosign names it, and a manifest without a tag.
+/// a signature as cosign names it, a manifest without a tag, and repositories in which nothing is left.
 struct Old {
     registry: DebianRegistry,
     untagged: String,
@@ -43,6 +43,11 @@ impl Old {
         client.put_manifest("team/multi", "v1", OCI_INDEX, Image::index(&platforms)).await;
         app.push(&mut client, "base", "3").await;
         push_docker_manifest(&mut client, "deep/er/name", "old").await;
+        // Repositories that are listed and have nothing to copy.
+        client.put_blob("only/blobs", &b"no manifest"[..]).await;
+        let deleted = Image::small(6, "amd64", 1_000);
+        deleted.push(&mut client, "was/deleted", "1").await;
+        client.delete(&format!("/v2/was/deleted/manifests/{}", deleted.digest())).await.expect(202);
         let untagged = Image::small(5, "amd64", 1_000);
         untagged.push(&mut client, "base", &untagged.digest()).await;
         Self { registry, untagged: untagged.digest() }
