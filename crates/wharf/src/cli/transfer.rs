@@ -9,7 +9,8 @@ use super::RemoteArgs;
 /// Arguments of `wharf import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// A URL or HOST[/REPOSITORY[:TAG|@DIGEST]], or the path of a directory or tar archive with an OCI image layout
+    /// A registry by its URL or host, with or without a repository and its tag or digest behind it; or the path of a
+    /// directory or tar archive with an OCI image layout
     #[arg(required_unless_present = "distribution_dir", conflicts_with = "distribution_dir")]
     pub source: Option<String>,
     /// Take over the storage of distribution (Docker's `registry` image, Debian's docker-registry), which should not run

@@ -58,14 +58,15 @@ async fn import(
     args: &ImportArgs,
     rename: Option<RepositoryName>,
 ) -> Result<Report, CommandError> {
-    if rename.is_some() && what.is_none() {
+    let options = options(what, args, rename)?;
+    if let (Some(_), Names::All(wanted)) = (&args.rename, &options.names) {
         let repositories = source.repositories().await.map_err(failed)?;
-        if repositories.len() > 1 {
-            let problem = format!("--as is for one repository, and there are {}", repositories.len());
+        let count = repositories.iter().filter(|name| wanted(name)).count();
+        if count > 1 {
+            let problem = format!("--as is for one repository, and there are {count}");
             return Err(CommandError::new(Exit::Usage, problem).with_hint("use --into PREFIX, or name one of them"));
         }
     }
-    let options = options(what, args, rename)?;
     copy(source, target, &options).await.map_err(|error| match error.exit() {
         // The server has let one in by now.
         Exit::NotLoggedIn => error.with_hint(

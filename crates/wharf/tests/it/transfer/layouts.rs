@@ -120,6 +120,8 @@ async fn an_export_is_whole_or_not_there() {
         let export = format!("export team/multi team/app {destination} --jobs 1 --server http://{}", gate.address());
         let mut killed = terminal.command(&export).spawn().unwrap();
         gate.wait_until_closed();
+        let second = format!("export team/app {destination} --server {}", terminal.url());
+        terminal.fails(&second, 2, "another process is exporting to");
         killed.kill().unwrap();
         killed.wait().unwrap();
         assert!(!terminal.path("whole.tar").exists() && !terminal.path("whole/index.json").exists());

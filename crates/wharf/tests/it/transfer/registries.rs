@@ -64,8 +64,10 @@ async fn names_are_chosen_and_changed() {
     terminal.fails(
         &format!("import http://{source} --as one/name {at}"),
         2,
-        "--as is for one repository, and there are 4",
+        "--as is for one repository, and there are 6",
     );
+    copied(&terminal, &format!("import http://{source} --repository base --as one/name"));
+    assert_eq!(sha256(&manifest(&mut client, "one/name", "3").await), app);
     terminal.fails(&format!("import http://{source}/base --repository x {at}"), 2, "the source names one already");
     terminal.fails(&format!("import http://{source} --tag '[' {at}"), 2, "is not a pattern");
     let (report, said) = partly_copied(&terminal, &format!("import {source}/base:9"));
