@@ -36,6 +36,7 @@ mod overload;
 mod pages;
 mod proof;
 mod s3;
+mod sign_in_with;
 mod sign_on;
 mod tls;
 mod tutorial;
