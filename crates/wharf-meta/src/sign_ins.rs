@@ -22,7 +22,9 @@ pub struct SignIn {
 statements! {
     INSERT =
         "insert into sign_ins (id_sha256, provider, redirect_uri, next, created_at_us) values ($1, $2, $3, $4, $5)";
-    COUNT = "select count(*) from (select 1 from sign_ins where created_at_us > -1 limit $1) as counted";
+    COUNT =
+        "select count(*)
+           from (select 1 from sign_ins where created_at_us > -1 order by created_at_us limit $1) as counted";
     FIND = "select provider, redirect_uri, next, created_at_us from sign_ins where id_sha256 = $1";
     REMOVE = "delete from sign_ins where id_sha256 = $1";
     FORGET = "delete from sign_ins where created_at_us < $1";

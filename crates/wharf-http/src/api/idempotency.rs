@@ -22,6 +22,10 @@ use crate::routes::Route;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The longest answer that is kept, in bytes. What changes something says less; what only asks may say more, and may be asked
+/// again.
+const ANSWER_MAX_BYTES: usize = 64 << 10;
+
 /// What answers are sealed for.
 const FOR_ANSWERS: &[u8] = b"wharf: answer of a change";
 
@@ -91,7 +95,8 @@ async fn carry_out(
     let answer = (route.run)(call).await;
     let noted = match &answer {
         Ok(reply) => match kept(reply).and_then(|kept| seal(key, FOR_ANSWERS, &serde_json::to_vec(&kept).ok()?)) {
-            Some(sealed) => registry.keep_answer(claim, sealed).await,
+            Some(sealed) if sealed.len() <= ANSWER_MAX_BYTES => registry.keep_answer(claim, sealed).await,
+            Some(_) => registry.release_write(claim).await,
             None => Ok(()),
         },
         Err(problem) if problem.status().is_client_error() => registry.release_write(claim).await,

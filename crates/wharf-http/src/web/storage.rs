@@ -16,6 +16,9 @@ use crate::api::Problem;
 /// How many lines of each list are shown.
 const LINES_SHOWN: usize = 20;
 
+/// How many days are told one by one.
+const DAYS_TOLD: usize = 31;
+
 /// The longest reason of a hold, in characters, and its longest time, in hours.
 const REASON_MAX: usize = 200;
 const HOURS_MAX: u64 = 8_760;
@@ -130,7 +133,7 @@ pub(super) async fn show(ok: Authorized<GcManage>, visit: Visit) -> Answer {
             is_low: room.is_low,
         }),
         growth: growth(&samples),
-        days: samples.iter().map(day_line).collect(),
+        days: told_days(&samples).map(day_line).collect(),
         largest: largest_lines(&visit, &largest),
         preview: preview
             .repositories
@@ -190,6 +193,14 @@ fn growth(samples: &[StorageSample]) -> Option<Chart> {
         to: text::date(last.sampled_at),
         lines,
     })
+}
+
+/// The days that the table tells: each of the last month, and of the months before the last day.
+fn told_days(samples: &[StorageSample]) -> impl Iterator<Item = &StorageSample> {
+    let month = |sample: &StorageSample| text::date(sample.sampled_at).chars().take(7).collect::<String>();
+    let is_told =
+        move |index: &usize| *index < DAYS_TOLD || month(&samples[*index]) != month(&samples[index.saturating_sub(1)]);
+    (0..samples.len()).filter(is_told).map(|index| &samples[index])
 }
 
 fn day_line(sample: &StorageSample) -> DayLine {
@@ -263,5 +274,36 @@ pub(super) async fn release(ok: Authorized<GcManage>, visit: Visit) -> Answer {
         Ok(visit.see("/storage", &[("done", "removed")]))
     } else {
         Err(Problem::not_found("hold").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_base::Timestamp;
+    use wharf_registry::StorageSample;
+
+    use super::{DAYS_TOLD, told_days};
+    use crate::web::text;
+
+    #[test]
+    fn four_hundred_days_are_told_in_a_few_lines() {
+        let last: Timestamp = "2027-03-15T12:00:00Z".parse().expect("a time");
+        let day = |ago: i64| StorageSample {
+            day: 1_000 - ago,
+            sampled_at: Timestamp::from_micros(last.as_micros() - ago * 86_400_000_000),
+            repositories: 1,
+            blobs: 1,
+            bytes: 1,
+            unshared_bytes: 1,
+            condemned_bytes: 0,
+        };
+        let samples: Vec<StorageSample> = (0..400).map(day).collect();
+        let told: Vec<String> = told_days(&samples).map(|sample| text::date(sample.sampled_at)).collect();
+        assert_eq!(told.len(), DAYS_TOLD + 12);
+        assert_eq!(told[..2], ["2027-03-15", "2027-03-14"]);
+        assert_eq!(told[DAYS_TOLD - 1..=DAYS_TOLD + 1], ["2027-02-13", "2027-01-31", "2026-12-31"]);
+        assert_eq!(told.last().expect("a day"), "2026-02-28");
+        assert_eq!(told_days(&samples[..1]).count(), 1);
+        assert_eq!(told_days(&[]).count(), 0);
     }
 }

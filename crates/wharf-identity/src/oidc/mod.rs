@@ -1,4 +1,6 @@
-//! Other platforms that vouch for somebody. [`sign_in`] is about people and browsers; this is workload identity: a program proves who it is with the token that its own platform gives it, and no secret is stored
+//! Other platforms that vouch for somebody: for people with a browser (`sign_in`), and for programs.
+//!
+//! Workload identity: a program proves who it is with the token that its own platform gives it, and no secret is stored
 //! anywhere (S-034, S-035).
 //!
 //! Such a token is good for one thing here: to be exchanged at the token service, in the place of a password. It has to

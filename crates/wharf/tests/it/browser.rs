@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::harness::{
     ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, Tool, Wharf, basic, content, layer, sha256, tools,
 };
-use crate::sign_on::SignOn;
+use crate::sign_in_with::SignOn;
 
 const PASSWORD: &str = "canary-browser-password";
 

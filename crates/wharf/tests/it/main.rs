@@ -41,6 +41,7 @@ mod pages;
 mod proof;
 mod replicas;
 mod s3;
+mod sign_in_with;
 mod sign_on;
 mod tls;
 mod transfer;
