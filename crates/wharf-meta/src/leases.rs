@@ -74,7 +74,10 @@ pub async fn under_lease<T>(
     let fence = Arc::new(Fence { lease, has_ended: AtomicBool::new(false) });
     let done = tokio::select! {
         done = FENCE.scope(Arc::clone(&fence), work) => Some(done),
-        () = keep(meta, &fence.lease) => None,
+        () = keep(meta, &fence.lease) => {
+            tracing::warn!("another replica took over what was being done here: {name}");
+            None
+        }
     };
     if done.is_some()
         && !fence.has_ended.load(Ordering::Acquire)

@@ -51,8 +51,8 @@ async fn gr30_a_collector_that_was_asleep_has_lost_its_work() {
         let target = format!("/v2/a/b/blobs/{digest}");
         let is_there = other.get(&target).await;
         cluster.replicas[0].signal(Signal::CONT);
-        cluster.replicas[0].wait_for_log("collection is put off");
-        assert!(cluster.replicas[0].log_text().contains("another replica took over"), "{step}");
+        // It finds out by its next change, or before that if it slept long enough to be due for a renewal.
+        cluster.replicas[0].wait_for_log("another replica took over");
 
         // The first goes on with what its asker wants, under a lease of its own.
         collect_all(&mut cluster.client_of(0)).await;
@@ -149,7 +149,10 @@ async fn s078_three_replicas_write_one_audit_log() {
                                                        where p.last_sequence < s.last_sequence
                                                        order by p.last_sequence desc limit 1), previous_sha256)";
     assert_eq!(cluster.database.sql(broken), "0");
-    let sums = cluster.database.sql("select (select sum(records) from audit_seals), (select count(*) from audit_log)");
+    // More may have been written meanwhile.
+    let sums = cluster.database.sql(
+        "select (select sum(records) from audit_seals), (select count(*) from audit_log where sha256 is not null)",
+    );
     let (sealed, written) = sums.split_once('|').unwrap();
     assert_eq!(sealed, written, "each record is covered by one seal");
 }
