@@ -135,7 +135,7 @@ mod tests {
         ];
         let columns = [("NAME", "name"), ("NOTE", "note"), ("ENABLED", "enabled")];
         let expected = "\
- NAME     alice
+\x20NAME     alice
  NOTE     more than
           fits side
           by side
