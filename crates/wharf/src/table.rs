@@ -134,7 +134,8 @@ mod tests {
             json!({ "name": "a-name-that-is-longer-than-the-line", "enabled": false }),
         ];
         let columns = [("NAME", "name"), ("NOTE", "note"), ("ENABLED", "enabled")];
-        let expected = "\x20NAME     alice
+        let expected = "\
+\x20NAME     alice
  NOTE     more than
           fits side
           by side

@@ -134,6 +134,10 @@ async fn make(
     }
     let contents = list.finish()?;
     let (copied, lost) = copy(&archive, source, wanted, &pace).await?;
+    if !lost.is_empty() {
+        // What went because nothing held it is not damaged.
+        source.confirm_hold().await?;
+    }
     if !lost.is_empty() && !wish.allow_damaged {
         let lines = lost.iter().take(20).map(ToString::to_string);
         let problem = format!("{} of the blobs that the registry has are damaged or missing", lost.len());
