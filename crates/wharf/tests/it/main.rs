@@ -25,6 +25,7 @@ mod conformance;
 mod corpus;
 mod crash;
 mod credentials;
+mod deploy;
 mod framing;
 mod large;
 mod limits;
