@@ -3,6 +3,7 @@
 mod backup;
 mod bench;
 mod check;
+mod migrate;
 mod remote;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::config::Flag;
 pub use backup::{BackupArgs, BackupBucketArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, RestoreBackupArgs};
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
+pub use migrate::MigrateArgs;
 pub use remote::{
     AccountCommand, AuditCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, ManifestCommand, NameArgs,
     PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TagCommand, TokenCommand,
@@ -108,6 +110,17 @@ Examples:
   wharf backup prune /backup --keep 14
   wharf restore --from /backup --data /srv/wharf-new")]
     Backup(BackupArgs),
+    /// Move a registry to another database, to other storage, or back
+    ///
+    /// Takes two configuration files: of the registry as it is, and as it shall be. What moves goes to a new place, and nothing is
+    /// a registry there until all of it is. Content can be copied --ahead, while the registry serves; for the rest it must be
+    /// stopped. Killed or broken off, the same command goes on. WHARF_ variables are not read.
+    #[command(after_help = "\
+Examples:
+  wharf migrate --from old.toml --to new.toml --ahead --server https://registry.example.com
+  systemctl stop wharf
+  wharf migrate --from old.toml --to new.toml")]
+    Migrate(MigrateArgs),
     /// Collection of what nobody needs any more
     #[command(subcommand)]
     Gc(GcCommand),

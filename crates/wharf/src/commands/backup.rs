@@ -266,7 +266,7 @@ fn return_blob(at: &BackupPlaceArgs, what: &str, data: PathBuf, as_json: bool) -
 }
 
 /// Long work beside which signals are heard.
-fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| CommandError::unexpected("starting the runtime", error))?.block_on(work)
 }

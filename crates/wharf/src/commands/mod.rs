@@ -15,6 +15,7 @@ mod check;
 pub mod config;
 mod gc;
 mod login;
+mod migrate;
 mod policy;
 mod remote;
 pub mod serve;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Manifest(command) => undo::manifest(&command),
         Command::Restore(args) => undo::restore(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Gc(command) => gc::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -32,6 +32,7 @@ mod limits;
 mod load;
 mod matrix;
 mod metrics;
+mod migrate;
 mod overload;
 mod pages;
 mod proof;

@@ -60,7 +60,7 @@ fn the_document_on_postgresql_says_what_happens() {
 
 #[test]
 fn the_examples_of_configuration_are_valid() {
-    for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md"] {
+    for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md", "migrate.md"] {
         let text = fs::read_to_string(documents().join(document)).expect(document);
         let (_, rest) = text.split_once("```toml\n").expect("an example");
         let (example, _) = rest.split_once("```").expect("its end");
