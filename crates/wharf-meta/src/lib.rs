@@ -65,6 +65,7 @@ mod sqlite;
 #[cfg(test)]
 mod statements;
 mod tags;
+mod tally;
 mod tokens;
 mod undo;
 mod undoing;
@@ -109,8 +110,9 @@ pub use retention::{DueManifest, ManifestCursor, Retired, Untagged};
 pub use rules::{PolicyRule, RuleText, WriteRule};
 pub use sessions::{Session, Sessions};
 pub use sign_ins::SignIn;
-pub use snapshot::{Content, Restored};
+pub use snapshot::{Content, Moved, MovedContent, Restored};
 pub use sqlite::{Snapshot, SqliteConfig, SqliteMetadata};
+pub use tally::Tally;
 pub use tokens::{ApiToken, CreateToken, NewApiToken, TokenKind};
 pub use undo::{Restorable, Restore, TagChange};
 pub use undoing::Undoing;

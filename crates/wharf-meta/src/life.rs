@@ -27,6 +27,13 @@ pub(crate) fn set_store(tx: &Tx<'_>, id: StoreId) -> Result<StoreId> {
     Ok(id)
 }
 
+/// The database belongs to another store than it did: a registry has moved away from it.
+pub(crate) fn give_up(tx: &Tx<'_>, id: StoreId) -> Result<()> {
+    tx.lock(Locks::settings)?;
+    tx.prepare_cached(SET_STORE)?.execute([id.to_string()])?;
+    Ok(())
+}
+
 /// The latest time that was noted; 0 in a new database.
 pub(crate) fn clock_mark(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
     let mark: Micros = tx.prepare_cached(CLOCK_MARK)?.query_row((), |row| row.get(0))?;

@@ -6,6 +6,7 @@ use wharf_oci::Digest;
 use crate::audit;
 use crate::changes::{self, Kind};
 use crate::collection;
+use crate::life;
 use crate::sql::{Count, OptionalExtension as _, Result, Tx, params, parsed, statements};
 use crate::{AuditRecord, Hold};
 
@@ -31,6 +32,42 @@ pub struct Restored {
     pub record: AuditRecord,
 }
 
+/// What a copy of the database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// Nothing that could be used to pass for somebody, and no places of content.
+    ForBackup,
+    /// All of it: the registry moves.
+    Everything,
+}
+
+/// What changes in the database of a registry that moves.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The store that it belongs to from now on.
+    pub store_id: StoreId,
+    /// Where its content is.
+    pub content: MovedContent,
+    /// Whether the registry had been stopped in order.
+    pub was_clean: bool,
+    /// What the audit log says about it.
+    pub record: AuditRecord,
+}
+
+/// Where the content of a registry is that moves.
+#[derive(Clone, Debug)]
+pub enum MovedContent {
+    /// Where it was.
+    Stays,
+    /// In another store.
+    Elsewhere {
+        /// Where that has put it.
+        locations: Vec<(Digest, Location)>,
+        /// What could not be brought there; it is not served until somebody pushes it again.
+        lost: Vec<Digest>,
+    },
+}
+
 statements! {
     /// Condemned content belongs to it: until it goes, a deletion that needs it can be undone.
     PAGE =
@@ -53,6 +90,7 @@ statements! {
     WITHOUT_REMOVALS = "delete from gc_removals where key > ''";
     /// A copy of the content lies where its digest says.
     WITHOUT_LOCATIONS = "update blobs set storage_key = null where storage_key is not null";
+    LIES_IN = "update blobs set storage_key = $1 where digest = $2";
     WITHOUT_HOLDS = "delete from gc_holds where id > ''";
     WITHOUT_LEASES = "delete from leases where name > ''";
     BELONGS_TO = "update meta set store_id = $1, clean_shutdown = 1 where id = 1";
@@ -98,6 +136,25 @@ pub(crate) fn remove_secrets(tx: &Tx<'_>) -> Result<()> {
         tx.prepare_cached(statement)?.execute(())?;
     }
     Ok(())
+}
+
+/// The database belongs to where it is now. What was under way in the store that its content was in is over.
+pub(crate) fn make_moved(tx: &Tx<'_>, moved: &Moved) -> Result<()> {
+    if let MovedContent::Elsewhere { locations, lost } = &moved.content {
+        for statement in [WITHOUT_UPLOADS, WITHOUT_REMOVALS, WITHOUT_LOCATIONS] {
+            tx.prepare_cached(statement)?.execute(())?;
+        }
+        for (digest, location) in locations.iter().filter(|(_, location)| !location.is_by_digest()) {
+            tx.prepare_cached(LIES_IN)?.execute(params![location.as_str(), digest.to_string()])?;
+        }
+        for digest in lost {
+            tx.prepare_cached(LOST)?.execute([digest.to_string()])?;
+        }
+    }
+    tx.prepare_cached(WITHOUT_LEASES)?.execute(())?;
+    tx.prepare_cached(BELONGS_TO)?.execute([moved.store_id.to_string()])?;
+    life::set_clean(tx, moved.was_clean)?;
+    audit::append(tx, &moved.record)
 }
 
 /// What was under way is over, and the database belongs to another store.

@@ -344,6 +344,11 @@ impl Offline {
         Ok(Place { digest: *digest, location })
     }
 
+    /// Whether the registry had been stopped in order.
+    pub fn was_clean(&self) -> bool {
+        self.was_clean
+    }
+
     /// Closes both. That the registry itself was not stopped in order is still known at its next start, which then holds
     /// collection.
     ///
@@ -368,7 +373,7 @@ pub async fn open_offline(config: &Config, clock: Arc<dyn Clock>) -> Result<Offl
 }
 
 /// The store, and whether it has just been made.
-async fn open_store(
+pub(crate) async fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,
     rng: &Arc<dyn Rng>,
@@ -443,14 +448,14 @@ async fn open_meta(
 
 /// What the embedded database was is in the other one. It stays for whoever wants to look at it, under a name by which nobody
 /// takes it for what is in force.
-fn put_by(path: &Path) -> std::io::Result<()> {
+pub(crate) fn put_by(path: &Path) -> std::io::Result<()> {
     let mut by = path.as_os_str().to_owned();
     by.push(".moved");
     std::fs::rename(path, by)
 }
 
 /// Whether anything was ever pushed. Asked only where there is no database, so it may take its time.
-async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_store::Error> {
+pub(crate) async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_store::Error> {
     let mut after = None;
     loop {
         let page = store.list(after.as_ref(), 1).await?;

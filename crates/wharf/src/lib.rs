@@ -11,6 +11,7 @@ pub mod config;
 mod credentials;
 pub mod error;
 pub mod logging;
+mod migrate;
 mod progress;
 mod table;
 mod text;

@@ -1,14 +1,27 @@
 use async_trait::async_trait;
-use wharf_base::Location;
+use wharf_base::{Location, StoreId};
 use wharf_oci::Digest;
 
 use super::Database;
-use crate::{BackingUp, Result, Snapshot, snapshot};
+use crate::snapshot::Copied;
+use crate::{BackingUp, Result, Snapshot, Tally, life, snapshot};
 
 #[async_trait]
 impl<D: Database> BackingUp for D {
     async fn take_snapshot(&self) -> Result<Snapshot> {
-        Database::take_snapshot(self).await
+        Database::copy(self, Copied::ForBackup).await
+    }
+
+    async fn take_everything(&self) -> Result<Snapshot> {
+        Database::copy(self, Copied::Everything).await
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        Database::tally(self).await
+    }
+
+    async fn give_up(&self, id: StoreId) -> Result<()> {
+        self.write("giving the database up", move |tx| life::give_up(tx, id)).await
     }
 
     async fn content_size(&self, digest: &Digest) -> Result<Option<u64>> {

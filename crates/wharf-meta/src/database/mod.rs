@@ -16,8 +16,9 @@ use std::fmt::Debug;
 use std::future::Future;
 
 use crate::memory::Memory;
+use crate::snapshot::Copied;
 use crate::sql::{self, Tx};
-use crate::{DatabaseFigures, DiskRefusal, Result, Snapshot};
+use crate::{DatabaseFigures, DiskRefusal, Result, Snapshot, Tally};
 
 /// A database: who answers questions, who makes changes, and what else differs.
 ///
@@ -68,5 +69,8 @@ pub(crate) trait Database: Send + Sync + Debug + 'static {
     fn check(&self, thorough: bool) -> impl Future<Output = Result<Vec<String>>> + Send;
 
     /// As [`BackingUp::take_snapshot`](crate::BackingUp::take_snapshot).
-    fn take_snapshot(&self) -> impl Future<Output = Result<Snapshot>> + Send;
+    fn copy(&self, what: Copied) -> impl Future<Output = Result<Snapshot>> + Send;
+
+    /// As [`BackingUp::tally`](crate::BackingUp::tally).
+    fn tally(&self) -> impl Future<Output = Result<Tally>> + Send;
 }

@@ -7,11 +7,13 @@ use tokio_postgres::Row;
 use super::session::Session;
 use super::{Column, Value};
 use crate::life;
+use crate::snapshot::Copied;
 use crate::sql::{Contradiction, Error, Locks, Result, Tx, ValueRef};
+use crate::tally::{Sum, Tally};
 
 /// A table, and which of its rows go.
-pub(super) struct Table {
-    pub(super) name: &'static str,
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
     /// What leaves the registry in a backup: a condition.
     leaves: &'static str,
     /// What orders the rows, so that they are added in the order of the target's key.
@@ -43,7 +45,7 @@ impl Table {
 
 /// All tables but those about the database itself, each behind those that it refers to. Keys that sign tokens and what
 /// logged-in clients keep do not leave the registry.
-pub(super) const TABLES: &[Table] = &[
+pub(crate) const TABLES: &[Table] = &[
     table("repositories", "id").counting("repositories_id_seq"),
     table("blobs", "id").counting("blobs_id_seq"),
     table("repository_blobs", "repository_id, blob_id"),
@@ -80,15 +82,21 @@ pub(super) fn columns(sqlite: &Connection, table: &str) -> rusqlite::Result<Vec<
     sqlite.prepare("select name from pragma_table_info($1)")?.query_map([table], |row| row.get(0))?.collect()
 }
 
-/// Copies everything into an empty SQLite database, as it is at one moment. `go_on` is asked again and again.
-pub(super) fn export(session: &Session, sqlite: &Connection, go_on: impl Fn() -> Result<()>) -> Result<()> {
+/// Copies what is wanted into an empty SQLite database, as it is at one moment. `go_on` is asked again and again.
+pub(super) fn export(
+    session: &Session,
+    sqlite: &Connection,
+    what: Copied,
+    go_on: impl Fn() -> Result<()>,
+) -> Result<()> {
     session.at_one_moment(|| {
         for table in TABLES {
             let columns = columns(sqlite, table.name)?;
             let list = columns.join(", ");
             let marks: Vec<_> = (1..=columns.len()).map(|number| format!("${number}")).collect();
             let insert = format!("insert into {} ({list}) values ({})", table.name, marks.join(", "));
-            let select = format!("select {list} from {} where {} order by {}", table.name, table.leaves, table.key);
+            let leaves = if what == Copied::Everything { "true" } else { table.leaves };
+            let select = format!("select {list} from {} where {leaves} order by {}", table.name, table.key);
             let mut insert = sqlite.prepare(&insert)?;
             session.walk(
                 &select,
@@ -111,6 +119,25 @@ pub(super) fn export(session: &Session, sqlite: &Connection, go_on: impl Fn() ->
             sqlite.execute("update changes set version = $1 where kind = $2", params_from_iter(values(row)?))?;
         }
         Ok(())
+    })
+}
+
+/// What the tables have, at one moment.
+pub(super) fn tally(session: &Session) -> Result<Tally> {
+    session.at_one_moment(|| {
+        let mut tally = Tally::default();
+        for table in TABLES {
+            let mut sum = Sum::default();
+            let select = format!("select * from {}", table.name);
+            let add = |row: &Row| {
+                let values: Vec<_> = (0..row.len()).map(|column| row.try_get(column)).collect::<Result<_, _>>()?;
+                sum.add(values.iter().map(|value: &Column<'_>| value.0));
+                Ok(())
+            };
+            session.walk(&select, table.rows, add, &|| Ok(()))?;
+            tally.note(table.name, sum);
+        }
+        Ok(tally)
     })
 }
 

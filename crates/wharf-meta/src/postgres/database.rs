@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{PostgresMetadata, Sharing, check, copy};
+use super::{PostgresMetadata, Session, Sharing, check, copy};
 use crate::database::Database;
+use crate::snapshot::Copied;
 use crate::sql::{self, Tx};
 use crate::sqlite::{Abandoned, Given};
-use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, leases, life};
+use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, Tally, leases, life};
 
 impl Database for PostgresMetadata {
     async fn read<T, F>(&self, doing: &'static str, question: F) -> Result<T>
@@ -70,7 +71,13 @@ impl Database for PostgresMetadata {
             .await
     }
 
-    async fn take_snapshot(&self) -> Result<Snapshot> {
+    async fn tally(&self) -> Result<Tally> {
+        let doing = "counting rows";
+        let counted = move |session: &Session| copy::tally(session).map_err(|error| Error::sql(doing, error));
+        self.pool.with_session_for_long(doing, counted).await
+    }
+
+    async fn copy(&self, what: Copied) -> Result<Snapshot> {
         let doing = "taking a snapshot";
         let draft = self.snapshots.begin()?;
         let abandoned = Abandoned::default();
@@ -83,7 +90,7 @@ impl Database for PostgresMetadata {
                 };
                 let copied = go_on().and_then(|()| draft.make()).and_then(|target| {
                     target.execute_batch("begin")?;
-                    copy::export(session, &target, go_on)?;
+                    copy::export(session, &target, what, go_on)?;
                     target.execute_batch("commit")?;
                     target.flush_prepared_statement_cache();
                     target.close().map_err(|(_, error)| error.into())

@@ -13,7 +13,7 @@
 mod check;
 mod config;
 mod connector;
-mod copy;
+pub(crate) mod copy;
 mod database;
 pub(crate) mod failure;
 mod owner;

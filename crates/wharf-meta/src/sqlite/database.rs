@@ -3,8 +3,9 @@ use rusqlite::Connection;
 use super::SqliteMetadata;
 use crate::database::Database;
 use crate::memory::Memory;
+use crate::snapshot::Copied;
 use crate::sql::{self, Tx};
-use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot};
+use crate::{DatabaseFigures, DiskRefusal, Error, Result, Snapshot, Tally};
 
 /// Questions go to a reader, changes to the writer.
 impl Database for SqliteMetadata {
@@ -55,8 +56,12 @@ impl Database for SqliteMetadata {
         self.readers.read_long("checking the database", move |connection| complaints(connection, thorough)).await
     }
 
-    async fn take_snapshot(&self) -> Result<Snapshot> {
-        self.snapshots.take().await
+    async fn copy(&self, what: Copied) -> Result<Snapshot> {
+        self.snapshots.take(what).await
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        self.readers.read_long("counting rows", Tally::of).await
     }
 }
 

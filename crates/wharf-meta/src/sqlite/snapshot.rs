@@ -22,8 +22,9 @@ use wharf_oci::Digest;
 use super::connection;
 use super::file::{self, Found};
 use super::{SqliteConfig, schema};
-use crate::snapshot::{self, Content, Restored};
+use crate::snapshot::{self, Content, Copied, Moved, Restored};
 use crate::sql::{self, Tx};
+use crate::tally::Tally;
 use crate::{Error, Result, life};
 
 /// How many pages a step copies: 1 MiB.
@@ -51,14 +52,14 @@ impl Snapshots {
         Ok(Self { database: database.to_owned(), config: config.clone(), one: Arc::new(Semaphore::new(1)) })
     }
 
-    pub(super) async fn take(&self) -> Result<Snapshot> {
+    pub(super) async fn take(&self, what: Copied) -> Result<Snapshot> {
         let doing = "taking a snapshot";
         let draft = self.begin()?;
         let (database, config) = (self.database.clone(), self.config.clone());
         let abandoned = Abandoned::default();
         let flag = abandoned.flag();
         let copying = tokio::task::spawn_blocking(move || {
-            copy(&database, draft.path(), &config, &flag).map_err(|error| Error::sql(doing, error))?;
+            copy(&database, draft.path(), &config, what, &flag).map_err(|error| Error::sql(doing, error))?;
             draft.finish()
         });
         copying.await.map_err(|lost| Error::unavailable(doing, lost))?
@@ -159,7 +160,7 @@ fn prepare(path: &Path) -> rusqlite::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop).map_err(io)
 }
 
-fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -> sql::Result<()> {
+fn copy(from: &Path, to: &Path, config: &SqliteConfig, what: Copied, abandoned: &AtomicBool) -> sql::Result<()> {
     prepare(to)?;
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | connection::COMMON)?;
     source.busy_timeout(Duration::from_secs(5))?;
@@ -183,9 +184,11 @@ fn copy(from: &Path, to: &Path, config: &SqliteConfig, abandoned: &AtomicBool) -
     }
     drop(backup);
     drop(source);
-    // Overwritten, not only unlinked: the file goes to whoever may make backups.
-    connection::set(&target, "secure_delete", 1)?;
-    snapshot::remove_secrets(&Tx::from(&target))?;
+    if what == Copied::ForBackup {
+        // Overwritten, not only unlinked: the file goes to whoever may make backups.
+        connection::set(&target, "secure_delete", 1)?;
+        snapshot::remove_secrets(&Tx::from(&target))?;
+    }
     // Without a log the copy is one file, which can be read where nothing can be written.
     connection::set(&target, "journal_mode", "delete".to_owned())?;
     target.flush_prepared_statement_cache();
@@ -309,16 +312,43 @@ impl Snapshot {
     pub fn restore(path: &Path, restored: &Restored) -> Result<()> {
         // Looked at before it is opened for writing, which would replay a journal.
         drop(Self::open(path)?);
-        restore(path, restored).map_err(|error| Error::sql("restoring the database", error))
+        begin_anew(path, |tx| snapshot::make_restored(tx, restored))
+            .map_err(|error| Error::sql("restoring the database", error))
+    }
+
+    /// Makes the copy at `path`, which has everything, the database of the place that the registry moves to, and says what it has
+    /// then. The caller syncs the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    pub fn move_to(path: &Path, moved: &Moved) -> Result<Tally> {
+        drop(Self::open(path)?);
+        begin_anew(path, |tx| snapshot::make_moved(tx, moved))
+            .and_then(|()| {
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON;
+                Ok(Tally::of(&Connection::open_with_flags(path, flags)?)?)
+            })
+            .map_err(|error| Error::sql("moving the database", error))
+    }
+
+    /// What its tables have.
+    ///
+    /// # Errors
+    ///
+    /// As [`contents`](Self::contents).
+    pub fn tally(&self) -> Result<Tally> {
+        let doing = "counting rows";
+        Tally::of(&self.lock()).map_err(|error| Error::sqlite(doing, error))
     }
 }
 
-fn restore(path: &Path, restored: &Restored) -> sql::Result<()> {
+fn begin_anew(path: &Path, change: impl FnOnce(&Tx<'_>) -> sql::Result<()>) -> sql::Result<()> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | connection::COMMON)?;
     connection::set(&connection, "synchronous", 2)?;
     connection::set(&connection, "foreign_keys", 1)?;
     connection.execute_batch("begin exclusive")?;
-    snapshot::make_restored(&Tx::from(&connection), restored)?;
+    change(&Tx::from(&connection))?;
     // A log of the old database that lies beside it must not be taken for its own.
     let identity: i32 = connection.query_row("select random() & 2147483647", [], |row| row.get(0))?;
     connection.pragma_update(None, "user_version", identity)?;

@@ -90,7 +90,7 @@ pub(crate) async fn create(
 }
 
 /// Resolves when somebody wants this to stop: then the registry should not wait for it.
-async fn stopped() -> CommandError {
+pub(crate) async fn stopped() -> CommandError {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => signal.recv().await,
@@ -112,7 +112,7 @@ async fn make(
 ) -> Result<Created, CommandError> {
     let archive = place.content();
     let pace = Arc::new(Pace::new(wish.rate));
-    let taken = source.begin(place).await?;
+    let taken = source.begin(Some(place)).await?;
     tell(&taken)?;
     let draft = place.draft().await?;
     let database = generation::draft_database(&draft);
@@ -166,7 +166,12 @@ async fn make(
 }
 
 /// Copies the database, and compares it with what the registry says that it is.
-async fn fetch_database(source: &dyn Source, path: &Path, taken: &Taken, pace: &Pace) -> Result<(), CommandError> {
+pub(crate) async fn fetch_database(
+    source: &dyn Source,
+    path: &Path,
+    taken: &Taken,
+    pace: &Pace,
+) -> Result<(), CommandError> {
     let options = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
     let mut file = options.map_err(failed("writing", path))?;
     let (mut hash, mut bytes) = (Sha256::new(), source.database().await?);

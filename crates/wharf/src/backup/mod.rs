@@ -41,17 +41,18 @@ use wharf_policy::AccountType;
 use crate::error::{CommandError, Exit};
 
 pub(crate) use bucket::BackupBucket;
-pub(crate) use create::{Created, Wish, create};
+pub(crate) use create::{Created, Wish, create, fetch_database, stopped};
 pub(crate) use directory::BackupDirectory;
 pub(crate) use generation::{Choice, Generation};
+pub(crate) use pace::Pace;
 pub(crate) use place::{Access, BackupPlace, at_place};
 pub(crate) use prune::prune;
 pub(crate) use restore::{Target, restore, return_blob};
-pub(crate) use source::{Offline, Server, Source};
+pub(crate) use source::{Blob, Offline, Server, Source};
 pub(crate) use verify::{Depth, Verified, verify};
 
 /// What the audit log says about what somebody did who has the machine, and needs no account.
-fn record(now: Timestamp, action: &'static str, target: impl ToString) -> AuditRecord {
+pub(crate) fn record(now: Timestamp, action: &'static str, target: impl ToString) -> AuditRecord {
     AuditRecord {
         at: now,
         request_id: String::new(),
@@ -68,7 +69,7 @@ fn record(now: Timestamp, action: &'static str, target: impl ToString) -> AuditR
 }
 
 /// The error for a file or directory that could not be dealt with.
-fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> CommandError {
+pub(crate) fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> CommandError {
     let doing = format!("{doing} {}", path.display());
     move |error| {
         let failed = CommandError::because(exit_of(&error), doing, &error);
@@ -88,7 +89,7 @@ fn exit_of(error: &io::Error) -> Exit {
 const MAKE_ROOM: &str = "make room, or prune old generations: wharf backup prune DIR --keep N; then try again";
 
 /// The error of a database in a backup.
-fn of_database(error: wharf_meta::Error) -> CommandError {
+pub(crate) fn of_database(error: wharf_meta::Error) -> CommandError {
     use wharf_meta::Error;
     match &error {
         Error::NewerSchema { .. } => CommandError::from_source(Exit::WrongStore, error)
@@ -107,7 +108,7 @@ fn of_database(error: wharf_meta::Error) -> CommandError {
 }
 
 /// Makes the names in a directory last.
-fn sync_directory(path: &Path) -> Result<(), CommandError> {
+pub(crate) fn sync_directory(path: &Path) -> Result<(), CommandError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("syncing", path))
 }
 

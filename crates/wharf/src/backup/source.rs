@@ -48,8 +48,8 @@ pub(crate) enum Blob {
 #[async_trait]
 pub(crate) trait Source: Send + Sync {
     /// Holds collection, and has the database copied. The session of a process that was killed at `place` ends; the new one
-    /// is noted there as soon as it is known.
-    async fn begin(&self, place: &dyn BackupPlace) -> Result<Taken, CommandError>;
+    /// is noted there as soon as it is known. Without a place it ends by itself a minute after we are killed.
+    async fn begin(&self, place: Option<&dyn BackupPlace>) -> Result<Taken, CommandError>;
 
     /// The copied database.
     async fn database(&self) -> Result<Bytewise, CommandError>;
@@ -101,15 +101,15 @@ impl Server {
 
 #[async_trait]
 impl Source for Server {
-    async fn begin(&self, place: &dyn BackupPlace) -> Result<Taken, CommandError> {
-        if let Some(left) = place.left_session() {
+    async fn begin(&self, place: Option<&dyn BackupPlace>) -> Result<Taken, CommandError> {
+        if let Some(left) = place.and_then(BackupPlace::left_session) {
             // It may have ended by itself.
             let _ = self.api.exchange(Method::DELETE, &format!("/backup/{}", escape(left)), None, &[]).await;
         }
         let wish = json!({ "renew_seconds": RENEWED_WITHIN.as_secs() });
         let mut state = self.api.exchange(Method::POST, "/backup", Some(&wish), &[]).await?.json()?;
         let id = state["id"].as_str().map(str::to_owned);
-        if let Some(id) = &id {
+        if let (Some(place), Some(id)) = (place, &id) {
             place.note_session(id).await?;
         }
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = id;
@@ -189,7 +189,17 @@ impl Offline {
     pub(crate) async fn open(config: &Config) -> Result<Self, CommandError> {
         app::check_data(config)?;
         let opened = app::open_offline(config, Arc::new(SystemClock::new())).await?;
-        Ok(Self { opened, snapshot: Mutex::new(None) })
+        Ok(Self::of(opened))
+    }
+
+    /// What somebody has opened.
+    pub(crate) fn of(opened: app::Offline) -> Self {
+        Self { opened, snapshot: Mutex::new(None) }
+    }
+
+    /// What is copied.
+    pub(crate) fn opened(&self) -> &app::Offline {
+        &self.opened
     }
 
     fn snapshot(&self) -> Result<Arc<Snapshot>, CommandError> {
@@ -200,7 +210,7 @@ impl Offline {
 
 #[async_trait]
 impl Source for Offline {
-    async fn begin(&self, _: &dyn BackupPlace) -> Result<Taken, CommandError> {
+    async fn begin(&self, _: Option<&dyn BackupPlace>) -> Result<Taken, CommandError> {
         let taken_at = SystemClock::new().now();
         let recorded = self.opened.meta.append_audit(vec![super::record(taken_at, "backup.begin", "offline")]).await;
         recorded.map_err(|error| CommandError::from_source(Exit::WrongStore, error))?;

@@ -4,6 +4,7 @@ mod backup;
 mod bench;
 mod check;
 mod content;
+mod migrate;
 mod remote;
 mod transfer;
 
@@ -17,6 +18,7 @@ pub use backup::{BackupArgs, BackupBucketArgs, BackupCommand, BackupPlaceArgs, C
 pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use content::{ManifestCommand, RepoCommand, TagCommand};
+pub use migrate::MigrateArgs;
 pub use remote::{
     AccountCommand, AuditCommand, ContextCommand, EffectArg, GcCommand, IdArgs, KeysCommand, LoginArgs, NameArgs,
     OutputArgs, PolicyCommand, RemoteArgs, RestoreArgs, RuleArgs, ServerArgs, TokenCommand,
@@ -133,6 +135,17 @@ Examples:
     /// already is not fetched again.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Move a registry to another database, to other storage, or back
+    ///
+    /// Takes two configuration files: of the registry as it is, and as it shall be. What moves goes to a new place, and nothing is
+    /// a registry there until all of it is. Content can be copied --ahead, while the registry serves; for the rest it must be
+    /// stopped. Killed or broken off, the same command goes on. WHARF_ variables are not read.
+    #[command(after_help = "\
+Examples:
+  wharf migrate --from old.toml --to new.toml --ahead --server https://registry.example.com
+  systemctl stop wharf
+  wharf migrate --from old.toml --to new.toml")]
+    Migrate(MigrateArgs),
     /// Collection of what nobody needs any more
     #[command(subcommand)]
     Gc(GcCommand),

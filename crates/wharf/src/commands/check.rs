@@ -89,6 +89,11 @@ fn offline(args: &CheckArgs, settings: &SettingArgs) -> Result<Value, CommandErr
     runtime.block_on(check_directory(&config, &order))
 }
 
+/// Looks at all of a registry that does not run, but for the bytes of its blobs.
+pub(super) async fn whole(config: &Config) -> Result<Value, CommandError> {
+    check_directory(config, &CheckOrder { offline: true, ..CheckOrder::of(Depth::Fast) }).await
+}
+
 async fn check_directory(config: &Config, order: &CheckOrder) -> Result<Value, CommandError> {
     let clock = Arc::new(SystemClock::new());
     let opened = app::open_offline(config, clock.clone()).await.map_err(refusal)?;
@@ -181,9 +186,14 @@ fn finding(finding: &Finding) -> Value {
     })
 }
 
-/// What was found, for people or programs; findings are a failure of their own kind.
+/// What was found, for people or programs.
 fn show(outcome: &Value, output: &OutputArgs) -> Result<(), CommandError> {
     say(output, outcome, &report(outcome))?;
+    verdict(outcome)
+}
+
+/// Findings are a failure of their own kind.
+pub(super) fn verdict(outcome: &Value) -> Result<(), CommandError> {
     if let Some(error) = outcome["error"].as_str() {
         return Err(CommandError::new(Exit::Unexpected, format!("the check ended early: {error}"))
             .with_hint("what it had not reached may be damaged; run it again"));

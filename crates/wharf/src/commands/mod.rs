@@ -21,6 +21,7 @@ mod import;
 mod login;
 mod manifest;
 mod manual;
+mod migrate;
 mod policy;
 mod remote;
 mod repo;
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Backup(args) => backup::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Gc(command) => gc::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -62,7 +62,7 @@ impl Bench {
 }
 
 /// The digest of the one manifest in the image layout at `directory`.
-fn layout_digest(directory: &Path) -> String {
+pub fn layout_digest(directory: &Path) -> String {
     let text = std::fs::read_to_string(directory.join("index.json")).expect("an image layout");
     let index: serde_json::Value = serde_json::from_str(&text).expect("an index");
     index["manifests"][0]["digest"].as_str().expect("a digest").to_owned()

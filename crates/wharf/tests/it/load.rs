@@ -7,7 +7,7 @@
 
 mod backup;
 mod check;
-mod images;
+pub mod images;
 mod million;
 mod pages;
 pub mod policy;

@@ -65,7 +65,9 @@ fn the_document_on_postgresql_says_what_happens() {
 
 #[test]
 fn the_examples_of_configuration_are_valid() {
-    for document in ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md", "single-sign-on.md", "scaling.md"] {
+    let with_examples =
+        ["mcias.md", "keyless-ci.md", "metrics.md", "bad-days.md", "single-sign-on.md", "scaling.md", "migrate.md"];
+    for document in with_examples {
         let text = fs::read_to_string(documents().join(document)).expect(document);
         let (_, rest) = text.split_once("```toml\n").expect("an example");
         let (example, _) = rest.split_once("```").expect("its end");

@@ -98,11 +98,21 @@ async fn an_embedded_database_is_taken_over_and_comes_back_as_a_snapshot() {
         assert_eq!(rows(&before, table), rows(&after, table), "{table}");
     }
     assert_eq!(snapshot.store_id().unwrap(), metadata.store_id().await.unwrap());
+    let tally = crate::BackingUp::tally(&metadata).await.unwrap();
+    assert_eq!(tally.differences(&snapshot.tally().unwrap()), ["signing_keys: 1 rows here, 0 there"]);
+    drop((after, snapshot));
+
+    // A registry that moves leaves nothing behind.
+    let everything = crate::BackingUp::take_everything(&metadata).await.unwrap();
+    assert_eq!(tally.differences(&everything.tally().unwrap()), Vec::<String>::new());
+    assert!(tally.rows() > 100, "{}", tally.rows());
+    drop(everything);
 
     // Keys go on behind those that came along.
     have_blob(&metadata, "new", "new").await;
     push(&metadata, tagged("new", "new", &["new"])).await;
     assert_eq!(resolve(&metadata, "new", "new").await, Some(digest("new")));
-    drop(snapshot);
+    let now = crate::BackingUp::tally(&metadata).await.unwrap();
+    assert!(now != tally && now.to_string() != tally.to_string());
     metadata.close().await.unwrap();
 }

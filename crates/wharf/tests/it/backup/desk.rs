@@ -87,6 +87,9 @@ impl Desk {
         if let Some(data) = words.iter().position(|word| *word == "--data").and_then(|at| words.get(at + 1)) {
             command.envs(bucket::environment(Path::new(data)));
         }
+        if words.first() == Some(&"migrate") {
+            command.envs(bucket::credentials());
+        }
         if let Some(bucket) = &self.bucket {
             command.envs(bucket::credentials());
             if words.contains(&bucket.url.as_str()) {
@@ -225,6 +228,14 @@ pub fn questions(server: &Wharf) -> Vec<String> {
     questions.extend(rows(server, BLOBS).into_iter().map(|(name, digest)| format!("/v2/{name}/blobs/{digest}")));
     questions.extend(rows(server, TAGS).into_iter().map(|(name, tag)| format!("/v2/{name}/manifests/{tag}")));
     questions
+}
+
+/// What of an answer is the same wherever the registry is, and what was asked.
+pub async fn answer(client: &mut Client, question: &str) -> String {
+    let reply = client.get(question).await;
+    let header = |name| format!("{name}: {}", reply.header(name).unwrap_or("none"));
+    let headers = ["content-type", "docker-content-digest", "content-length", "etag"].map(header).join(", ");
+    format!("GET {question} {} {headers}, body {}", reply.status, sha256(&reply.body))
 }
 
 /// Everything that the database names is served as it should be; how many manifests there are.

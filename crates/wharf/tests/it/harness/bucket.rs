@@ -105,6 +105,16 @@ pub fn environment_of_documents(name: &str) -> Vec<(&'static str, String)> {
     environment
 }
 
+/// An address in the bucket.
+pub fn url_below(prefix: &str) -> String {
+    format!("s3://{BUCKET}/{prefix}")
+}
+
+/// Where the objects of such an address are.
+pub fn directory_of(url: &str) -> PathBuf {
+    SERVED.directory.join(url.strip_prefix("s3://").expect("the address of a bucket"))
+}
+
 /// What lets a command into the bucket.
 pub fn credentials() -> [(&'static str, &'static str); 2] {
     [("AWS_ACCESS_KEY_ID", FakeS3::KEY), ("AWS_SECRET_ACCESS_KEY", FakeS3::SECRET)]

@@ -151,6 +151,11 @@ impl Wharf {
         }
     }
 
+    /// The same with its own database, whatever the suite runs over.
+    pub fn embedded() -> Builder {
+        Builder { metadata: None, ..Self::builder() }
+    }
+
     /// A server with accounts, of which there is `admin`.
     #[track_caller]
     pub fn with_accounts() -> Self {
