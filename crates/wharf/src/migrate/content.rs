@@ -156,7 +156,7 @@ async fn bring(
 fn exit_of(error: &wharf_store::Error) -> Exit {
     match error {
         wharf_store::Error::Unavailable { .. } => Exit::Unreachable,
-        wharf_store::Error::NoSpace { .. } => Exit::NotSynced,
+        wharf_store::Error::NoSpace => Exit::NotSynced,
         _ => Exit::Unexpected,
     }
 }

@@ -60,7 +60,7 @@ async fn the_unit_allows_every_call_that_wharf_makes() {
     };
     copy(format!("--dest-creds admin:{ADMIN_PASSWORD} oci:image {at}")).ok().await;
     copy(format!("--src-creds admin:{ADMIN_PASSWORD} {at} oci:pulled")).ok().await;
-    let collect = Request::new("POST", "/api/v1/gc/run").header("Authorization", &basic("admin", ADMIN_PASSWORD));
+    let collect = Request::new("POST", "/api/v1/gc/run").header("Authorization", basic("admin", ADMIN_PASSWORD));
     server.client().send(collect.header("Content-Type", "application/json").body(&b"{}"[..])).await.expect(202);
     server.client().get("/readyz?verbose").await.expect(200);
     server.stop();
