@@ -70,18 +70,7 @@ pub(crate) async fn create(
     wish: Wish,
     taken: impl FnOnce(&Taken) -> Result<(), CommandError>,
 ) -> Result<Created, CommandError> {
-    // A task of its own: the check of a large database blocks for longer than a hold stands.
-    let mut renewing = JoinSet::new();
-    let renewed = Arc::clone(&source);
-    renewing.spawn(async move { renewed.hold_lost().await });
-    let made = tokio::select! {
-        made = make(place, &source, wish, taken) => made,
-        Some(lost) = renewing.join_next() => {
-            Err(lost.unwrap_or_else(|error| CommandError::unexpected("renewing the hold", error)))
-        }
-        error = stopped() => Err(error),
-    };
-    renewing.shutdown().await;
+    let made = holding(&source, make(place, &source, wish, taken)).await;
     // If it cannot be told that this is the end, it is the end all the same: the session ends by itself.
     if source.end().await.is_ok() {
         place.forget_session().await;
@@ -89,8 +78,28 @@ pub(crate) async fn create(
     made.map_err(|error| error.with_lines(["no generation was made; the next attempt goes on from here".into()]))
 }
 
+/// Does `work`, unless the hold of `source` is lost or somebody wants this to stop.
+pub(crate) async fn holding<T>(
+    source: &Arc<dyn Source>,
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    // A task of its own: the check of a large database blocks for longer than a hold stands.
+    let mut renewing = JoinSet::new();
+    let renewed = Arc::clone(source);
+    renewing.spawn(async move { renewed.hold_lost().await });
+    let done = tokio::select! {
+        done = work => done,
+        Some(lost) = renewing.join_next() => {
+            Err(lost.unwrap_or_else(|error| CommandError::unexpected("renewing the hold", error)))
+        }
+        error = stopped() => Err(error),
+    };
+    renewing.shutdown().await;
+    done
+}
+
 /// Resolves when somebody wants this to stop: then the registry should not wait for it.
-pub(crate) async fn stopped() -> CommandError {
+async fn stopped() -> CommandError {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => signal.recv().await,

@@ -41,7 +41,7 @@ use wharf_policy::AccountType;
 use crate::error::{CommandError, Exit};
 
 pub(crate) use bucket::BackupBucket;
-pub(crate) use create::{Created, Wish, create, fetch_database, stopped};
+pub(crate) use create::{Created, Wish, create, fetch_database, holding};
 pub(crate) use directory::BackupDirectory;
 pub(crate) use generation::{Choice, Generation};
 pub(crate) use pace::Pace;

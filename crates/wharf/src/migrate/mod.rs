@@ -64,20 +64,10 @@ pub(crate) struct Migrated {
 pub(crate) async fn ahead(from: &Config, to: &Config, api: Api) -> Result<Copied, CommandError> {
     target::check_places(from, to)?;
     if target::same_directory(from, to) {
-        return Err(CommandError::new(Exit::Usage, "the content stays where it is; there is nothing to copy ahead"));
+        return Err(nothing_ahead());
     }
     let source: Arc<dyn Source> = Arc::new(Server::new(api));
-    let renewed = Arc::clone(&source);
-    let mut renewing = tokio::task::JoinSet::new();
-    renewing.spawn(async move { renewed.hold_lost().await });
-    let copied = tokio::select! {
-        copied = copy_ahead(&source, to) => copied,
-        Some(lost) = renewing.join_next() => {
-            Err(lost.unwrap_or_else(|error| CommandError::unexpected("renewing the hold", error)))
-        }
-        error = backup::stopped() => Err(error),
-    };
-    renewing.shutdown().await;
+    let copied = backup::holding(&source, copy_ahead(&source, to)).await;
     // If it does not hear of it, it ends by itself.
     let _ = source.end().await;
     copied
@@ -91,6 +81,10 @@ async fn copy_ahead(source: &Arc<dyn Source>, to: &Config) -> Result<Copied, Com
     backup::fetch_database(&**source, &draft, &taken, &Pace::new(None)).await?;
     let snapshot = Snapshot::open(&draft).map_err(of_database)?;
     let from_store = snapshot.store_id().map_err(of_database)?.ok_or_else(no_store)?;
+    if store.store_id() == from_store {
+        remove_draft(&draft)?;
+        return Err(nothing_ahead());
+    }
     let mut journal = open_journal(to, &store, from_store).await?;
     if journal.is_whole() {
         return Err(CommandError::new(Exit::Refused, "everything has moved already").with_hint("leave out --ahead"));
@@ -99,6 +93,11 @@ async fn copy_ahead(source: &Arc<dyn Source>, to: &Config) -> Result<Copied, Com
     drop(snapshot);
     remove_draft(&draft)?;
     Ok(copied)
+}
+
+fn nothing_ahead() -> CommandError {
+    CommandError::new(Exit::Usage, "the content stays where it is; there is nothing to copy ahead")
+        .with_hint("leave out --ahead")
 }
 
 fn no_store() -> CommandError {

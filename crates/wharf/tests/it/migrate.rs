@@ -76,6 +76,9 @@ async fn a_registry_moves_to_postgresql_and_a_bucket_and_back_with_equal_answers
 
     // While it serves.
     let url = format!("http://{}", server.address());
+    let alone = old.with_postgres();
+    let words = ["migrate", "--ahead", "--from", &old.file(), "--to", &alone.file(), "--server", &url];
+    desk.fails(&words, 2, "there is nothing to copy ahead");
     let ahead = ["migrate", "--json", "--ahead", "--from", &old.file(), "--to", &new.file(), "--server", &url];
     let ahead: Value = serde_json::from_str(&desk.ok(&ahead)).unwrap();
     let blobs = blobs_of(&server);

@@ -9,6 +9,8 @@ fn helm(words: &str) -> Tool {
 
 #[tokio::test]
 async fn the_chart_makes_what_stands_beside_its_examples() {
+    let version = format!("\nappVersion: {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(super::read("deploy/helm/wharf/Chart.yaml").contains(&version), "the chart is for another version");
     for example in ["single", "replicas"] {
         helm(&format!("lint --strict wharf --values values/{example}.yaml")).ok().await;
         let made = helm(&format!("template registry wharf --kube-version 1.31.0 --values values/{example}.yaml")).ok();

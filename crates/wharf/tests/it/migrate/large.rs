@@ -1,4 +1,5 @@
-//! Ten thousand images there and back, while somebody reads for as long as the registry serves.
+//! Ten thousand images there and back, while somebody reads for as long as the registry serves. `WHARF_TEST_IMAGES` makes it another
+//! number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,12 +15,12 @@ use crate::harness::{Admin, MIB, Wharf};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes"]
 async fn ten_thousand_images_move_both_ways_under_read_load() {
-    const IMAGES: u64 = 10_000;
+    let images = std::env::var("WHARF_TEST_IMAGES").map_or(10_000, |number| number.parse().unwrap());
     let (old, new, back) = (Place::embedded(), Place::scaled_out(), Place::embedded());
     let mut server = old.start();
     let begun = Instant::now();
-    fill(&server, IMAGES).await;
-    println!("{IMAGES} images pushed in {:?}", begun.elapsed());
+    fill(&server, images).await;
+    println!("{images} images pushed in {:?}", begun.elapsed());
     let asked = questions(&server);
     let answers = ask(&server, &asked).await;
     println!("{} questions", asked.len());
