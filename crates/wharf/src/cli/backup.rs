@@ -37,28 +37,27 @@ pub struct BackupPlaceArgs {
 /// How a bucket with backups is reached. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from a web
 /// identity, from AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials, or from the machine's own role.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "A bucket")]
 pub struct BackupBucketArgs {
     /// The address of the service; Amazon's own for the region if not given
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = "A bucket", value_name = "URL")]
     pub s3_endpoint: Option<String>,
     /// The region that requests are signed for; AWS_REGION, or us-east-1, if not given
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, help_heading = "A bucket", value_name = "REGION")]
     pub s3_region: Option<String>,
     /// Whether the bucket is named in the path of addresses and not in the host; yes where an endpoint is given
-    #[arg(long, value_name = "true|false")]
+    #[arg(long, help_heading = "A bucket", value_name = "true|false")]
     pub s3_path_style: Option<bool>,
     /// A file of PEM certificates that the endpoint may be known by besides the system's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "A bucket", value_name = "FILE")]
     pub s3_ca_certificate: Option<PathBuf>,
     /// The endpoint may be a plain http:// one, over which everybody can read
-    #[arg(long)]
+    #[arg(long, help_heading = "A bucket")]
     pub s3_insecure_http: bool,
     /// Go on although another process seems to be at work in the bucket: it is certain that it is dead
-    #[arg(long)]
+    #[arg(long, help_heading = "A bucket")]
     pub break_lock: bool,
     /// Where databases are kept while they are made or looked at; by default the system's directory for temporary files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = "A bucket", value_name = "DIR")]
     pub scratch: Option<PathBuf>,
 }
 
