@@ -264,7 +264,7 @@ pub trait BlobWriter: Send {
     ///
     /// # Errors
     ///
-    /// - [`Error::DigestMismatch`]: nothing is stored, the staged content is gone.
+    /// - [`Error::DigestMismatch`]: nothing is stored; [`discard`](BlobStore::discard) what is staged, if the upload is still yours.
     /// - [`Error::Sync`]: nothing is stored, the staged content is gone.
     /// - [`Error::StagedLost`]: the upload was discarded meanwhile, or its file was tampered with.
     /// - [`Error::Damaged`]: the final place is taken by something that is not a regular file; the upload stands at

@@ -500,8 +500,11 @@ impl Log {
         let says = |lines: &Lines| lines.newest.iter().any(|line| line.contains(text));
         let missing = |lines: &mut Lines| !lines.ended && !says(lines);
         let (lines, waited) = more.wait_timeout_while(lines.lock().unwrap(), limit, missing).unwrap();
+        let is_said = says(&lines);
+        // Not while the lines are locked that a failure prints.
+        drop(lines);
         assert!(!waited.timed_out(), "the log did not say `{text}` within {limit:?}");
-        says(&lines)
+        is_said
     }
 
     fn wait_for_end(&self, limit: Duration) -> bool {
