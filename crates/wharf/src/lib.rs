@@ -2,6 +2,7 @@
 //! environment and configuration files.
 
 mod admin_password;
+pub mod allocator;
 pub mod app;
 mod backup;
 pub mod cli;

@@ -7,6 +7,7 @@ use wharf::cli::Cli;
 use wharf::commands;
 
 fn main() -> ExitCode {
+    wharf::allocator::give_back_what_is_large();
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

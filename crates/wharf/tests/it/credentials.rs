@@ -256,3 +256,32 @@ async fn s037_who_may_manage_some_cannot_make_himself_more() {
     let robot = json!({ "name": "r", "account_type": "system", "roles": ["admin"] });
     admin.send("POST", "/accounts", &robot).await.expect(400);
 }
+
+/// Each check of a password takes 19 MiB for a moment, now on this thread and now on that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s028_what_a_check_of_a_password_takes_is_given_back() {
+    const MIB: u64 = 1 << 20;
+    let server = Wharf::with_accounts();
+    let mut admin = Admin::of(&server);
+    let names: Vec<String> = (0..24).map(|number| format!("human-{number}")).collect();
+    for name in &names {
+        admin.human(name, PASSWORD).await;
+    }
+    let idle_bytes = server.memory().anonymous_bytes;
+    for some in names.chunks(4) {
+        // Others keep threads busy that wait for the disk, so that it is another thread each time.
+        let logins = some.iter().map(|name| {
+            let mut client = server.client().authorized(basic(name, PASSWORD));
+            tokio::spawn(async move {
+                client.get("/v2/").await.expect(200);
+                client.put_blob("a/b", vec![1; 2 << 20]).await;
+            })
+        });
+        for login in logins.collect::<Vec<_>>() {
+            login.await.unwrap();
+        }
+    }
+    let grown_bytes = server.memory().anonymous_bytes.saturating_sub(idle_bytes);
+    println!("{} MiB idle, {} MiB more afterwards", idle_bytes / MIB, grown_bytes / MIB);
+    assert!(idle_bytes + grown_bytes < 60 * MIB, "{} MiB more than {}", grown_bytes / MIB, idle_bytes / MIB);
+}
