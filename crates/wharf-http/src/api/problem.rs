@@ -253,7 +253,27 @@ impl From<wharf_registry::Error> for Problem {
             | Error::BackupHoldGone
             | Error::Damaged(_) => Self::conflict(text),
             Error::NoSnapshot(_) => Self::unavailable(&text),
-            _ => Self::unavailable("the registry cannot do this right now; try again").because(error),
+            // The first are told to whoever pushes; nothing that is asked from here comes to them.
+            Error::UploadUnknown
+            | Error::SourceScope
+            | Error::OutOfOrder { .. }
+            | Error::UploadBusy { .. }
+            | Error::SizeInvalid { .. }
+            | Error::BlobTooLarge { .. }
+            | Error::TooManyChunks { .. }
+            | Error::TooManyUploads { .. }
+            | Error::OutOfMemory
+            | Error::DigestMismatch { .. }
+            | Error::Body(_)
+            | Error::ManifestInvalid(_)
+            | Error::ReferencesMissing(_)
+            | Error::MediaTypeConflict(_)
+            | Error::ConditionFailed
+            | Error::Meta { .. }
+            | Error::DatabaseSlow
+            | Error::Store { .. }
+            | Error::Read { .. }
+            | Error::TaskLost => Self::unavailable("the registry cannot do this right now; try again").because(error),
         }
     }
 }
