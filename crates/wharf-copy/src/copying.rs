@@ -4,26 +4,17 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 use wharf_oci::{Descriptor, Digest, Manifest, ManifestKind, Reference, RepositoryName, Tag};
 
+use crate::patience::{ATTEMPTS_MAX, Patience};
 use crate::report::PROBLEMS_MAX;
 use crate::{Blob, Document, Entry, Error, Problem, Report, Source, Target};
 
 /// Most blobs, and most images, that are copied at the same time.
 pub const JOBS_MAX: usize = 64;
-
-/// How often a blob is tried whose transfer breaks off.
-const ATTEMPTS_MAX: u32 = 5;
-
-/// The first pause between two attempts; each is twice as long as the one before.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause that a server can ask for.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How deep indexes may list indexes, and referrers refer to referrers.
 const DEPTH_MAX: u8 = 8;
@@ -389,19 +380,14 @@ impl Copying<'_> {
     async fn transfer(&self, from: &RepositoryName, to: &RepositoryName, blob: &Descriptor) -> Result<(), Error> {
         let _turn = self.transfers.acquire().await.map_err(|error| Error::Usage(error.to_string()))?;
         self.watch.found(blob.size);
-        let mut pause = PAUSE;
+        let mut patience = Patience::new();
         for attempt in 1.. {
             let moved = Arc::new(AtomicU64::new(0));
             match self.transfer_once(from, to, blob, &moved).await {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS_MAX => {
                     // All of it has to come again.
                     self.watch.found(moved.load(Ordering::Relaxed));
-                    let asked = match error {
-                        Error::Busy { retry_after, .. } => retry_after,
-                        _ => None,
-                    };
-                    tokio::time::sleep(asked.unwrap_or(pause).min(PAUSE_MAX)).await;
-                    pause *= 2;
+                    patience.wait(&error).await;
                 }
                 end => return end,
             }

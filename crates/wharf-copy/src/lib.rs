@@ -15,6 +15,7 @@ mod copying;
 mod distribution;
 mod error;
 mod layout;
+mod patience;
 mod place;
 mod registry;
 mod report;

@@ -18,15 +18,7 @@ pub use auth::Login;
 use auth::{Access, Keyring};
 
 use crate::Error;
-
-/// How often a request is sent whose answer does not come, or says to come back.
-const ATTEMPTS_MAX: u32 = 5;
-
-/// The first pause between two attempts; each is twice as long as the one before.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause between two attempts, whatever the server asks for.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+use crate::patience::{ATTEMPTS_MAX, Patience};
 
 /// How long a connection may take, and how long an answer may stand still.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,16 +120,11 @@ impl Registry {
 
     /// Sends the request until there is an answer that says something, after having logged in if that is asked for.
     async fn send(&self, request: Request<'_>) -> Result<Response, Error> {
-        let mut pause = PAUSE;
+        let mut patience = Patience::new();
         for _ in 1..ATTEMPTS_MAX {
             match self.send_once(&request).await {
                 Err(error) if error.is_transient() => {
-                    let asked = match error {
-                        Error::Busy { retry_after, .. } => retry_after,
-                        _ => None,
-                    };
-                    tokio::time::sleep(asked.unwrap_or(pause).min(PAUSE_MAX)).await;
-                    pause *= 2;
+                    patience.wait(&error).await;
                 }
                 end => return end,
             }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use wharf_testkit::PostgresServer;
 
 use super::actor::{Actor, Fuse};
@@ -27,12 +28,7 @@ async fn ft15_replicas_die_and_nothing_is_lost() {
     let mut cluster =
         Cluster::with(REPLICAS, |_, builder| hasten(builder, "1s", "5s").set("registry.delete_tags", "true")).await;
     let until = Instant::now() + Duration::from_secs(seconds);
-    let working = (0..ACTORS).map(|number| {
-        let mut actor = Actor::new(seed, number, ACTORS, &cluster.client(), GRACE);
-        actor.try_again();
-        tokio::spawn(actor.work_through(until))
-    });
-    let working: Vec<_> = working.collect();
+    let working = let_work(&cluster, ACTORS, seed, until);
     let mut kills = 0;
     while Instant::now() + KILL_EVERY < until {
         tokio::time::sleep(KILL_EVERY).await;
@@ -41,12 +37,7 @@ async fn ft15_replicas_die_and_nothing_is_lost() {
         tokio::task::block_in_place(|| cluster.restart(number));
         kills += 1;
     }
-    let (mut actors, mut failures) = (Vec::new(), 0);
-    for actor in working {
-        let (actor, failed) = actor.await.expect("an actor");
-        failures += failed;
-        actors.push(actor);
-    }
+    let (mut actors, failures) = gather(working).await;
     // Sessions that somebody wrote to who died.
     cluster.let_leases_end();
     verify(&cluster, &mut actors).await;
@@ -73,12 +64,7 @@ async fn ft12_the_database_server_dies_and_nothing_is_lost() {
     })
     .await;
     let until = Instant::now() + Duration::from_secs(seconds);
-    let working = (0..ACTORS / 4).map(|number| {
-        let mut actor = Actor::new(seed, number, ACTORS / 4, &cluster.client(), GRACE);
-        actor.try_again();
-        tokio::spawn(actor.work_through(until))
-    });
-    let working: Vec<_> = working.collect();
+    let working = let_work(&cluster, ACTORS / 4, seed, until);
     let mut deaths = 0;
     while Instant::now() + KILL_EVERY < until {
         tokio::time::sleep(KILL_EVERY).await;
@@ -88,12 +74,7 @@ async fn ft12_the_database_server_dies_and_nothing_is_lost() {
         });
         deaths += 1;
     }
-    let (mut actors, mut failures) = (Vec::new(), 0);
-    for actor in working {
-        let (actor, failed) = actor.await.expect("an actor");
-        failures += failed;
-        actors.push(actor);
-    }
+    let (mut actors, failures) = gather(working).await;
     cluster.let_leases_end();
     verify(&cluster, &mut actors).await;
     let promises: u64 = actors.iter_mut().map(|actor| actor.ledger().acknowledged()).sum();
@@ -112,4 +93,25 @@ async fn verify(cluster: &Cluster, actors: &mut [Actor]) {
         actor.ledger().verify(client, After::Kill).await;
     }
     crate::check::sound(&cluster.replicas[0]);
+}
+
+/// Clients that try again what fails, until then.
+fn let_work(cluster: &Cluster, actors: u64, seed: u64, until: Instant) -> Vec<JoinHandle<(Actor, u64)>> {
+    let working = (0..actors).map(|number| {
+        let mut actor = Actor::new(seed, number, actors, &cluster.client(), GRACE);
+        actor.try_again();
+        tokio::spawn(actor.work_through(until))
+    });
+    working.collect()
+}
+
+/// The clients when they have stopped, and how many of their requests failed.
+async fn gather(working: Vec<JoinHandle<(Actor, u64)>>) -> (Vec<Actor>, u64) {
+    let (mut actors, mut failures) = (Vec::new(), 0);
+    for actor in working {
+        let (actor, failed) = actor.await.expect("an actor");
+        failures += failed;
+        actors.push(actor);
+    }
+    (actors, failures)
 }
