@@ -32,7 +32,7 @@ async fn holds(client: &mut Client) -> Vec<String> {
 }
 
 /// Waits until `is_so`, looking again and again.
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
         assert!(begun.elapsed() < PATIENCE, "{what} never came");

@@ -4,8 +4,9 @@
 
 use std::fmt::Write as _;
 
+use crate::backup::eventually;
 use crate::collection::{collect_all, eager_with};
-use crate::harness::{Call, Client, Image, OCI_MANIFEST, Request, Strace, content, sha256};
+use crate::harness::{Call, Client, Image, OCI_MANIFEST, Request, Strace, Wharf, content, sha256};
 
 /// Everything that reads requests, writes answers, or changes what is stored.
 const CALLS: &str = "read,recvfrom,readv,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2,fsync,fdatasync,rename,\
@@ -89,6 +90,11 @@ async fn put_manifest(client: &mut Client, tag: &str, image: &Image) {
     client.put_manifest("t/three", tag, OCI_MANIFEST, image.manifest.clone()).await;
 }
 
+/// Waits for what a registry writes by itself when it has started: the sum of what it has.
+async fn settle(server: &Wharf) {
+    eventually("the first sum", async || !server.look("select 'counted' from storage_samples").is_empty()).await;
+}
+
 const BLOB: &str = "write staged, sync staged, place, sync directory, write log, sync log, answer";
 const ONLY_FACTS: &str = "write log, sync log, answer";
 
@@ -96,6 +102,7 @@ const ONLY_FACTS: &str = "write log, sync log, answer";
 async fn r001_bytes_before_names_and_the_answer_last() {
     let strace = Strace::of(CALLS);
     let mut server = strace.around(eager_with("1s").set("gc.enabled", "false")).start();
+    settle(&server).await;
     let mut client = server.client();
     // The first head of a connection is read in two pieces, to find out which HTTP it is.
     client.get("/v2/").await.expect(200);
@@ -159,6 +166,7 @@ async fn a_sync_that_is_left_out_is_missed() {
         let strace = Strace::of(CALLS);
         let server = eager_with("1s").set("gc.enabled", "false").failpoints(&format!("{failpoint}=skip"));
         let mut server = strace.around(server).start();
+        settle(&server).await;
         let mut client = server.client();
         client.get("/v2/").await.expect(200);
         push_monolithic(&mut client, &content(1, 4_000)).await;
