@@ -44,7 +44,8 @@ async fn the_binary_is_small() {
     release_only();
     let size_bytes = std::fs::metadata(binary()).unwrap().len();
     println!("binary: {:.1} MiB", size_bytes as f64 / MIB as f64);
-    assert!(size_bytes < 30 * MIB);
+    // It holds two databases, S3, TLS, the pages and the command line for all of it.
+    assert!(size_bytes < 36 * MIB);
 }
 
 #[tokio::test]
