@@ -110,11 +110,20 @@ impl Registry {
     async fn note_usage(&self) -> Result<(), Error> {
         self.write_pulls().await?;
         self.forget_answers(self.now()).await?;
-        let last = self.parts.meta.storage_samples(1).await.map_err(Error::meta("reading how much there was"))?;
-        match last.first() {
-            Some(last) if !is_due(last.sampled_at, self.now()) => Ok(()),
-            _ => self.sample_storage().await,
+        if self.is_sample_due().await? {
+            self.as_the_one("count of content", self.sample_if_due()).await?;
         }
+        Ok(())
+    }
+
+    /// Another replica may have counted while this one was waiting for its turn.
+    async fn sample_if_due(&self) -> Result<(), Error> {
+        if self.is_sample_due().await? { self.sample_storage().await } else { Ok(()) }
+    }
+
+    async fn is_sample_due(&self) -> Result<bool, Error> {
+        let last = self.parts.meta.storage_samples(1).await.map_err(Error::meta("reading how much there was"))?;
+        Ok(last.first().is_none_or(|last| is_due(last.sampled_at, self.now())))
     }
 
     pub(crate) async fn write_pulls(&self) -> Result<(), Error> {

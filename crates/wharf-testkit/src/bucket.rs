@@ -36,6 +36,8 @@ impl FakeS3 {
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // Head and body leave in two pieces, and the second would wait for the other side.
+                let _ = stream.set_nodelay(true);
                 let service = service.clone();
                 tokio::spawn(async move {
                     let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());

@@ -335,7 +335,7 @@ pub(super) fn hash(path: &Path) -> io::Result<String> {
 }
 
 /// All content that a snapshot names, in order and in portions.
-pub(super) fn portions(snapshot: &Snapshot) -> impl Iterator<Item = Result<Vec<Content>, CommandError>> {
+pub(crate) fn portions(snapshot: &Snapshot) -> impl Iterator<Item = Result<Vec<Content>, CommandError>> {
     let mut after = None;
     std::iter::from_fn(move || {
         let page = match snapshot.contents(after.as_ref(), PORTION) {

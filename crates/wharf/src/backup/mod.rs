@@ -43,7 +43,7 @@ use crate::error::{CommandError, Exit};
 pub(crate) use bucket::BackupBucket;
 pub(crate) use create::{Created, Wish, create, fetch_database, holding};
 pub(crate) use directory::BackupDirectory;
-pub(crate) use generation::{Choice, Generation};
+pub(crate) use generation::{Choice, Generation, portions};
 pub(crate) use pace::Pace;
 pub(crate) use place::{Access, BackupPlace, at_place};
 pub(crate) use prune::prune;

@@ -10,15 +10,12 @@ use wharf_oci::Digest;
 use wharf_store::{BlobStore, Place};
 
 use super::journal::Journal;
-use crate::backup::{Blob, Source, of_database};
+use crate::backup::{Blob, Source, portions};
 use crate::error::{CommandError, Exit};
 use crate::progress::Progress;
 
 /// How many contents are copied at the same time.
 const COPIES: usize = 8;
-
-/// How many rows are read at once.
-const PORTION: u32 = 1_000;
 
 /// What became of the content.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +47,8 @@ pub(super) async fn copy(
     snapshot: &Snapshot,
     journal: &mut Journal,
 ) -> Result<Copied, CommandError> {
-    let mut wanted = all(snapshot)?;
+    let wanted = portions(snapshot).collect::<Result<Vec<_>, _>>()?;
+    let mut wanted: VecDeque<Content> = wanted.into_iter().flatten().collect();
     let progress = Progress::new("moving", wanted.iter().map(|content| content.size_bytes).sum());
     let mut result = Copied::default();
     let mut running = JoinSet::new();
@@ -91,18 +89,6 @@ pub(super) async fn copy(
     progress.finish();
     result.lost.sort();
     Ok(result)
-}
-
-fn all(snapshot: &Snapshot) -> Result<VecDeque<Content>, CommandError> {
-    let mut all = VecDeque::new();
-    loop {
-        let after = all.back().map(|content: &Content| content.digest);
-        let portion = snapshot.contents(after.as_ref(), PORTION).map_err(of_database)?;
-        if portion.is_empty() {
-            return Ok(all);
-        }
-        all.extend(portion);
-    }
 }
 
 async fn bring(
@@ -147,8 +133,19 @@ async fn bring(
         return Ok(Done::Lost);
     }
     match writer.commit(&content.digest).await {
-        Ok(placed) => Ok(Done::Copied(placed.location().clone())),
-        Err(wharf_store::Error::DigestMismatch { .. }) => Ok(Done::Lost),
+        Ok(placed) => {
+            let (location, leaves_staged) = (placed.location().clone(), placed.leaves_staged());
+            drop(placed);
+            // Nobody else goes on with an upload of ours.
+            if leaves_staged {
+                target.discard(upload).await.map_err(failed)?;
+            }
+            Ok(Done::Copied(location))
+        }
+        Err(wharf_store::Error::DigestMismatch { .. }) => {
+            target.discard(upload).await.map_err(failed)?;
+            Ok(Done::Lost)
+        }
         Err(error) => Err(failed(error)),
     }
 }

@@ -5,13 +5,14 @@ mod large;
 mod place;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use self::place::{Place, objects};
+use self::place::{Place, objects, staged};
 use crate::backup::desk::{Desk, answer, questions};
-use crate::harness::{ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, Wharf, basic, sha256};
+use crate::harness::{ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, Wharf, basic, content, sha256};
 use crate::load::images::{Catalogue, push_and_pull};
 
 /// Images, tags that moved, a deletion that can be undone, a referrer, and half of an upload.
@@ -148,11 +149,14 @@ async fn content_moves_alone() {
     let (old, new) = (Place::embedded(), Place::in_a_bucket());
     let mut server = old.start();
     fill(&server, 20).await;
+    // So large that it goes up in parts.
+    admin(&server).put_blob("a/b", content(1, 12 << 20)).await;
     let (asked, blobs) = (questions(&server), blobs_of(&server));
     let answers = ask(&server, &asked).await;
     server.stop();
     let moved = migrate(&Desk::new(), &old, &new);
     assert_eq!((&moved["copied_blobs"], &moved["check"]["clean"]), (&json!(blobs), &json!(true)), "{moved}");
+    assert_eq!(staged(&new), Vec::<PathBuf>::new(), "what led to content goes with the upload");
     assert_eq!(ask(&new.start(), &asked).await, answers);
     // The source is as it was.
     assert_eq!(ask(&old.start(), &asked).await, answers);

@@ -107,8 +107,18 @@ fn postgres() -> (&'static str, &'static str, String) {
 
 /// The objects with content that its bucket has.
 pub fn objects(place: &Place) -> Vec<PathBuf> {
-    let (_, _, url) = place.settings.iter().find(|(section, key, _)| (*section, *key) == ("storage", "url")).unwrap();
-    let below = bucket::directory_of(url.trim_matches('"')).join("blobs");
-    let found = std::fs::read_dir(below).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let found = std::fs::read_dir(below(place, "blobs")).into_iter().flatten().map(|entry| entry.unwrap().path());
     found.filter(|path| path.is_file()).collect()
+}
+
+/// What uploads have left behind in its bucket.
+pub fn staged(place: &Place) -> Vec<PathBuf> {
+    let uploads = std::fs::read_dir(below(place, "uploads")).into_iter().flatten();
+    let objects = uploads.flat_map(|upload| std::fs::read_dir(upload.unwrap().path()).into_iter().flatten());
+    objects.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn below(place: &Place, part: &str) -> PathBuf {
+    let (_, _, url) = place.settings.iter().find(|(section, key, _)| (*section, *key) == ("storage", "url")).unwrap();
+    bucket::directory_of(url.trim_matches('"')).join(part)
 }
