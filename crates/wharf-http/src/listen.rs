@@ -51,6 +51,9 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// Fewer connections serve nobody, whatever the system allows.
 const CONNECTIONS_AT_LEAST: u64 = 16;
 
+/// How much a TLS connection encrypts before it writes. With the 64 KiB that rustls has by itself a blob costs half as much again.
+const TLS_BUFFER_BYTES: usize = 256 << 10;
+
 /// How long to wait when the system has no descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -257,7 +260,7 @@ impl Acceptor {
                 plaintext::refuse(stream).await?;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
             }
-            tls.accept(stream).await
+            tls.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES))).await
         });
         match handshake.await {
             Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true, port }, None).await,

@@ -15,6 +15,9 @@ use wharf_registry::{ContentFile, OpenBlob};
 /// Parts of blobs that are shorter are read: that takes fewer calls.
 const FILES_FROM_BYTES: u64 = 64 << 10;
 
+/// About as many headers as an answer has.
+const HEADERS: usize = 12;
+
 /// An answer.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -36,7 +39,7 @@ impl Reply {
 
     /// An answer of `length_bytes` bytes of type `content_type`.
     pub(crate) fn of(status: StatusCode, content_type: HeaderValue, payload: Payload) -> Self {
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(payload.length_bytes()));
         headers.insert(CONTENT_TYPE, content_type);
         Self { status, headers, payload, cause: None }
@@ -62,8 +65,13 @@ impl Reply {
 
 /// A header value from text made of parsed values. Anything else than visible ASCII cannot come through (S-045).
 pub(crate) fn header_value(text: &str) -> HeaderValue {
-    let visible: String = text.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
-    HeaderValue::from_str(&visible).expect("visible ASCII is a header value")
+    let is_visible = |c: &char| c.is_ascii() && !c.is_ascii_control();
+    let made = if text.chars().all(|c| is_visible(&c)) {
+        HeaderValue::from_str(text)
+    } else {
+        HeaderValue::from_str(&text.chars().filter(is_visible).collect::<String>())
+    };
+    made.expect("visible ASCII is a header value")
 }
 
 /// The bytes of an answer. Its length is known before the first byte is sent.

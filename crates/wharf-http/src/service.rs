@@ -182,10 +182,11 @@ async fn answer(
         method: head.method,
         headers: head.headers,
     };
+    // Boxed, like pushes in `v2`: what is small here is moved about for every request.
     let reply = if api::is_below(&inbound.path) {
-        api::answer(app, inbound, body).await
+        Box::pin(api::answer(app, inbound, body)).await
     } else if web::is_ours(&inbound) {
-        web::answer(app, inbound, body).await
+        Box::pin(web::answer(app, inbound, body)).await
     } else {
         v2::answer(app, inbound, body).await
     };

@@ -143,7 +143,9 @@ impl fmt::Display for Digest {
         let digits = &mut buffer[..self.algorithm().hex_len()];
         hex::encode_to_slice(self.as_bytes(), digits).map_err(|_| fmt::Error)?;
         let digits = std::str::from_utf8(digits).map_err(|_| fmt::Error)?;
-        write!(f, "{}:{digits}", self.algorithm())
+        f.write_str(self.algorithm().as_str())?;
+        f.write_str(":")?;
+        f.write_str(digits)
     }
 }
 

@@ -29,6 +29,7 @@ mod races;
 mod retries;
 mod rules;
 mod sessions;
+mod small;
 mod undo;
 mod uploads;
 mod usage;
@@ -112,6 +113,8 @@ pub struct Settings {
     pub check: CheckConfig,
     /// `storage.verify_reads`.
     pub verify_reads: VerifyReads,
+    /// `storage.remembered`.
+    pub remembered: ByteSize,
     /// How much of the disk is kept free.
     pub room: Room,
 }
@@ -125,6 +128,7 @@ pub struct Registry {
     check: CheckConfig,
     verify_reads: VerifyReads,
     verified: blobs::Verified,
+    small: small::SmallBlobs,
     scrub: check::Scrub,
     collector: collect::Collector,
     guard: Arc<guard::Guard>,
@@ -159,6 +163,7 @@ impl Registry {
             check: settings.check,
             verify_reads: settings.verify_reads,
             verified: blobs::Verified::default(),
+            small: small::SmallBlobs::new(settings.remembered),
             scrub: check::Scrub::default(),
             guard,
             checks: check::Checks::default(),

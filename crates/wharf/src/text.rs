@@ -1,6 +1,6 @@
 //! Text from outside on its way to a terminal or a log: it must not move the cursor, begin a line or hide anything.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// `text` with every character escaped that a terminal or a pager would obey instead of show (B-119).
 pub(crate) fn visible(text: &str) -> Visible<'_> {
@@ -12,14 +12,16 @@ pub(crate) struct Visible<'a>(&'a str);
 
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if is_obeyed(c) {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(is_obeyed) {
+            f.write_str(&rest[..at])?;
+            let mut from_here = rest[at..].chars();
+            if let Some(c) = from_here.next() {
                 write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
             }
+            rest = from_here.as_str();
         }
-        Ok(())
+        f.write_str(rest)
     }
 }
 

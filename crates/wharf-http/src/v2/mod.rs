@@ -121,6 +121,8 @@ async fn within_time(route: Route, call: Call, body: RequestBody) -> Answer {
 
 /// The table of contents: what is asked, which permission it needs, who answers.
 /// Tokens are answered before this: whoever asks for one has none yet.
+///
+/// Pushes are boxed: their futures are many times as large as those of reads, which would have to be moved with as many bytes.
 async fn dispatch(route: Route, call: Call, body: RequestBody) -> Answer {
     match (route, call.inbound.method.clone()) {
         (Route::Base, _) => lists::version_check(&call.authorize::<VersionCheck>(())?),
@@ -128,27 +130,31 @@ async fn dispatch(route: Route, call: Call, body: RequestBody) -> Answer {
         (Route::Tags { name }, _) => lists::tags(&call.authorize(name)?, &call).await,
         (Route::Referrers { name, digest }, _) => lists::referrers(&call.authorize(name)?, &call, &digest).await,
 
-        (Route::Blob { name, digest }, Method::DELETE) => blobs::delete(&call.authorize(name)?, &call, &digest).await,
+        (Route::Blob { name, digest }, Method::DELETE) => {
+            Box::pin(blobs::delete(&call.authorize(name)?, &call, &digest)).await
+        }
         (Route::Blob { name, digest }, Method::HEAD) => blobs::head(&call.authorize(name)?, &call, &digest).await,
         (Route::Blob { name, digest }, _) => blobs::get(&call.authorize(name)?, &call, &digest).await,
 
-        (Route::Uploads { name }, _) => uploads::begin(&call.authorize(name)?, &call, body).await,
+        (Route::Uploads { name }, _) => Box::pin(uploads::begin(&call.authorize(name)?, &call, body)).await,
         (Route::Upload { name, session }, Method::PATCH) => {
-            uploads::append(&call.authorize(name)?, &call, &session, body).await
+            Box::pin(uploads::append(&call.authorize(name)?, &call, &session, body)).await
         }
         (Route::Upload { name, session }, Method::PUT) => {
-            uploads::finish(&call.authorize(name)?, &call, &session, body).await
+            Box::pin(uploads::finish(&call.authorize(name)?, &call, &session, body)).await
         }
         (Route::Upload { name, session }, Method::DELETE) => {
-            uploads::cancel(&call.authorize(name)?, &call, &session).await
+            Box::pin(uploads::cancel(&call.authorize(name)?, &call, &session)).await
         }
-        (Route::Upload { name, session }, _) => uploads::status(&call.authorize(name)?, &call, &session).await,
+        (Route::Upload { name, session }, _) => {
+            Box::pin(uploads::status(&call.authorize(name)?, &call, &session)).await
+        }
 
         (Route::Manifest { name, reference }, Method::PUT) => {
-            manifests::put(&call.authorize(name)?, &call, &reference, body).await
+            Box::pin(manifests::put(&call.authorize(name)?, &call, &reference, body)).await
         }
         (Route::Manifest { name, reference }, Method::DELETE) => {
-            manifests::delete(&call.authorize(name)?, &call, &reference).await
+            Box::pin(manifests::delete(&call.authorize(name)?, &call, &reference)).await
         }
         (Route::Manifest { name, reference }, Method::HEAD) => {
             manifests::head(&call.authorize(name)?, &call, &reference).await

@@ -1,12 +1,16 @@
 //! Hashing and writing at the same time, while the next bytes arrive.
 //!
-//! Neither saves processor time, so what can be won is overlap: one batch is hashed on one thread and written on
-//! another while the next one is gathered. One batch in flight and one being gathered is all the memory an upload
-//! takes.
+//! Neither saves processor time, so what can be won is overlap: batches are hashed on one thread and written on another
+//! while the next one is gathered. Each of the two has a queue, so that it goes on without being woken for every batch, which
+//! takes a good part of the time of one; and it has a thread only as long as there is something in it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::io::blocking;
@@ -15,10 +19,13 @@ use crate::Error;
 use crate::hash::Running;
 
 /// How much is handed on at once.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 512 << 10;
 
-/// One batch is gathered while another one is hashed and written.
-pub(super) const BUFFERS_BYTES: u64 = 2 * BATCH_BYTES as u64;
+/// How many batches may wait to be hashed or written, with those that are.
+const IN_FLIGHT: usize = 3;
+
+/// One batch is gathered meanwhile.
+pub(super) const BUFFERS_BYTES: u64 = ((IN_FLIGHT + 1) * BATCH_BYTES) as u64;
 
 /// Pieces smaller than this are copied together: a piece on its own costs a slice and keeps the buffer alive that it
 /// was cut from, so a client that sends single bytes would take far more memory than it sends.
@@ -67,77 +74,195 @@ impl Batch {
 /// The way of an upload's batches into its hash and its file.
 pub(super) struct Pipeline {
     staged: Arc<Staged>,
-    /// `None` while a batch is in flight, and for ever after a failure: the hash then no longer belongs to the bytes.
-    running: Option<Running>,
-    in_flight: Option<InFlight>,
-    /// Where the next batch goes.
-    offset_bytes: u64,
+    hashing: Lane<Running>,
+    writing: Lane<Appending>,
+    /// What comes before has been written.
+    written_bytes: Arc<AtomicU64>,
     write_back: WriteBack,
-}
-
-struct InFlight {
-    hashing: JoinHandle<Result<Running, Error>>,
-    writing: JoinHandle<Result<(), Error>>,
+    /// Whether a batch was lost because whoever handed it in did not wait: the hash then no longer belongs to the bytes.
+    has_gap: bool,
 }
 
 impl Pipeline {
     pub(super) fn new(staged: Arc<Staged>, running: Running, offset_bytes: u64) -> Self {
-        let write_back = WriteBack { from_bytes: offset_bytes, syncing: None };
-        Self { staged, running: Some(running), in_flight: None, offset_bytes, write_back }
+        let written_bytes = Arc::new(AtomicU64::new(offset_bytes));
+        let appending = Appending { staged: Arc::clone(&staged), written_bytes: Arc::clone(&written_bytes) };
+        Self {
+            staged,
+            hashing: Lane::new(running),
+            writing: Lane::new(appending),
+            written_bytes,
+            write_back: WriteBack { from_bytes: offset_bytes, syncing: None },
+            has_gap: false,
+        }
     }
 
     pub(super) fn staged(&self) -> &Arc<Staged> {
         &self.staged
     }
 
-    /// Waits for the batch in flight and hands the next one on.
+    /// Hands a batch on; waits while there are too many already.
     pub(super) async fn push(&mut self, batch: Batch) -> Result<(), Error> {
-        self.settle().await?;
-        let mut running = self.running.take().ok_or(Error::Broken)?;
+        if std::mem::replace(&mut self.has_gap, true) {
+            return Err(Error::Broken);
+        }
+        self.writing.wait(IN_FLIGHT - 1).await?;
+        self.hashing.wait(IN_FLIGHT - 1).await?;
+        self.write_back.advance(&self.staged, self.written_bytes.load(Ordering::Relaxed)).await?;
         let parts: Arc<[Bytes]> = batch.into_parts().into();
-        let at = self.offset_bytes;
-        self.offset_bytes += len_bytes(&parts);
-        self.in_flight = Some(InFlight {
-            hashing: tokio::task::spawn_blocking({
-                let parts = Arc::clone(&parts);
-                move || {
-                    update(&mut running, &parts);
-                    Ok(running)
-                }
-            }),
-            writing: tokio::task::spawn_blocking({
-                let staged = Arc::clone(&self.staged);
-                move || staged.append(&parts, at)
-            }),
-        });
+        self.writing.hand_on(Arc::clone(&parts));
+        self.hashing.hand_on(parts);
+        self.has_gap = false;
         Ok(())
     }
 
     /// Everything up to and including `last` is in the hash and in the file, and no early write-back is running.
     /// What is left is little, so it takes one thread.
     pub(super) async fn finish(mut self, last: Batch) -> Result<Running, Error> {
-        self.settle().await?;
+        if self.has_gap {
+            return Err(Error::Broken);
+        }
+        let mut appending = self.writing.end().await?;
+        let mut running = self.hashing.end().await?;
         self.write_back.wait().await?;
-        let mut running = self.running.take().ok_or(Error::Broken)?;
         let parts = last.into_parts();
         if parts.is_empty() {
             return Ok(running);
         }
         blocking("writing staged content", move || {
-            update(&mut running, &parts);
-            self.staged.append(&parts, self.offset_bytes)?;
+            running.take(&parts)?;
+            appending.take(&parts)?;
             Ok(running)
         })
         .await
     }
+}
 
-    async fn settle(&mut self) -> Result<(), Error> {
-        let Some(InFlight { hashing, writing }) = self.in_flight.take() else { return Ok(()) };
-        let (hashed, written) = tokio::join!(joined(hashing), joined(writing));
-        written?;
-        self.write_back.advance(&self.staged, self.offset_bytes).await?;
-        self.running = Some(hashed?);
+/// What is done with batches, in their order.
+trait Work: Send + 'static {
+    fn take(&mut self, parts: &[Bytes]) -> Result<(), Error>;
+}
+
+impl Work for Running {
+    fn take(&mut self, parts: &[Bytes]) -> Result<(), Error> {
+        parts.iter().for_each(|part| self.update(part));
         Ok(())
+    }
+}
+
+/// Writes behind what has been written.
+struct Appending {
+    staged: Arc<Staged>,
+    written_bytes: Arc<AtomicU64>,
+}
+
+impl Work for Appending {
+    fn take(&mut self, parts: &[Bytes]) -> Result<(), Error> {
+        let at = self.written_bytes.load(Ordering::Relaxed);
+        self.staged.append(parts, at)?;
+        let len_bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        self.written_bytes.store(at + len_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A queue before a piece of work, which is done on a thread that may block while there is something to do. A failure ends it:
+/// it is told once, and [`Error::Broken`] from then on.
+struct Lane<W>(Arc<Shared<W>>);
+
+struct Shared<W> {
+    state: Mutex<State<W>>,
+    /// Told when less is in flight. One waits at most: whoever has the lane.
+    less: Notify,
+}
+
+struct State<W> {
+    waiting: VecDeque<Arc<[Bytes]>>,
+    work: At<W>,
+}
+
+enum At<W> {
+    Rest(W),
+    Work,
+    Failed(Error),
+    Gone,
+}
+
+impl<W: Work> Lane<W> {
+    fn new(work: W) -> Self {
+        let state = State { waiting: VecDeque::with_capacity(IN_FLIGHT), work: At::Rest(work) };
+        Self(Arc::new(Shared { state: Mutex::new(state), less: Notify::new() }))
+    }
+
+    fn hand_on(&self, parts: Arc<[Bytes]>) {
+        let mut state = self.0.lock();
+        state.waiting.push_back(parts);
+        state.work = match std::mem::replace(&mut state.work, At::Work) {
+            At::Rest(work) => {
+                let shared = Arc::clone(&self.0);
+                tokio::task::spawn_blocking(move || shared.run(work));
+                At::Work
+            }
+            other => other,
+        };
+    }
+
+    /// Waits until no more than so many batches are in flight.
+    async fn wait(&self, in_flight: usize) -> Result<(), Error> {
+        while self.0.lock().in_flight()? > in_flight {
+            self.0.less.notified().await;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is done, and gives what did it.
+    async fn end(&self) -> Result<W, Error> {
+        self.wait(0).await?;
+        match std::mem::replace(&mut self.0.lock().work, At::Gone) {
+            At::Rest(work) => Ok(work),
+            _ => Err(Error::Broken),
+        }
+    }
+}
+
+impl<W: Work> Shared<W> {
+    fn run(&self, mut work: W) {
+        let mut state = self.lock();
+        while let Some(parts) = state.waiting.pop_front() {
+            drop(state);
+            self.less.notify_one();
+            let done = catch_unwind(AssertUnwindSafe(|| work.take(&parts)));
+            drop(parts);
+            state = self.lock();
+            let lost =
+                |_| Err(Error::Io { doing: "writing staged content", source: std::io::Error::other("it panicked") });
+            if let Err(failure) = done.unwrap_or_else(lost) {
+                state.waiting.clear();
+                state.work = At::Failed(failure);
+                self.less.notify_one();
+                return;
+            }
+        }
+        state.work = At::Rest(work);
+        self.less.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W> State<W> {
+    fn in_flight(&mut self) -> Result<usize, Error> {
+        match &self.work {
+            At::Rest(_) => Ok(self.waiting.len()),
+            At::Work => Ok(self.waiting.len() + 1),
+            At::Gone => Err(Error::Broken),
+            At::Failed(_) => match std::mem::replace(&mut self.work, At::Gone) {
+                At::Failed(failure) => Err(failure),
+                _ => Err(Error::Broken),
+            },
+        }
     }
 }
 
@@ -177,19 +302,77 @@ async fn joined<T>(work: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
         .unwrap_or_else(|lost| Err(Error::Io { doing: "writing staged content", source: std::io::Error::other(lost) }))
 }
 
-fn update(running: &mut Running, parts: &[Bytes]) {
-    for part in parts {
-        running.update(part);
-    }
-}
-
-fn len_bytes(parts: &[Bytes]) -> u64 {
-    parts.iter().map(|part| part.len() as u64).sum()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
     use super::*;
+
+    /// Work that says when it begins with a batch, and does with it what it is told.
+    struct Told {
+        begun: Sender<usize>,
+        how: Receiver<Result<(), Error>>,
+    }
+
+    impl Work for Told {
+        fn take(&mut self, parts: &[Bytes]) -> Result<(), Error> {
+            self.begun.send(parts.len()).unwrap();
+            self.how.recv().expect("nobody says how this is done")
+        }
+    }
+
+    fn told() -> (Lane<Told>, Receiver<usize>, Sender<Result<(), Error>>) {
+        let ((begun, begins), (tell, how)) = (channel(), channel());
+        (Lane::new(Told { begun, how }), begins, tell)
+    }
+
+    /// Told apart by its number of parts.
+    fn parts(number: usize) -> Arc<[Bytes]> {
+        vec![Bytes::from_static(b"x"); number].into()
+    }
+
+    #[tokio::test]
+    async fn a_lane_works_in_order_and_rests_in_between() {
+        let (lane, begins, tell) = told();
+        for round in 0..3 {
+            for number in 1..=IN_FLIGHT {
+                lane.wait(IN_FLIGHT - 1).await.unwrap();
+                lane.hand_on(parts(number));
+            }
+            let is_full = lane.wait(IN_FLIGHT - 1);
+            tokio::pin!(is_full);
+            assert!(futures_util::poll!(&mut is_full).is_pending(), "round {round}: one more than there may be");
+            for number in 1..=IN_FLIGHT {
+                assert_eq!(begins.recv().unwrap(), number);
+                tell.send(Ok(())).unwrap();
+            }
+            is_full.await.unwrap();
+            lane.wait(0).await.unwrap();
+        }
+        assert!(lane.end().await.is_ok());
+        assert!(matches!(lane.end().await, Err(Error::Broken)));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_once_and_what_waited_behind_it_is_not_done() {
+        let (lane, begins, tell) = told();
+        lane.hand_on(parts(1));
+        lane.hand_on(parts(2));
+        tell.send(Err(Error::NoSpace)).unwrap();
+        assert!(matches!(lane.wait(0).await, Err(Error::NoSpace)));
+        lane.hand_on(parts(3));
+        assert!(matches!(lane.wait(IN_FLIGHT).await, Err(Error::Broken)));
+        assert!(matches!(lane.end().await, Err(Error::Broken)));
+        assert_eq!(begins.try_iter().collect::<Vec<_>>(), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        let (lane, _begins, tell) = told();
+        lane.hand_on(parts(1));
+        drop(tell);
+        assert!(matches!(lane.end().await, Err(Error::Io { .. })));
+    }
 
     #[test]
     fn a_batch_keeps_order_and_merges_small_pieces() {

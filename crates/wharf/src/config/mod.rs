@@ -84,6 +84,7 @@ impl Config {
             gc: self.gc.clone(),
             check: self.check.clone(),
             verify_reads: self.storage.verify_reads,
+            remembered: self.storage.remembered,
             room: self.storage.room(),
         }
     }

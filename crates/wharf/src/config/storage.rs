@@ -55,6 +55,9 @@ pub struct Storage {
     /// When a large blob is hashed because somebody reads it: "scrub" for never, because the scrub reads all of them by and
     /// by; "first" for its first full read since the start; "always".
     pub verify_reads: wharf_registry::VerifyReads,
+    /// How much memory is for small blobs that have been read, up to 64 KiB each: they are answered without the disk or the bucket,
+    /// unless `verify_reads` is "always". 0 for none.
+    pub remembered: ByteSize,
 }
 
 /// What a bucket is asked to encrypt with.
@@ -105,6 +108,7 @@ impl Default for Storage {
             min_free: room.min_free,
             reserve: room.reserve,
             verify_reads: wharf_registry::VerifyReads::default(),
+            remembered: ByteSize::mib(8),
         }
     }
 }

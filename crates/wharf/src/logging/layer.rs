@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 use wharf_base::{Clock, SystemClock};
 
 use crate::logging::fields::Fields;
 use crate::logging::line::{Line, Style};
-use crate::logging::queue::Queue;
+use crate::logging::queue::{Queue, Urgency};
 
 /// Makes a line of each event, with its own fields and those of the spans around it.
 pub(super) struct Lines {
@@ -52,6 +52,7 @@ where
         }
         event.record(&mut fields);
         let (level, target) = (*event.metadata().level(), event.metadata().target());
-        self.queue.push(&Line { now: self.clock.now(), level, target, fields: &fields }.render(self.style));
+        let urgency = if level <= Level::WARN { Urgency::AtOnce } else { Urgency::CanWait };
+        self.queue.push(&Line { now: self.clock.now(), level, target, fields: &fields }.render(self.style), urgency);
     }
 }

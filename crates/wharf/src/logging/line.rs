@@ -73,9 +73,10 @@ impl Line<'_> {
 
 /// The line that stands where others should.
 pub(super) fn lost(style: Style, lost_lines: u64) -> String {
-    let message = format!("{lost_lines} log lines were lost here, because what reads the log was too slow");
-    let fields =
-        Fields::of([("message", Value::Text(message)), ("log.lost_lines", Value::Plain(lost_lines.to_string()))]);
+    let mut fields = Fields::default();
+    let message = format_args!("{lost_lines} log lines were lost here, because what reads the log was too slow");
+    fields.set_text("message", message);
+    fields.set_plain("log.lost_lines", lost_lines);
     let now = SystemClock::new().now();
     Line { now, level: Level::WARN, target: module_path!(), fields: &fields }.render(style)
 }
@@ -102,17 +103,20 @@ fn word(text: &mut String, value: &str) {
 
 /// A JSON string, with everything escaped that a terminal would obey, of which JSON itself demands only a part.
 fn string(text: &mut String, value: &str) {
+    let mut rest = value;
     text.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str(r"\\"),
-            '\n' => text.push_str(r"\n"),
+    while let Some(at) = rest.find(|c| matches!(c, '"' | '\\') || is_obeyed(c)) {
+        text.push_str(&rest[..at]);
+        let mut from_here = rest[at..].chars();
+        match from_here.next() {
+            Some('\n') => text.push_str(r"\n"),
+            Some(c @ ('"' | '\\')) => text.extend(['\\', c]),
             // All of them are in the basic plane: one escape is enough.
-            c if is_obeyed(c) => put(text, format_args!(r"\u{:04x}", u32::from(c))),
-            c => text.push(c),
+            c => put(text, format_args!(r"\u{:04x}", c.map_or(0, u32::from))),
         }
+        rest = from_here.as_str();
     }
+    text.push_str(rest);
     text.push('"');
 }
 

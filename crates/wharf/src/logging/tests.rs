@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use super::fields::VALUE_MAX_BYTES;
 use super::layer::Lines;
 use super::line::{self, Style};
-use super::queue::{QUEUE_MAX_BYTES, Queue};
+use super::queue::{QUEUE_MAX_BYTES, Queue, Urgency};
 use super::{Config, Filter};
 
 const HUMAN: Style = Style::Human { has_colour: false };
@@ -185,12 +185,12 @@ fn r087_a_stuck_terminal_costs_lines_which_are_counted_and_never_blocks() {
     let line = format!("{}\n", "x".repeat(1023));
     let fitting = QUEUE_MAX_BYTES / line.len();
 
-    queue.push("first\n");
+    queue.push("first\n", Urgency::CanWait);
     is_entered.recv().unwrap();
     for _ in 0..fitting + 5 {
-        queue.push(&line);
+        queue.push(&line, Urgency::CanWait);
     }
-    queue.push("short, but after the others\n");
+    queue.push("short, but after the others\n", Urgency::CanWait);
     drop(let_go);
     drop(guard);
 
@@ -201,7 +201,7 @@ fn r087_a_stuck_terminal_costs_lines_which_are_counted_and_never_blocks() {
 fn a_stuck_terminal_does_not_keep_the_process_from_ending() {
     let ((entered, is_entered), (let_go, go_on)) = (channel(), channel());
     let (queue, guard) = Queue::start(Stuck { entered, go_on, page: Page::default() }, |_| String::new());
-    queue.push("first\n");
+    queue.push("first\n", Urgency::CanWait);
     is_entered.recv().unwrap();
     drop(guard);
     drop(let_go);

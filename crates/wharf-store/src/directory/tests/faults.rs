@@ -252,7 +252,10 @@ async fn r003_an_upload_goes_on_from_its_checkpoint_after_a_full_disk() {
     let written = writer.write(content.slice(MIB + 5..)).await;
     let failed = match written {
         Ok(()) => writer.checkpoint().await.map(drop),
-        failed => failed,
+        failed => {
+            drop(writer);
+            failed
+        }
     };
     assert!(matches!(failed, Err(Error::NoSpace)), "{failed:?}");
 

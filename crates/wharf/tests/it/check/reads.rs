@@ -68,6 +68,35 @@ async fn first_means_the_first_full_read_since_the_start() {
     breaks_off(&mut client, &digest).await;
 }
 
+/// What was read is small enough to stay in memory; who may read it is asked each time, and what lies on the disk when it is
+/// read anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_blob_is_served_from_memory_to_whom_it_is_served() {
+    for (setting, value, from_memory) in [
+        ("storage.remembered", "8 MiB", true),
+        ("storage.remembered", "0", false),
+        ("storage.verify_reads", "always", false),
+    ] {
+        let server = Wharf::builder().set(setting, value).start();
+        let mut client = server.client();
+        let small = content(3, 4_000);
+        let digest = client.put_blob("a/b", small.clone()).await;
+        client.send(get(&digest)).await.expect(200);
+        flip_bit(&file_of(server.data(), &digest), 99);
+        let again = client.send(get(&digest)).await;
+        if !from_memory {
+            assert_eq!(again.expect(404).code(), "BLOB_UNKNOWN", "{setting}");
+            continue;
+        }
+        assert_eq!(again.expect(200).body, small);
+        let part = client.send(get(&digest).header("Range", "bytes=10-19")).await.expect(206);
+        assert_eq!(part.body, small[10..20]);
+        client.get(&format!("/v2/c/d/blobs/{digest}")).await.expect(404);
+        client.send(Request::new("DELETE", format!("/v2/a/b/blobs/{digest}"))).await.expect(202);
+        client.send(get(&digest)).await.expect(404);
+    }
+}
+
 /// By default large content is served as it is, until the scrub comes by.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scrub_finds_what_nobody_reads() {

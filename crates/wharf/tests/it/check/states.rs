@@ -19,7 +19,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let server = Wharf::start();
+        // Every read shows what lies on the disk.
+        let server = Wharf::builder().set("storage.remembered", "0").start();
         let mut client = server.client();
         let image = Image::small(1, "amd64", 5_000);
         image.push(&mut client, "team/app", "v1").await;
