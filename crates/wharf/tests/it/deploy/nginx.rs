@@ -182,7 +182,7 @@ async fn nginx_asks_another_replica_only_what_may_be_asked_twice() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(server.look("select count(*) from uploads where state = 'open'")[0][0], opened.to_string());
+    assert_eq!(server.look("select cast(count(*) as text) from uploads where state = 'open'")[0][0], opened.to_string());
     while count("PUT") < 1 || count("GET") < 1 {
         patient();
         let manifest = Request::new("PUT", "/v2/a/b/manifests/v1").header("Content-Type", OCI_MANIFEST);
@@ -192,7 +192,7 @@ async fn nginx_asks_another_replica_only_what_may_be_asked_twice() {
         assert!(client.get("/v2/a/b/manifests/v1").await.expect(200).body == image.manifest);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let history = server.look("select count(*) from tag_history");
+    let history = server.look("select cast(count(*) as text) from tag_history");
     assert_eq!(history[0][0], "1", "the tag was moved once");
 }
 
