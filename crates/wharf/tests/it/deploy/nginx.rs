@@ -182,7 +182,10 @@ async fn nginx_asks_another_replica_only_what_may_be_asked_twice() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(server.look("select cast(count(*) as text) from uploads where state = 'open'")[0][0], opened.to_string());
+    assert_eq!(
+        server.look("select cast(count(*) as text) from uploads where state = 'open'")[0][0],
+        opened.to_string()
+    );
     while count("PUT") < 1 || count("GET") < 1 {
         patient();
         let manifest = Request::new("PUT", "/v2/a/b/manifests/v1").header("Content-Type", OCI_MANIFEST);
