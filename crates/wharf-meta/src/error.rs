@@ -68,6 +68,19 @@ pub enum Error {
         known: u32,
     },
 
+    /// Replicas of an older version use the database, and what this one would change of it would break them (GR-41). It is
+    /// untouched.
+    #[error(
+        "replicas that know schema {knows} use the metadata database, and this version makes it one that is usable from \
+         schema {needed} on; stop them first, or bring them to a version that knows it"
+    )]
+    OlderReplicas {
+        /// The newest schema that the oldest of them knows.
+        knows: u32,
+        /// The oldest that whoever uses the database would have to know.
+        needed: u32,
+    },
+
     /// The server cannot be used as it is set up; it is untouched.
     #[error("the PostgreSQL server cannot keep the metadata: {reason}")]
     Server {

@@ -47,8 +47,8 @@ pub enum TakeLease {
 #[derive(Debug)]
 struct Fence {
     lease: Lease,
-    /// The lease ended in the last change that was made under it.
-    has_ended: AtomicBool,
+    /// The lease ended in the last change that was made under it, or is just about to.
+    is_ending: AtomicBool,
 }
 
 tokio::task_local! {
@@ -71,16 +71,16 @@ pub async fn under_lease<T>(
         TakeLease::Elsewhere => return Ok(None),
         TakeLease::Needless => return Ok(Some(work.await)),
     };
-    let fence = Arc::new(Fence { lease, has_ended: AtomicBool::new(false) });
+    let fence = Arc::new(Fence { lease, is_ending: AtomicBool::new(false) });
     let done = tokio::select! {
         done = FENCE.scope(Arc::clone(&fence), work) => Some(done),
-        () = keep(meta, &fence.lease) => {
+        () = keep(meta, &fence) => {
             tracing::warn!("another replica took over what was being done here: {name}");
             None
         }
     };
     if done.is_some()
-        && !fence.has_ended.load(Ordering::Acquire)
+        && !fence.is_ending.load(Ordering::Acquire)
         && let Err(error) = meta.release_lease(&fence.lease).await
     {
         tracing::debug!(error = &error as &dyn std::error::Error, "the lease of {name} runs out by itself");
@@ -88,18 +88,23 @@ pub async fn under_lease<T>(
     Ok(done)
 }
 
-/// Renews the lease until it is lost. When the database does not answer, only the next change tells whether it is.
-async fn keep(leasing: &dyn Metadata, lease: &Lease) {
+/// Renews the lease until it is lost. When the database does not answer, only the next change tells whether it is. A lease that
+/// is gone because the work has ended it itself is not lost: what is left of the work, such as tidying up in a bucket that does
+/// not answer, is done without it.
+async fn keep(leasing: &dyn Metadata, fence: &Fence) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
-        match leasing.renew_lease(lease).await {
-            Ok(true) => {}
-            Ok(false) => return,
+        if fence.is_ending.load(Ordering::Acquire) {
+            continue;
+        }
+        match leasing.renew_lease(&fence.lease).await {
+            Ok(false) if !fence.is_ending.load(Ordering::Acquire) => return,
+            Ok(_) => {}
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "the lease of {} was not renewed",
-                    lease.name
+                    fence.lease.name
                 );
             }
         }
@@ -116,9 +121,16 @@ pub(crate) fn end(tx: &Tx<'_>, lease: Option<&Lease>) -> Result<()> {
     lease.map_or(Ok(()), |lease| release(tx, lease))
 }
 
-/// The change that was just made has ended the lease that it was made under.
-pub(crate) fn note_end() {
-    let _ = FENCE.try_with(|fence| fence.has_ended.store(true, Ordering::Release));
+/// Makes a change that ends the lease that it is made under, if `ends` says so of its answer.
+pub(crate) async fn ending<T>(
+    change: impl Future<Output = crate::Result<T>>,
+    ends: impl FnOnce(&T) -> bool,
+) -> crate::Result<T> {
+    let note = |is_ending| _ = FENCE.try_with(|fence| fence.is_ending.store(is_ending, Ordering::Release));
+    note(true);
+    let changed = change.await;
+    note(changed.as_ref().is_ok_and(ends));
+    changed
 }
 
 /// The lease of whoever writes to an upload session.

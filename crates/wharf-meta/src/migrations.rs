@@ -11,7 +11,9 @@ pub(crate) struct Migration {
     pub(crate) number: u32,
     /// What it does, in a word or two.
     pub(crate) name: &'static str,
-    /// The oldest schema that a binary must know to use the database afterwards.
+    /// The oldest schema that a binary must know to use the database afterwards; never less than that of the step before.
+    /// A step that only adds (a table, a column with a default or without a value) names the schema of the release before
+    /// this one; a step that takes away or means something else names its own number (docs/scaling.md).
     pub(crate) readable_by: u32,
     /// Its statements.
     pub(crate) sql: &'static str,
@@ -34,4 +36,26 @@ pub(crate) fn compare(migrations: &[Migration], number: i64, sha256: &str) -> Re
 
 pub(crate) fn checksum(migration: &Migration) -> String {
     hex::encode(Sha256::digest(migration.sql))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What a binary may not use before a step it may not use after it, and both databases have the same history.
+    #[test]
+    fn r072_the_steps_are_counted_and_never_readable_by_less() {
+        for migrations in [crate::sqlite::MIGRATIONS, crate::postgres::MIGRATIONS] {
+            for (index, migration) in migrations.iter().enumerate() {
+                assert_eq!(migration.number as usize, index + 1, "{}", migration.name);
+                assert!((1..=migration.number).contains(&migration.readable_by), "{}", migration.name);
+            }
+            assert!(migrations.is_sorted_by_key(|migration| migration.readable_by));
+        }
+        let history = |migrations: &[Migration]| -> Vec<_> {
+            migrations.iter().map(|migration| (migration.number, migration.name, migration.readable_by)).collect()
+        };
+        assert_eq!(history(crate::sqlite::MIGRATIONS), history(crate::postgres::MIGRATIONS));
+    }
 }

@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,6 +125,16 @@ impl Drop for PostgresServer {
 }
 
 impl PostgresDatabase {
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// A URL that goes by way of another address.
+    pub fn url_by(&self, way: SocketAddr) -> String {
+        format!("postgres://wharf@{way}/{}?sslmode=disable", self.name)
+    }
+
     /// Runs `statement` and answers what it prints: columns between `|`, a row a line.
     pub fn sql(&self, statement: &str) -> String {
         let mut command = Command::new(&self.psql);

@@ -63,6 +63,11 @@ impl Weed {
         weed
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// As an address.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)

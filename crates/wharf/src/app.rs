@@ -272,7 +272,7 @@ impl App {
             ended = serving.as_mut() => ended,
             () = self.meta.storage_failed() => {
                 tracing::error!(
-                    "the metadata database does not keep what is committed any more; the process ends, and the next start \
+                    "the metadata database does not keep what this process commits any more; it ends, and the next start \
                      tells what lasted"
                 );
                 self.shutdown.start();

@@ -47,11 +47,7 @@ impl<D: Database> Metadata for D {
             }
             Ok(advanced)
         });
-        let advanced = advanced.await?;
-        if advanced == Advance::Advanced {
-            leases::note_end();
-        }
-        Ok(advanced)
+        leases::ending(advanced, |advanced| *advanced == Advance::Advanced).await
     }
 
     async fn end_upload(&self, id: UploadId, repository: &RepositoryName, owner: &str) -> Result<bool> {
@@ -93,9 +89,7 @@ impl<D: Database> Metadata for D {
             leases::end(tx, lease.as_ref())?;
             Ok(recorded)
         });
-        let recorded = recorded.await?;
-        leases::note_end();
-        Ok(recorded)
+        leases::ending(recorded, |_| true).await
     }
 
     async fn mount_blob(&self, mount: &BlobMount) -> Result<bool> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
@@ -15,6 +16,7 @@ use tokio_postgres::{AsyncMessage, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{PostgresConfig, Protection};
+use super::schema;
 use super::session::Session;
 use crate::{Error, sql};
 
@@ -37,6 +39,8 @@ pub(super) struct Connector {
     connect_timeout: Duration,
     statement_timeout: Duration,
     lock_timeout: Duration,
+    /// Whether the schema is there, so that each new connection looks whether it may still be used.
+    is_guarded: AtomicBool,
 }
 
 impl std::fmt::Debug for Connector {
@@ -93,12 +97,27 @@ impl Connector {
             connect_timeout: config.connect_timeout.get(),
             statement_timeout: config.statement_timeout.get(),
             lock_timeout: config.lock_timeout.get(),
+            is_guarded: AtomicBool::new(false),
         })
+    }
+
+    /// The schema is there. From now on no connection is made to a database that a newer version has made useless for this one.
+    pub(super) fn guard(&self) {
+        self.is_guarded.store(true, Ordering::Release);
+    }
+
+    /// Whether this binary may use what it reaches; `true` as long as there is nothing to look at.
+    pub(super) fn is_usable(&self, session: &Session) -> sql::Result<bool> {
+        if self.is_guarded.load(Ordering::Acquire) { schema::is_usable(session) } else { Ok(true) }
     }
 
     /// A connection to a server that may be trusted with what is acknowledged. Blocks.
     pub(super) fn connect(&self) -> sql::Result<Session> {
-        self.connect_hearing(None)
+        let session = self.connect_hearing(None)?;
+        if !self.is_usable(&session)? {
+            return Err(sql::Error::Server("a newer version has changed the database so that this one cannot use it"));
+        }
+        Ok(session)
     }
 
     /// The same, and `heard` is told of each notification that comes while somebody waits in the session.

@@ -23,7 +23,7 @@ impl Database for PostgresMetadata {
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
     {
         if self.owner.is_displaced() {
-            let source = "another process has taken it".to_owned();
+            let source = "another process has taken it, or a newer version has changed it".to_owned();
             return Err(Error::StorageFailed {
                 source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(source)),
             });

@@ -34,6 +34,11 @@ pub(super) fn gave_way(error: &Error) -> bool {
     code(error).is_some_and(|code| kinds.contains(code))
 }
 
+/// A lock was not to be had in the time that there was.
+pub(super) fn is_locked(error: &Error) -> bool {
+    code(error).is_some_and(|code| [SqlState::LOCK_NOT_AVAILABLE].contains(code))
+}
+
 /// The connection is of no use any more, and another one may be: the server went away, or is just coming back.
 pub(super) fn is_lost(error: &Error) -> bool {
     let kinds = [

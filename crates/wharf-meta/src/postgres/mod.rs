@@ -37,6 +37,8 @@ use self::pool::Pool;
 
 pub use self::config::{DatabaseUrl, ParseDatabaseUrlError, PostgresConfig};
 pub use self::owner::Sharing;
+#[cfg(test)]
+pub(crate) use self::schema::MIGRATIONS;
 pub(crate) use self::session::Session;
 pub(crate) use self::value::{Column, Value};
 
@@ -59,6 +61,7 @@ impl PostgresMetadata {
     /// - [`Error::Server`]: the server or its database cannot be used as it is set up.
     /// - [`Error::InUse`]: another process uses the database, and `sharing` or that process does not allow it.
     /// - [`Error::NewerSchema`]: a newer version made it; it is untouched.
+    /// - [`Error::OlderReplicas`]: a migration that is due would break replicas that run; it is untouched.
     /// - [`Error::Corrupt`]: it contradicts itself.
     /// - [`Error::Unavailable`]: the server does not answer.
     pub async fn open(config: &PostgresConfig, beside: &Path, sharing: Sharing) -> Result<Self> {
@@ -73,12 +76,13 @@ impl PostgresMetadata {
         let owner = tokio::task::spawn_blocking(move || Owner::take(taking, sharing));
         let owner = Arc::new(owner.await.map_err(|lost| Error::unavailable(doing, lost))??);
         let snapshots = Snapshots::of(beside, &SqliteConfig::default())?;
-        let pool = Pool::new(connector, connections);
+        let pool = Pool::new(Arc::clone(&connector), connections);
         pool.with_session(doing, |session| {
             connector::check_server(session)?;
-            schema::migrate(session)
+            schema::migrate(session, schema::MIGRATIONS)
         })
         .await?;
+        connector.guard();
         let was_clean_shutdown = match sharing {
             Sharing::Alone => pool.write(doing, begin).await?,
             // Replicas come and go while others run; whatever one leaves behind is of the kind that all expect of each other.

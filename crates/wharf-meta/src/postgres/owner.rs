@@ -4,6 +4,8 @@
 //! upload's file, which file is just being placed or removed) would not be safe among several; and so has a command that works on a
 //! registry which does not run.
 //!
+//! It says as well which schema the process knows, for newer versions ([`schema`](super::schema)).
+//!
 //! The same connection hears what other replicas have changed ([`changes`](crate::changes)). A notification only makes it quicker:
 //! whoever keeps something in memory asks for itself as well.
 
@@ -13,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::Value;
 use super::connector::Connector;
 use super::session::Session;
+use super::{Value, schema};
 use crate::{Error, Result, sql};
 
 const KEY: i64 = 8_604_252_872_373_661_298;
@@ -98,12 +100,13 @@ impl Owner {
         self.heard.notified().await;
     }
 
-    /// Whether another process has the database alone by now, or one of two that each want it alone.
+    /// Whether another process has the database alone by now, or one of two that each want it alone, or a newer version has
+    /// made it one of its own.
     pub(super) fn is_displaced(&self) -> bool {
         *self.taken.borrow()
     }
 
-    /// Resolves when another process has taken the database, and never otherwise.
+    /// Resolves when that is so, and never otherwise.
     pub(super) async fn displaced(&self) {
         let mut taken = self.taken.clone();
         if taken.wait_for(|taken| *taken).await.is_err() {
@@ -142,6 +145,7 @@ impl Keeper {
     fn connect(&self) -> sql::Result<Session> {
         let session = self.connector.connect_hearing(Some(Arc::clone(&self.heard)))?;
         session.batch("listen wharf_changes")?;
+        schema::announce(&session, schema::MIGRATIONS)?;
         Ok(session)
     }
 
@@ -150,10 +154,18 @@ impl Keeper {
         let mut pid = own_pid(&session);
         let mut session = Some(session);
         while !self.rest(session.as_ref()) {
-            if session.as_ref().is_some_and(|session| session.texts("select 'here'").is_ok()) {
-                continue;
+            match session.as_ref().map(|session| self.connector.is_usable(session)) {
+                Some(Ok(true)) => continue,
+                Some(Ok(false)) => {
+                    tracing::error!(
+                        "a newer version of Wharf has changed the metadata database so that this one cannot use it any \
+                         more; start the newer version"
+                    );
+                    self.taken.send_replace(true);
+                    return;
+                }
+                _ => session = None,
             }
-            session = None;
             let Ok(new) = self.connect() else { continue };
             match try_to_take(&new, self.sharing) {
                 Ok(true) => {

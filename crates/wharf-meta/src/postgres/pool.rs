@@ -24,6 +24,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How often what gave way to another transaction begins anew.
 const RETRIES_MAX: u32 = 3;
 
+/// After how long nothing begins anew: whoever waits is better told. So of a server that is silent a question is answered after
+/// one time-out, or after that and one more try to connect.
+const RETRY_WITHIN: Duration = Duration::from_secs(10);
+
 /// The longest rest before the first retry; twice as long before each further one.
 const REST_MAX: Duration = Duration::from_millis(40);
 
@@ -278,19 +282,18 @@ impl Worker {
     }
 
     fn read<T>(&mut self, doing: &'static str, question: &impl Fn(&Tx<'_>) -> sql::Result<T>) -> Result<T> {
-        let mut attempt = 0;
+        let mut attempts = Attempts::begin();
         loop {
             let answer = self.session().and_then(|session| question(&Tx::Postgres(session)));
             match answer {
-                Err(error) if attempt < RETRIES_MAX && self.is_passing(&error) => rest(attempt),
+                Err(error) if self.is_passing(&error) && attempts.again() => {}
                 answer => return answer.map_err(|error| Error::sql(doing, error)),
             }
-            attempt += 1;
         }
     }
 
     fn write<T>(&mut self, doing: &'static str, work: &impl Fn(&Tx<'_>) -> sql::Result<T>) -> Result<T> {
-        let mut attempt = 0;
+        let mut attempts = Attempts::begin();
         loop {
             let value;
             let error = match self.transact(work) {
@@ -306,12 +309,10 @@ impl Worker {
                     }
                 }
             };
-            if attempt >= RETRIES_MAX || !self.is_passing(&error) {
+            if !self.is_passing(&error) || !attempts.again() {
                 return Err(Error::sql(doing, error));
             }
             tracing::debug!(doing, %error, "a transaction begins anew: {error}");
-            rest(attempt);
-            attempt += 1;
         }
     }
 
@@ -348,16 +349,18 @@ impl Worker {
     /// Asks the server on another connection what became of a transaction; it may still be ending it.
     fn fate(&mut self, transaction: &TransactionId) -> Fate {
         self.session = None;
-        for attempt in 0..=RETRIES_MAX {
+        let mut attempts = Attempts::begin();
+        loop {
             match self.session().and_then(|session| session.fate(transaction)) {
                 Ok(Fate::Unknown) => {}
                 Ok(fate) => return fate,
                 Err(error) if !self.is_passing(&error) => return Fate::Unknown,
                 Err(_) => {}
             }
-            rest(attempt);
+            if !attempts.again() {
+                return Fate::Unknown;
+            }
         }
-        Fate::Unknown
     }
 
     /// Whether another attempt may succeed where this one failed. Gives up a connection that is of no use.
@@ -367,6 +370,28 @@ impl Worker {
             self.session = None;
         }
         is_lost || failure::gave_way(error)
+    }
+}
+
+/// How often something was begun anew, and since when.
+struct Attempts {
+    retries: u32,
+    begun: Instant,
+}
+
+impl Attempts {
+    fn begin() -> Self {
+        Self { retries: 0, begun: Instant::now() }
+    }
+
+    /// Whether there shall be another one; if so, after a rest.
+    fn again(&mut self) -> bool {
+        if self.retries >= RETRIES_MAX || self.begun.elapsed() >= RETRY_WITHIN {
+            return false;
+        }
+        rest(self.retries);
+        self.retries += 1;
+        true
     }
 }
 

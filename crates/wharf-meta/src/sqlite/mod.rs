@@ -38,6 +38,8 @@ use crate::sql::{self, Tx};
 use crate::{Error, Result, life};
 
 pub use self::config::SqliteConfig;
+#[cfg(test)]
+pub(crate) use self::schema::MIGRATIONS;
 pub use self::snapshot::Snapshot;
 pub(crate) use self::snapshot::{Abandoned, Given, Snapshots};
 

@@ -10,7 +10,7 @@ use crate::migrations::{Migration, checksum, compare, known};
 use crate::sql::{self, Contradiction, Result};
 
 /// Every step there is. A released one is never edited: databases made by it name its checksum.
-pub(super) const MIGRATIONS: &[Migration] =
+pub(crate) const MIGRATIONS: &[Migration] =
     &[Migration { number: 1, name: "initial", readable_by: 1, sql: include_str!("../../migrations/0001_initial.sql") }];
 
 /// What a database says about its schema.

@@ -326,6 +326,7 @@ impl Registry {
     ) -> Result<ReadEnd, Damage> {
         let unreadable = |error: &dyn std::error::Error| Damage::Unreadable(crate::error::with_causes(error));
         let place = self.place(digest).await.map_err(|error| unreadable(&error))?;
+        wharf_base::failpoint::arrive("check.place_read").await;
         let reader = match self.parts.store.open(&place, size_bytes).await {
             Ok(Some(reader)) => reader,
             Ok(None) => return Err(Damage::Missing),

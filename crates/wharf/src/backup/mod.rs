@@ -102,6 +102,7 @@ pub(crate) fn of_database(error: wharf_meta::Error) -> CommandError {
         | Error::Refused { .. }
         | Error::Server { .. }
         | Error::InUse { .. }
+        | Error::OlderReplicas { .. }
         | Error::LeaseLost { .. }
         | Error::OtherStore { .. } => CommandError::from_source(Exit::Broken, error),
     }

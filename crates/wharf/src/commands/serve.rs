@@ -221,6 +221,14 @@ fn advice(error: &AppError) -> (Exit, Option<String>) {
             (Exit::InUse, Some(advice.into()))
         }
         AppError::Meta { source: wharf_meta::Error::Server { .. }, .. } => (Exit::Usage, None),
+        AppError::Meta { source: wharf_meta::Error::NewerSchema { .. }, .. } => (
+            Exit::WrongStore,
+            Some("nothing was changed; start the version that has changed the database, or restore a backup of before".into()),
+        ),
+        AppError::Meta { source: wharf_meta::Error::OlderReplicas { .. }, .. } => (
+            Exit::InUse,
+            Some("nothing was changed; replicas are upgraded one version at a time, each of them before the next one".into()),
+        ),
         AppError::Meta { .. } => (
             Exit::WrongStore,
             Some(

@@ -73,8 +73,19 @@ impl Config {
             self.audit.check(),
             self.metadata.check(),
             self.storage.check(),
+            self.check_across(),
         ];
         rooms.into_iter().flatten().map(Complaint::of_all).collect()
+    }
+
+    /// Relations between keys of several sections.
+    fn check_across(&self) -> Vec<String> {
+        let (trash, lifetime) = (self.gc.trash.get(), self.storage.redirect_lifetime.get());
+        if self.storage.redirect == Redirect::Off || lifetime < trash {
+            return Vec::new();
+        }
+        // Whoever was sent to an object finds it there for as long as the address is good.
+        vec!["gc.trash must be longer than storage.redirect_lifetime where clients are sent to the bucket".to_owned()]
     }
 
     /// How the use cases are set.

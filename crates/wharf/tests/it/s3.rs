@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use crate::harness::{Builder, Client, Door, Image, PATIENCE, Request, Wharf, binary, bucket, content, sha256};
+use wharf_testkit::{Mood, Proxy};
+
+use crate::harness::{Builder, Client, Image, PATIENCE, Request, Wharf, binary, bucket, content, sha256};
 
 /// Beyond what is passed on in any case.
 const LARGE: usize = 1_500_000;
@@ -74,7 +76,7 @@ async fn r081_a_crowd_of_uploads_shares_the_memory_that_there_is() {
 /// GR-39: what needs the bucket is refused, what does not goes on, nothing acknowledged is lost, and nobody restarts anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_does_not_answer_costs_what_needs_it_and_no_more() {
-    let door = Door::before(bucket::address()).await;
+    let door = Proxy::before(bucket::address()).await;
     let server = builder().env("WHARF_STORAGE__ENDPOINT", format!("http://{}", door.address())).start();
     let mut client = server.client();
     let image = Image::small(1, "amd64", 5_000);
@@ -94,7 +96,7 @@ async fn a_bucket_that_does_not_answer_costs_what_needs_it_and_no_more() {
     }
     client.get("/readyz").await.expect(200);
 
-    door.open();
+    door.be(Mood::Fair);
     let begun = std::time::Instant::now();
     while client.get(&format!("/v2/a/b/blobs/{}", sha256(&image.config))).await.status != 200 {
         assert!(begun.elapsed() < PATIENCE, "it does not recover");

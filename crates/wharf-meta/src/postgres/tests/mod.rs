@@ -7,6 +7,7 @@ mod races;
 mod replicas;
 mod server;
 mod statements;
+mod upgrade;
 
 use std::sync::Arc;
 

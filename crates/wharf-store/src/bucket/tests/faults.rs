@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::proxy::{Mood, Proxy};
+use wharf_testkit::{Mood, Proxy};
+
 use super::*;
 
 struct Bad {
@@ -17,7 +18,7 @@ impl Bad {
     async fn new() -> Self {
         let server = Server::start().await;
         let bucket = server.bucket("one");
-        let proxy = Proxy::before(server.address()).await;
+        let proxy = Proxy::before_http(server.address()).await;
         let store = open(&config(&proxy.endpoint(), &bucket)).await.unwrap();
         Self { server, bucket, proxy, store }
     }
@@ -38,7 +39,7 @@ impl Bad {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r031_a_bucket_that_refuses_or_resets_is_an_error_that_passes() {
-    for mood in [Mood::Unavailable, Mood::Reset, Mood::Truncated(0), Mood::Truncated(40)] {
+    for mood in [Mood::Status(503), Mood::Reset, Mood::Truncated(0), Mood::Truncated(40)] {
         let bad = Bad::new().await;
         let content = content(2 * MIB);
         let place = push(&bad.store, &content).await.unwrap();
@@ -61,7 +62,7 @@ async fn r086_while_it_does_not_answer_it_is_hardly_asked() {
     let bad = Bad::new().await;
     let content = content(2 * MIB);
     let place = push(&bad.store, &content).await.unwrap();
-    bad.proxy.be(Mood::Unavailable);
+    bad.proxy.be(Mood::Status(503));
     for _ in 0..5 {
         assert!(bad.store.stat(&place).await.is_err());
     }
@@ -109,9 +110,9 @@ async fn r004_a_body_that_is_cut_short_is_never_the_end() {
 async fn slow_is_slow_and_right() {
     let bad = Bad::new().await;
     let content = content(MIB + 1);
-    bad.proxy.be(Mood::Slow(Duration::from_millis(50)));
+    bad.proxy.be(Mood::Late(Duration::from_millis(50)));
     let place = push(&bad.store, &content).await.unwrap();
-    bad.proxy.be(Mood::Dripping(64 << 10));
+    bad.proxy.be(Mood::Slow(640 << 10));
     assert!(read(&bad.store, &place, content.len()).await.unwrap() == content);
 }
 

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
-mod proxy;
 mod real;
 
 use std::sync::Arc;

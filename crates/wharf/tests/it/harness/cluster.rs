@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wharf_testkit::{Balancer, PostgresDatabase, PostgresServer, Weed};
 
-use super::{Builder, Client, Wharf};
+use super::{Builder, Client, Ended, Wharf};
 
 /// Replicas that know nothing of each other but the database and the bucket.
 pub struct Cluster {
@@ -50,6 +50,13 @@ impl Cluster {
     pub fn restart(&mut self, number: usize) {
         self.replicas[number].restart();
         self.balancer.moved(number, self.replicas[number].address());
+    }
+
+    /// The same for one that may end before it listens.
+    pub fn try_restart(&mut self, number: usize) -> Result<(), Ended> {
+        self.replicas[number].try_restart()?;
+        self.balancer.moved(number, self.replicas[number].address());
+        Ok(())
     }
 
     /// As if nobody had renewed a lease for long enough. Whoever is alive renews it.

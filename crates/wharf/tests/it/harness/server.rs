@@ -315,6 +315,12 @@ impl Wharf {
         self.running = Some(Running::start(&self.builder));
     }
 
+    /// Like `restart`, after `ended`, of a server that may end before it listens.
+    pub fn try_restart(&mut self) -> Result<(), Ended> {
+        self.running = Some(Running::try_start(&self.builder)?);
+        Ok(())
+    }
+
     /// Like `restart`, with other settings.
     #[track_caller]
     pub fn restart_with(&mut self, change: impl FnOnce(Builder) -> Builder) {

@@ -11,7 +11,7 @@ use wharf_base::{Rng, SeededRng};
 
 use super::ledger::{Fate, Ledger};
 use crate::harness::{
-    Client, Connection, Image, OCI_MANIFEST, Reply, Request, content, hex_sha512, layer, sha256, with_digest,
+    Client, Connection, Image, OCI_MANIFEST, Reply, Request, WireError, content, hex_sha512, layer, sha256, with_digest,
 };
 
 /// Layers that the images of all actors choose from.
@@ -494,7 +494,7 @@ impl Actor {
         let mut bytes = request.head(&self.client.host()).into_bytes();
         bytes.extend_from_slice(&request.framed_body());
         let sent = left.min(bytes.len());
-        connection.send(&bytes[..sent]).await.map_err(|_| Cut::Gone)?;
+        connection.send(&bytes[..sent]).await.map_err(gone)?;
         // Half of those that have said all they wanted do not wait for the answer.
         let mut unread = (left - sent).saturating_sub(Self::ANSWER_BYTES / 2);
         while unread > 0
@@ -516,7 +516,7 @@ impl Actor {
         let request = Request::new(method, target).header("Content-Type", media_type).body(body.clone());
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.client.connect().await.map_err(|_| Cut::Gone)?,
+            None => self.client.connect().await.map_err(gone)?,
         };
         let left = self.bytes_left.unwrap_or(usize::MAX);
         let length = request.head(&self.client.host()).len() + body.len();
@@ -525,13 +525,13 @@ impl Actor {
         }
         self.bytes_left = self.bytes_left.map(|left| left - length - Self::ANSWER_BYTES);
         self.fuse.step();
-        connection.send(request.head(&self.client.host()).as_bytes()).await.map_err(|_| Cut::Gone)?;
+        connection.send(request.head(&self.client.host()).as_bytes()).await.map_err(gone)?;
         for piece in body.chunks(Self::PIECE_BYTES) {
             self.fuse.step();
-            connection.send(piece).await.map_err(|_| Cut::Gone)?;
+            connection.send(piece).await.map_err(gone)?;
         }
         self.fuse.step();
-        let reply = connection.reply(method == "HEAD").await.map_err(|_| Cut::Gone)?;
+        let reply = connection.reply(method == "HEAD").await.map_err(gone)?;
         if !reply.closes() {
             self.connection = Some(connection);
         }
@@ -547,6 +547,13 @@ impl Actor {
         }
         Err(Cut::Failed)
     }
+}
+
+/// A connection that ends is one thing, and one on which nothing comes another: no request is without an answer for so long.
+#[track_caller]
+fn gone(error: WireError) -> Cut {
+    assert!(!matches!(error, WireError::TimedOut(_)), "{error}");
+    Cut::Gone
 }
 
 /// The repository that actor `number` alone changes.

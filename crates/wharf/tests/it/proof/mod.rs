@@ -5,12 +5,14 @@
 //! round again, and `scripts/prove` runs many.
 
 mod actor;
+mod clients;
 mod disconnects;
 mod failpoints;
 mod faults;
 mod forgetful;
 mod kills;
 mod ledger;
+mod networks;
 mod power;
 mod replicas;
 mod soak;
@@ -23,6 +25,7 @@ use crate::harness::{Builder, Wharf};
 pub use actor::Actor;
 use actor::Fuse;
 use ledger::After;
+pub use replicas::{gather, let_work, verify_cluster};
 
 /// The grace period of servers that collect as fast as they can.
 pub const GRACE: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use super::actor::{Actor, Fuse};
 use super::ledger::After;
 use super::{GRACE, seeds, setting};
 use crate::collection::{collect_all, hasten};
-use crate::harness::Cluster;
+use crate::harness::{Cluster, Wharf};
 
 const ACTORS: u64 = 64;
 const REPLICAS: usize = 3;
@@ -40,9 +40,9 @@ async fn ft15_replicas_die_and_nothing_is_lost() {
     let (mut actors, failures) = gather(working).await;
     // Sessions that somebody wrote to who died.
     cluster.let_leases_end();
-    verify(&cluster, &mut actors).await;
+    verify_cluster(&cluster, &mut actors).await;
     collect_all(&mut cluster.client_of(0)).await;
-    verify(&cluster, &mut actors).await;
+    verify_cluster(&cluster, &mut actors).await;
     let promises: u64 = actors.iter_mut().map(|actor| actor.ledger().acknowledged()).sum();
     println!("{kills} kills in {seconds} s, {failures} requests failed, {promises} promises kept");
     assert!(kills > 1 && failures > 0, "nobody noticed anything");
@@ -76,7 +76,7 @@ async fn ft12_the_database_server_dies_and_nothing_is_lost() {
     }
     let (mut actors, failures) = gather(working).await;
     cluster.let_leases_end();
-    verify(&cluster, &mut actors).await;
+    verify_cluster(&cluster, &mut actors).await;
     let promises: u64 = actors.iter_mut().map(|actor| actor.ledger().acknowledged()).sum();
     println!("{deaths} deaths of the server in {seconds} s, {failures} requests failed, {promises} promises kept");
     assert!(deaths > 0 && promises > 100, "the load did nothing");
@@ -85,10 +85,11 @@ async fn ft12_the_database_server_dies_and_nothing_is_lost() {
 }
 
 /// Every replica agrees with everything that the actors know, and the check with itself.
-async fn verify(cluster: &Cluster, actors: &mut [Actor]) {
-    let mut clients: Vec<_> = (0..REPLICAS).map(|number| cluster.client_of(number)).collect();
+pub async fn verify_cluster(cluster: &Cluster, actors: &mut [Actor]) {
+    let mut clients: Vec<_> = cluster.replicas.iter().map(Wharf::client).collect();
     for (number, actor) in actors.iter_mut().enumerate() {
-        let client = &mut clients[number % REPLICAS];
+        let count = clients.len();
+        let client = &mut clients[number % count];
         actor.meet(client, &Fuse::endless());
         actor.ledger().verify(client, After::Kill).await;
     }
@@ -96,7 +97,7 @@ async fn verify(cluster: &Cluster, actors: &mut [Actor]) {
 }
 
 /// Clients that try again what fails, until then.
-fn let_work(cluster: &Cluster, actors: u64, seed: u64, until: Instant) -> Vec<JoinHandle<(Actor, u64)>> {
+pub fn let_work(cluster: &Cluster, actors: u64, seed: u64, until: Instant) -> Vec<JoinHandle<(Actor, u64)>> {
     let working = (0..actors).map(|number| {
         let mut actor = Actor::new(seed, number, actors, &cluster.client(), GRACE);
         actor.try_again();
@@ -106,7 +107,7 @@ fn let_work(cluster: &Cluster, actors: u64, seed: u64, until: Instant) -> Vec<Jo
 }
 
 /// The clients when they have stopped, and how many of their requests failed.
-async fn gather(working: Vec<JoinHandle<(Actor, u64)>>) -> (Vec<Actor>, u64) {
+pub async fn gather(working: Vec<JoinHandle<(Actor, u64)>>) -> (Vec<Actor>, u64) {
     let (mut actors, mut failures) = (Vec::new(), 0);
     for actor in working {
         let (actor, failed) = actor.await.expect("an actor");

@@ -1,25 +1,11 @@
 //! A database that is out of reach, for one replica or for all.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use wharf_testkit::{PostgresDatabase, PostgresServer};
+use wharf_testkit::{Mood, PostgresServer, Proxy};
 
 use super::waiting;
-use crate::harness::{Client, Cluster, Door, Image, OCI_MANIFEST, PATIENCE, Request, content};
-
-/// The server's address, and a URL that goes by another one.
-fn by_way_of(database: &PostgresDatabase, way: SocketAddr) -> String {
-    let (_, rest) = database.tcp_url.split_once("localhost:").expect("a URL by TCP");
-    let (_, name) = rest.split_once('/').expect("a database");
-    format!("postgres://wharf@{way}/{name}?sslmode=disable")
-}
-
-fn address_of(database: &PostgresDatabase) -> SocketAddr {
-    let (_, rest) = database.tcp_url.split_once("localhost:").expect("a URL by TCP");
-    let (port, _) = rest.split_once('/').expect("a database");
-    SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")))
-}
+use crate::harness::{Client, Cluster, Image, OCI_MANIFEST, PATIENCE, Request, content};
 
 /// Everything that a client asks is refused, and told when to come again; nothing is answered from what was true before.
 async fn knows_nothing(client: &mut Client, image: &Image) {
@@ -47,8 +33,8 @@ async fn knows_nothing(client: &mut Client, image: &Image) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gr38_a_replica_without_its_database_says_nothing_stale() {
     let database = PostgresServer::shared().database();
-    let door = Door::before(address_of(&database)).await;
-    let way = by_way_of(&database, door.address());
+    let door = Proxy::before(database.address()).await;
+    let way = database.url_by(door.address());
     let cluster = Cluster::over(database, 2, |number, builder| match number {
         0 => builder.env("WHARF_METADATA__URL", way.clone()).env("WHARF_METADATA__STATEMENT_TIMEOUT", "2s"),
         _ => builder,
@@ -59,14 +45,14 @@ async fn gr38_a_replica_without_its_database_says_nothing_stale() {
     images[0].push(&mut cut_off, "a/b", "v1").await;
     for (held, after) in [(false, &images[1]), (true, &images[2])] {
         if held {
-            door.hold()
+            door.be(Mood::Blackhole)
         } else {
             door.shut().await
         }
         knows_nothing(&mut cut_off, &images[0]).await;
         after.push(&mut other, "a/b", "v1").await;
         assert!(other.get("/v2/a/b/manifests/v1").await.expect(200).body == after.manifest);
-        door.open();
+        door.be(Mood::Fair);
         let mut again = waiting("the replica's recovery");
         loop {
             let reply = cut_off.get("/v2/a/b/manifests/v1").await;

@@ -4,6 +4,8 @@
 mod coherence;
 mod faults;
 mod fencing;
+mod removal;
+mod upgrade;
 mod uploads;
 
 use std::time::Instant;

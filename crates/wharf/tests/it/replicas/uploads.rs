@@ -1,7 +1,10 @@
 //! An upload is of the registry, not of a replica; but it has one writer at a time.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rustix::process::Signal;
+use wharf_testkit::{Mood, Proxy, Weed};
 
 use super::waiting;
 use crate::harness::{Client, Cluster, Connection, MIB, Reply, Request, content, sha256};
@@ -192,4 +195,36 @@ async fn p192_a_session_is_cancelled_at_any_replica() {
     half.end().await.expect(404);
     other.append(&location, 1_000, blob.slice(1_000..2_000)).await.expect(404);
     assert_eq!(cluster.upload_leases(), 0);
+}
+
+/// FT-14. The blob is recorded, with which the session's lease ends, and then the bucket does not answer whoever tidies up. A
+/// lease that is over in this way is not one that another replica has taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft14_a_push_that_is_recorded_is_answered_so_while_the_bucket_is_silent() {
+    /// Longer than it takes until the lease would be renewed.
+    const SILENCE: Duration = Duration::from_secs(12);
+
+    let way = Proxy::before_http(Weed::shared().address()).await;
+    let cluster = Cluster::with(2, |number, builder| match number {
+        0 => builder.env("WHARF_STORAGE__ENDPOINT", way.endpoint()).failpoints("registry.blob-recorded=stop"),
+        _ => builder,
+    })
+    .await;
+    let (mut client, mut other) = (cluster.client_of(0), cluster.client_of(1));
+    let blob = Bytes::from(content(1, 200_000));
+    let digest = sha256(&blob);
+    let location = client.begin_upload("a/b").await;
+    client.append(&location, 0, blob.slice(..100_000)).await.expect(202);
+    let (target, rest) = (digest.clone(), blob.slice(100_000..));
+    let mut finishing = tokio::spawn(async move { client.finish_upload(&location, &target, rest).await });
+    cluster.replicas[0].stands_still().await;
+    way.be(Mood::Blackhole);
+    cluster.replicas[0].signal(Signal::CONT);
+    let early = tokio::time::timeout(SILENCE, &mut finishing).await;
+    way.be(Mood::Fair);
+    match early {
+        Ok(answered) => answered.unwrap().expect(201),
+        Err(_) => finishing.await.unwrap().expect(201),
+    };
+    assert!(other.get(&format!("/v2/a/b/blobs/{digest}")).await.expect(200).body == blob);
 }
