@@ -104,7 +104,7 @@ impl PostgresMetadata {
                 let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let embedded =
                     rusqlite::Connection::open_with_flags(&path, flags).map_err(|error| Error::sqlite(doing, error))?;
-                session.begin().map_err(|error| Error::sql(doing, error))?;
+                session.begin();
                 let copied = copy::import(session, &embedded).and_then(|()| session.commit());
                 if copied.is_err() {
                     session.roll_back();

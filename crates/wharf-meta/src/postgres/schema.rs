@@ -32,7 +32,7 @@ const SET_VERSION: &str = "insert into meta (id, schema_version, readable_by) va
 pub(super) fn migrate(session: &Session) -> Result<(), Error> {
     let doing = "migrating";
     let failed = |error| Error::sql(doing, error);
-    session.begin().map_err(failed)?;
+    session.begin();
     let done = migrate_within(session);
     match done {
         Ok(()) => session.commit().map_err(failed),
