@@ -158,7 +158,8 @@ pub(crate) fn live_in(tx: &Tx<'_>, repository: Key, digest: &Digest) -> Result<O
     tx.prepare_cached(LIVE_IN)?.query_row(params![repository, digest.to_string()], |row| row.get(0)).optional()
 }
 
-/// Records content that is already in place: review, blob, association, session, in the order of R-014.
+/// Records content that is already in place: the session, which nobody else can change from then on, and review, blob and
+/// association in the order of R-014.
 pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
     tx.lock(|locks| locks.change_contents([&record.digest]))?;
     if let Some(upload) = record.upload {

@@ -4,6 +4,7 @@
 mod coherence;
 mod faults;
 mod fencing;
+mod statements;
 mod uploads;
 
 use std::time::Instant;
