@@ -21,7 +21,17 @@ statements! {
            left join tags t on t.repository_id = r.id and t.name > $1
           where r.name = $2
           order by t.name
-          limit $3";
+          limit $3",
+    // The limit stands where the index is read: PostgreSQL would read all tags and sort them otherwise.
+    postgres:
+        "select t.name
+           from repositories r
+           left join lateral (select name from tags
+                               where repository_id = r.id and name > $1
+                               order by name
+                               limit $3) t on true
+          where r.name = $2
+          order by t.name";
     CURRENT =
         "select m.digest
            from tags t
