@@ -156,8 +156,12 @@ impl Session {
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
-    /// Runs `sql` in its turn, together with the next statement whose answer is waited for. Within a transaction.
+    /// Runs `sql` in its turn, together with the next statement whose answer is waited for; at once where no transaction's end
+    /// would wait for it.
     pub(crate) fn defer(&self, sql: &'static str, values: Vec<Value>) -> Result<()> {
+        if matches!(*self.transaction.borrow(), Transaction::None) {
+            return self.execute(sql, values).map(drop);
+        }
         let statement = self.statement(sql)?;
         let waiting = {
             let mut deferred = self.deferred.borrow_mut();
@@ -313,8 +317,12 @@ impl Session {
         ended
     }
 
-    /// Ends the transaction; nothing is deferred any more ([`settle`](Self::settle)).
+    /// Ends the transaction, once everything that was deferred is done.
     pub(super) fn commit(&self) -> Result<()> {
+        if let Err(error) = self.settle() {
+            self.roll_back();
+            return Err(error);
+        }
         self.end_if_begun("commit")
     }
 
