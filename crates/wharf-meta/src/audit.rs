@@ -11,7 +11,7 @@ use wharf_oci::RepositoryName;
 use wharf_policy::{AccountType, Attribution};
 
 use crate::audit_chain::{Hash, record_hash};
-use crate::sql::{Count, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, statements};
+use crate::sql::{Count, Locks, Micros, OptionalExtension as _, Result, Row, Tx, json_rows, params, statements};
 
 /// The most records that one transaction seals.
 const SEAL_MAX: u32 = 10_000;
@@ -199,6 +199,20 @@ statements! {
         "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
                                 rule_id, detail)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    INSERT_ALL =
+        "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
+                                rule_id, detail)
+         select value ->> 'request_id', value ->> 'at_us', value ->> 'principal', value ->> 'account_type',
+                value ->> 'source', value ->> 'action', value ->> 'repository', value ->> 'target', value ->> 'outcome',
+                value ->> 'rule_id', value ->> 'detail'
+           from json_each($1)",
+    postgres:
+        "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
+                                rule_id, detail)
+         select request_id, at_us, principal, account_type, source, action, repository, target, outcome, rule_id, detail
+           from jsonb_to_recordset(cast(cast($1 as text) as jsonb))
+             as record (request_id text, at_us bigint, principal text, account_type text, source text, action text,
+                        repository text, target text, outcome text, rule_id text, detail text)";
     PAGE = page!("cast($1 as text) is null");
     PAGE_OF_PRINCIPAL = page!("principal = $1");
     PAGE_OF_REPOSITORY = page!("repository = $1");
@@ -240,20 +254,52 @@ statements! {
 
 /// Writes one record.
 pub(crate) fn append(tx: &Tx<'_>, record: &AuditRecord) -> Result<()> {
-    tx.prepare_cached(INSERT)?.execute(params![
+    tx.prepare_cached(INSERT)?.execute_later(params![
         record.request_id,
         Micros(record.at),
         record.principal,
         record.account_type.as_str(),
-        record.source.map_or_else(String::new, |source| source.to_string()),
+        source(record),
         record.action,
         record.repository,
         record.target,
         record.outcome.as_str(),
         record.rule_id,
-        record.detail.as_ref().map(ToString::to_string),
-    ])?;
-    Ok(())
+        detail(record),
+    ])
+}
+
+/// Writes several in their order, by one statement.
+pub(crate) fn append_all(tx: &Tx<'_>, records: &[AuditRecord]) -> Result<()> {
+    match records {
+        [] => return Ok(()),
+        [one] => return append(tx, one),
+        _ => {}
+    }
+    let rows = records.iter().map(|record| {
+        serde_json::json!({
+            "request_id": record.request_id,
+            "at_us": record.at.as_micros(),
+            "principal": record.principal,
+            "account_type": record.account_type.as_str(),
+            "source": source(record),
+            "action": record.action,
+            "repository": record.repository,
+            "target": record.target,
+            "outcome": record.outcome.as_str(),
+            "rule_id": record.rule_id,
+            "detail": detail(record),
+        })
+    });
+    tx.prepare_cached(INSERT_ALL)?.execute_later([json_rows(rows)])
+}
+
+fn source(record: &AuditRecord) -> String {
+    record.source.map_or_else(String::new, |source| source.to_string())
+}
+
+fn detail(record: &AuditRecord) -> Option<String> {
+    record.detail.as_ref().map(ToString::to_string)
 }
 
 /// Records that pass `filter`, the newest first, strictly before `before`.

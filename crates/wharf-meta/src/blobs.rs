@@ -73,20 +73,46 @@ statements! {
            join blobs b on b.digest = $1
            join repository_blobs a on a.repository_id = r.id and a.blob_id = b.id
           where r.name = $2 and b.state = 'live'";
+    LOCATED =
+        "select b.size_bytes, b.storage_key
+           from repositories r
+           join blobs b on b.digest = $1
+           join repository_blobs a on a.repository_id = r.id and a.blob_id = b.id
+          where r.name = $2 and b.state = 'live'";
     LIVE_IN =
         "select b.id
            from blobs b
            join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
           where b.digest = $2 and b.state = 'live'";
     FIND = "select id, state, size_bytes from blobs where digest = $1";
+    /// A row in any case.
+    LOOK =
+        "select r.id, b.id, b.state, b.size_bytes, b.storage_key
+           from (select 1) one
+           left join repositories r on r.name = $1
+           left join blobs b on b.digest = $2";
     LOCATION = "select storage_key from blobs where digest = $1";
     LOCATE = "update blobs set storage_key = $1 where id = $2";
     IS_LOCATED = "select 1 from blobs where storage_key = $1";
     INSERT =
-        "insert into blobs (digest, size_bytes, state, created_at_us, verified_at_us) values ($1, $2, $3, $4, $5)";
+        "insert into blobs (digest, size_bytes, state, created_at_us, verified_at_us, storage_key)
+         values ($1, $2, 'live', $3, $4, $5)";
+    EXPECT =
+        "insert into blobs (digest, state, created_at_us)
+         select value, 'missing', $1 from json_each($2) where true
+             on conflict do nothing",
+    postgres:
+        "insert into blobs (digest, state, created_at_us)
+         select value, 'missing', $1 from jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value)
+             on conflict do nothing";
     REVIVE =
         "update blobs set state = 'live', size_bytes = $1, delete_after_us = null, verified_at_us = $2 where id = $3";
-    AWAIT = "update blobs set state = 'missing', delete_after_us = null where id = $1";
+    AWAIT =
+        "update blobs set state = 'missing', delete_after_us = null
+          where digest in (select value from json_each($1)) and state = 'deleting'",
+    postgres:
+        "update blobs set state = 'missing', delete_after_us = null
+          where digest in (select jsonb_array_elements_text(cast(cast($1 as text) as jsonb))) and state = 'deleting'";
     ASSOCIATE =
         "insert into repository_blobs (repository_id, blob_id, created_at_us, created_by)
          values ($1, $2, $3, $4)
@@ -113,17 +139,33 @@ pub(crate) fn size(tx: &Tx<'_>, repository: &RepositoryName, digest: &Digest) ->
         .optional()
 }
 
+/// The same, and where its content lies.
+pub(crate) fn located(tx: &Tx<'_>, repository: &RepositoryName, digest: &Digest) -> Result<Option<(u64, Location)>> {
+    tx.prepare_cached(LOCATED)?
+        .query_row(params![digest.to_string(), repository.as_str()], |row| {
+            Ok((row.get::<Count>(0)?.0, recorded_location(row.get(1)?)))
+        })
+        .optional()
+}
+
+/// Where content lies whose row has this key; what has none lies where its digest says.
+fn recorded_location(storage_key: Option<String>) -> Location {
+    Location::recorded(&storage_key.unwrap_or_default())
+}
+
 /// The blob's key if this repository may serve it.
 pub(crate) fn live_in(tx: &Tx<'_>, repository: Key, digest: &Digest) -> Result<Option<Key>> {
     tx.prepare_cached(LIVE_IN)?.query_row(params![repository, digest.to_string()], |row| row.get(0)).optional()
 }
 
-/// Records content that is already in place: review, blob, association, session, in the order of R-014.
+/// Records content that is already in place: the session, which nobody else can change from then on, and review, blob and
+/// association in the order of R-014.
 pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
     tx.lock(|locks| locks.change_contents([&record.digest]))?;
     if let Some(upload) = record.upload {
-        match uploads::completion(tx, upload, &record.repository, &record.digest, record.now)? {
-            Completion::Open => {}
+        let (digest, until) = (&record.digest, record.remember_until);
+        match uploads::finish(tx, upload, &record.repository, digest, record.now, until)? {
+            Completion::Finished => {}
             // Done before, and whatever happened to the blob since then came later: nothing to do again.
             Completion::Repeated => {
                 note_unrecorded(tx, record)?;
@@ -135,18 +177,42 @@ pub(crate) fn record(tx: &Tx<'_>, record: &BlobRecord) -> Result<RecordBlob> {
             }
         }
     }
-    let repository = repositories::find_or_create(tx, &record.repository, record.now)?;
+    let (repository, known) = look(tx, &record.repository, &record.digest)?;
+    let repository = match repository {
+        Some(repository) => repository,
+        None => repositories::find_or_create(tx, &record.repository, record.now)?,
+    };
     reviews::add(tx, repository, Kind::Blob, &record.digest, record.review_at)?;
-    let blob = place(tx, &record.digest, record.size_bytes, record.now)?;
-    locate(tx, blob, record)?;
+    let blob = place(tx, known, record)?;
     associate(tx, repository, blob, record.now, &record.by)?;
     let detail = serde_json::json!({ "size_bytes": record.size_bytes });
     let audited = AuditRecord::done(&record.by, record.now, "blob.push").on(&record.repository).to(record.digest);
     audit::append(tx, &audited.with(detail))?;
-    if let Some(upload) = record.upload {
-        uploads::finish(tx, upload, &record.digest, record.remember_until)?;
-    }
     Ok(RecordBlob::Recorded)
+}
+
+/// The row of content.
+struct Known {
+    key: Key,
+    state: String,
+    size_bytes: Option<u64>,
+    location: Location,
+}
+
+/// The repository and the content, whatever of them is there.
+fn look(tx: &Tx<'_>, repository: &RepositoryName, digest: &Digest) -> Result<(Option<Key>, Option<Known>)> {
+    tx.prepare_cached(LOOK)?.query_row(params![repository.as_str(), digest.to_string()], |row| {
+        let known = match row.get::<Option<Key>>(1)? {
+            Some(key) => Some(Known {
+                key,
+                state: row.get(2)?,
+                size_bytes: row.get::<Option<Count>>(3)?.map(|size| size.0),
+                location: recorded_location(row.get(4)?),
+            }),
+            None => None,
+        };
+        Ok((row.get(0)?, known))
+    })
 }
 
 /// Bytes that are in place and that nothing names are to go: nobody would look there again.
@@ -171,58 +237,58 @@ pub(crate) fn is_located(tx: &Tx<'_>, location: &Location) -> Result<bool> {
 pub(crate) fn location(tx: &Tx<'_>, digest: &Digest) -> Result<Location> {
     let found: Option<Option<String>> =
         tx.prepare_cached(LOCATION)?.query_row([digest.to_string()], |row| row.get(0)).optional()?;
-    Ok(Location::recorded(&found.flatten().unwrap_or_default()))
+    Ok(recorded_location(found.flatten()))
 }
 
 pub(crate) fn locations(tx: &Tx<'_>, digests: &[Digest]) -> Result<Vec<Location>> {
     digests.iter().map(|digest| location(tx, digest)).collect()
 }
 
-/// Says where the content lies now. What lay elsewhere goes later: whoever has looked it up may be reading it.
-fn locate(tx: &Tx<'_>, blob: Key, record: &BlobRecord) -> Result<()> {
-    let before = location(tx, &record.digest)?;
-    if before == record.location {
-        return Ok(());
-    }
-    if !before.is_by_digest() {
-        collection::note_removal(tx, &record.digest, &before, record.size_bytes, record.replaced_go_at)?;
-    }
-    relocate(tx, blob, &record.location)
-}
-
-pub(crate) fn relocate(tx: &Tx<'_>, blob: Key, location: &Location) -> Result<()> {
-    let key = (!location.is_by_digest()).then(|| location.as_str());
-    tx.prepare_cached(LOCATE)?.execute(params![key, blob])?;
-    Ok(())
-}
-
 /// Makes the content's row `live`, whatever it was: its bytes are there now.
-fn place(tx: &Tx<'_>, digest: &Digest, size_bytes: u64, now: Timestamp) -> Result<Key> {
-    let Some((key, state, known_bytes)) = row(tx, digest)? else {
-        return insert(tx, digest, Some(size_bytes), "live", now);
-    };
-    if state != "live" {
-        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), Micros(now), key])?;
-    } else if known_bytes != Some(size_bytes) {
+fn place(tx: &Tx<'_>, known: Option<Known>, record: &BlobRecord) -> Result<Key> {
+    let Some(known) = known else { return insert(tx, record) };
+    let size_bytes = record.size_bytes;
+    if known.state != "live" {
+        tx.prepare_cached(REVIVE)?.execute(params![Count(size_bytes), Micros(record.now), known.key])?;
+    } else if known.size_bytes != Some(size_bytes) {
+        let (digest, known_bytes) = (&record.digest, known.size_bytes);
         return Err(
             Contradiction(format!("{digest} is recorded with {known_bytes:?} bytes and has {size_bytes}")).into()
         );
     }
-    Ok(key)
+    locate(tx, &known, record)?;
+    Ok(known.key)
 }
 
-/// The key of content that a manifest names, wherever it is; made `missing` if nobody has it (P-226).
+/// Says where the content lies now. What lay elsewhere goes later: whoever has looked it up may be reading it.
+fn locate(tx: &Tx<'_>, known: &Known, record: &BlobRecord) -> Result<()> {
+    if known.location == record.location {
+        return Ok(());
+    }
+    if !known.location.is_by_digest() {
+        let (digest, size_bytes) = (&record.digest, record.size_bytes);
+        collection::note_removal(tx, digest, &known.location, size_bytes, record.replaced_go_at)?;
+    }
+    relocate(tx, known.key, &record.location)
+}
+
+pub(crate) fn relocate(tx: &Tx<'_>, blob: Key, location: &Location) -> Result<()> {
+    tx.prepare_cached(LOCATE)?.execute(params![storage_key(location), blob])?;
+    Ok(())
+}
+
+/// How a row says where content lies.
+fn storage_key(location: &Location) -> Option<&str> {
+    (!location.is_by_digest()).then(|| location.as_str())
+}
+
+/// Sees to it that all of this content has a row, which a manifest can hold (P-226): `missing` if nobody has it.
 ///
 /// Content on its way out becomes `missing` as well: a reference keeps the collector from finishing, and only bytes
 /// placed anew make it servable.
-pub(crate) fn expect(tx: &Tx<'_>, digest: &Digest, now: Timestamp) -> Result<Key> {
-    let Some((key, state, _)) = row(tx, digest)? else {
-        return insert(tx, digest, None, "missing", now);
-    };
-    if state == "deleting" {
-        tx.prepare_cached(AWAIT)?.execute([key])?;
-    }
-    Ok(key)
+pub(crate) fn expect(tx: &Tx<'_>, digests: &str, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(EXPECT)?.execute_later(params![Micros(now), digests])?;
+    tx.prepare_cached(AWAIT)?.execute_later([digests])
 }
 
 /// The content's key, state and size, wherever it is.
@@ -234,21 +300,19 @@ pub(crate) fn row(tx: &Tx<'_>, digest: &Digest) -> Result<Option<(Key, String, O
         .optional()
 }
 
-fn insert(tx: &Tx<'_>, digest: &Digest, size_bytes: Option<u64>, state: &str, now: Timestamp) -> Result<Key> {
-    // Its bytes have just been hashed, if there are any.
-    let verified_at = size_bytes.is_some().then_some(Micros(now));
+/// Its bytes have just been hashed.
+fn insert(tx: &Tx<'_>, record: &BlobRecord) -> Result<Key> {
     tx.prepare_cached(INSERT)?.insert(params![
-        digest.to_string(),
-        size_bytes.map(Count),
-        state,
-        Micros(now),
-        verified_at
+        record.digest.to_string(),
+        Count(record.size_bytes),
+        Micros(record.now),
+        Micros(record.now),
+        storage_key(&record.location),
     ])
 }
 
 pub(crate) fn associate(tx: &Tx<'_>, repository: Key, blob: Key, now: Timestamp, by: &Attribution) -> Result<()> {
-    tx.prepare_cached(ASSOCIATE)?.execute(params![repository, blob, Micros(now), by.principal.name()])?;
-    Ok(())
+    tx.prepare_cached(ASSOCIATE)?.execute_later(params![repository, blob, Micros(now), by.principal.name()])
 }
 
 /// Ends an association; `false` if there was none.

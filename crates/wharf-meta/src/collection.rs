@@ -411,8 +411,5 @@ pub(crate) fn keep_blob(
 
 /// When the collector will look at the association, if it will.
 pub(crate) fn review_due(tx: &Tx<'_>, name: &RepositoryName, digest: &Digest) -> Result<Option<Timestamp>> {
-    match repositories::find(tx, name)? {
-        Some(repository) => reviews::due_at(tx, repository, Kind::Blob, digest),
-        None => Ok(None),
-    }
+    reviews::due_in(tx, name, Kind::Blob, digest)
 }

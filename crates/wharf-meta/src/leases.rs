@@ -116,9 +116,17 @@ pub(crate) fn current() -> Option<Lease> {
     FENCE.try_with(|fence| fence.lease.clone()).ok()
 }
 
-/// The change that is being made under `lease` is the last one.
+/// The change that is being made under `lease` is the last one: gives the lease back with it. Whoever had taken the lease
+/// meanwhile keeps it.
+///
+/// # Errors
+///
+/// [`Error::LeaseLost`]: it was taken before; nothing of the change shall stand.
 pub(crate) fn end(tx: &Tx<'_>, lease: Option<&Lease>) -> Result<()> {
-    lease.map_or(Ok(()), |lease| release(tx, lease))
+    match lease {
+        Some(lease) if !release(tx, lease)? => Err(Error::LeaseLost),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a change that ends the lease that it is made under, if `ends` says so of its answer.
@@ -151,7 +159,8 @@ fn life_us() -> i64 {
 }
 
 statements! {
-    /// Whoever did not hear the answer may ask again.
+    /// Whoever did not hear the answer may ask again. PostgreSQL's commit of it is not waited for until it is synced: a server
+    /// that forgets a lease gives it to somebody else, as if it had ended, and whoever had it can change nothing any more.
     TAKE =
         "insert into leases (name, holder, until_us)
          values ($1, $2, cast(unixepoch('subsec') * 1000000 as integer) + $3)
@@ -160,7 +169,8 @@ statements! {
           where leases.until_us <= cast(unixepoch('subsec') * 1000000 as integer) or leases.holder = excluded.holder",
     postgres:
         "insert into leases (name, holder, until_us)
-         values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $3)
+         select $1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $3
+          where set_config('synchronous_commit', 'off', true) = 'off'
              on conflict (name) do update
             set holder = excluded.holder, until_us = excluded.until_us
           where leases.until_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint
@@ -196,9 +206,10 @@ pub(crate) fn renew(tx: &Tx<'_>, lease: &Lease) -> Result<bool> {
     Ok(renewed == 1)
 }
 
-pub(crate) fn release(tx: &Tx<'_>, lease: &Lease) -> Result<()> {
-    tx.prepare_cached(RELEASE)?.execute([&lease.name, &lease.holder])?;
-    Ok(())
+/// Whether it was still ours.
+pub(crate) fn release(tx: &Tx<'_>, lease: &Lease) -> Result<bool> {
+    let released = tx.prepare_cached(RELEASE)?.execute([&lease.name, &lease.holder])?;
+    Ok(released == 1)
 }
 
 /// Keeps the lease from being taken until the end of the transaction.

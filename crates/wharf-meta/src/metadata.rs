@@ -100,6 +100,9 @@ pub trait Metadata:
     /// The size in bytes of a blob that this repository may serve (S-011).
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>>;
 
+    /// The same, and where its content lies.
+    async fn located_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<(u64, Location)>>;
+
     /// Where the content of each digest lies; where its digest says, if no row says anything else.
     async fn locations(&self, digests: &[Digest]) -> Result<Vec<Location>>;
 

@@ -10,9 +10,9 @@ use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, Result, Tx, params, parsed, statements};
-use crate::tags::{self, Change};
-use crate::{blobs, manifests, repositories};
+use crate::sql::{Key, Micros, Result, Row, Sql, Tx, ValueRef, json_list, params, parsed, statements};
+use crate::tags::{self, Change, Standing};
+use crate::{blobs, repositories};
 
 /// A parsed manifest whose bytes hash to its digest, and what shall point at it.
 #[derive(Clone, Debug)]
@@ -99,8 +99,70 @@ statements! {
         "insert into manifests (repository_id, digest, media_type, artifact_type, subject_digest, config_digest,
                                 annotations, pushed_at_us, pushed_by, body)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    HOLD_BLOB =
-        "insert into manifest_blobs (manifest_id, blob_id, repository_id) values ($1, $2, $3) on conflict do nothing";
+    /// What every push looks at first. A repository that is there has a row for each tag, and one if there is none.
+    LOOK =
+        "select r.id, m.id, m.media_type, json_each.value,
+                (select c.digest from tags t join manifests c on c.id = t.manifest_id
+                  where t.repository_id = r.id and t.name = json_each.value),
+                (select coalesce(max(h.version), 0) + 1 from tag_history h
+                  where h.repository_id = r.id and h.name = json_each.value)
+           from repositories r
+           left join manifests m on m.repository_id = r.id and m.digest = $1
+           left join json_each($2) on true
+          where r.name = $3",
+    postgres:
+        "select r.id, m.id, m.media_type, wanted.value,
+                (select c.digest from tags t join manifests c on c.id = t.manifest_id
+                  where t.repository_id = r.id and t.name = wanted.value),
+                (select coalesce(max(h.version), 0) + 1 from tag_history h
+                  where h.repository_id = r.id and h.name = wanted.value)
+           from repositories r
+           left join manifests m on m.repository_id = r.id and m.digest = $1
+           left join jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value) on true
+          where r.name = $3";
+    /// A row for each digest, with the content's key if the repository may serve it.
+    BLOBS =
+        "select value,
+                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
+                  where b.digest = json_each.value and b.state = 'live')
+           from json_each($2)",
+    postgres:
+        "select value,
+                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
+                  where b.digest = wanted.value and b.state = 'live')
+           from jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value)";
+    /// The same, and the key of a manifest.
+    CHILDREN =
+        "select value,
+                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
+                  where b.digest = json_each.value and b.state = 'live'),
+                (select m.id from manifests m where m.repository_id = $1 and m.digest = json_each.value)
+           from json_each($2)",
+    postgres:
+        "select value,
+                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
+                  where b.digest = wanted.value and b.state = 'live'),
+                (select m.id from manifests m where m.repository_id = $1 and m.digest = wanted.value)
+           from jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value)";
+    HOLD =
+        "insert into manifest_blobs (manifest_id, blob_id, repository_id)
+         select $1, cast(value as integer), $2 from json_each($3) where true
+             on conflict do nothing",
+    postgres:
+        "insert into manifest_blobs (manifest_id, blob_id, repository_id)
+         select $1, cast(value as bigint), $2
+           from jsonb_array_elements_text(cast(cast($3 as text) as jsonb)) held (value)
+             on conflict do nothing";
+    /// Content that no look-up has found a key for.
+    HOLD_BY_DIGEST =
+        "insert into manifest_blobs (manifest_id, blob_id, repository_id)
+         select $1, b.id, $2 from json_each($3) cross join blobs b on b.digest = json_each.value where true
+             on conflict do nothing",
+    postgres:
+        "insert into manifest_blobs (manifest_id, blob_id, repository_id)
+         select $1, b.id, $2 from blobs b
+          where b.digest in (select jsonb_array_elements_text(cast(cast($3 as text) as jsonb)))
+             on conflict do nothing";
     HAS_BODY = "select 1 from manifests where id = $1 and body = $2";
     /// The media type never changes; everything else follows from the bytes.
     REPLACE =
@@ -110,9 +172,13 @@ statements! {
     HELD = "select b.digest from manifest_blobs x join blobs b on b.id = x.blob_id where x.manifest_id = $1";
     RELEASE_BLOBS = "delete from manifest_blobs where manifest_id = $1";
     UNLIST_CHILDREN = "delete from manifest_children where manifest_id = $1";
-    LIST_CHILD =
+    LIST_CHILDREN =
         "insert into manifest_children (manifest_id, child_digest, repository_id)
-         values ($1, $2, $3)
+         select $1, value, $2 from json_each($3) where true
+             on conflict do nothing",
+    postgres:
+        "insert into manifest_children (manifest_id, child_digest, repository_id)
+         select $1, value, $2 from jsonb_array_elements_text(cast(cast($3 as text) as jsonb)) listed (value)
              on conflict do nothing";
 }
 
@@ -129,23 +195,22 @@ pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManif
             _ => locks.change_contents(named),
         }
     })?;
-    let repository = repositories::find(tx, &record.repository)?;
+    let Looked { repository, known, tags } = look(tx, record)?;
     let references = References::look_up(tx, repository, record)?;
     if let Some(refusal) = references.refusal(record) {
         return Ok(refusal);
     }
-    let known = match repository {
-        Some(repository) => manifests::key(tx, repository, &record.digest)?,
-        None => None,
-    };
     if known.as_ref().is_some_and(|(_, media_type)| *media_type != record.media_type) {
         return Ok(RecordManifest::MediaTypeConflict);
     }
-    if !condition_holds(tx, repository, record)? {
+    if !condition_holds(record.condition, &tags) {
         return Ok(RecordManifest::ConditionFailed);
     }
 
-    let repository = repositories::find_or_create(tx, &record.repository, record.now)?;
+    let repository = match repository {
+        Some(repository) => repository,
+        None => repositories::find_or_create(tx, &record.repository, record.now)?,
+    };
     let (manifest, created) = match known {
         Some((manifest, _)) => (manifest, false),
         None => (insert(tx, repository, record)?, true),
@@ -162,13 +227,43 @@ pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManif
     if healed {
         detail["healed"] = true.into();
     }
-    audit::append(tx, &audited.with(detail))?;
     let change =
         Change { repository, name: &record.repository, by: &record.by, now: record.now, review_at: record.review_at };
-    for tag in sorted(&record.tags) {
-        tags::point(tx, &change, tag, manifest, &record.digest)?;
-    }
+    let mut records = vec![audited.with(detail)];
+    records.extend(tags::point_all(tx, &change, &tags, manifest, &record.digest)?);
+    audit::append_all(tx, &records)?;
     Ok(RecordManifest::Recorded { created })
+}
+
+/// What stands where a manifest is pushed to.
+struct Looked {
+    repository: Option<Key>,
+    /// The manifest's key and media type, if it is there.
+    known: Option<(Key, String)>,
+    /// Each tag of the push once, in byte order.
+    tags: Vec<Standing>,
+}
+
+fn look(tx: &Tx<'_>, record: &ManifestRecord) -> Result<Looked> {
+    let wanted: BTreeSet<&Tag> = record.tags.iter().collect();
+    let untouched = wanted.iter().map(|tag| Standing { tag: (*tag).clone(), points_at: None, next_version: 1 });
+    let mut looked = Looked { repository: None, known: None, tags: untouched.collect() };
+    let mut statement = tx.prepare_cached(LOOK)?;
+    let mut rows =
+        statement.query(params![record.digest.to_string(), json_list(wanted), record.repository.as_str()])?;
+    while let Some(row) = rows.next()? {
+        looked.repository = row.get(0)?;
+        looked.known = match row.get(1)? {
+            Some(manifest) => Some((manifest, row.get(2)?)),
+            None => None,
+        };
+        let Some(name) = row.get::<Option<String>>(3)? else { continue };
+        if let Some(standing) = looked.tags.iter_mut().find(|standing| standing.tag.as_str() == name) {
+            standing.points_at = if row.get_ref(4)? == ValueRef::Null { None } else { Some(parsed(&row, 4)?) };
+            standing.next_version = row.get(5)?;
+        }
+    }
+    Ok(looked)
 }
 
 /// Whether the stored bytes are these.
@@ -195,8 +290,8 @@ pub(crate) fn describe_again(tx: &Tx<'_>, repository: Key, manifest: Key, record
         record.body.as_ref(),
         manifest,
     ])?;
-    tx.prepare_cached(RELEASE_BLOBS)?.execute([manifest])?;
-    tx.prepare_cached(UNLIST_CHILDREN)?.execute([manifest])?;
+    tx.prepare_cached(RELEASE_BLOBS)?.execute_later([manifest])?;
+    tx.prepare_cached(UNLIST_CHILDREN)?.execute_later([manifest])?;
     references.write(tx, repository, manifest, record.now)
 }
 
@@ -216,12 +311,12 @@ enum Child {
 
 impl References {
     fn look_up(tx: &Tx<'_>, repository: Option<Key>, record: &ManifestRecord) -> Result<Self> {
-        let blobs = unique(&record.blobs)
-            .map(|digest| Ok((*digest, live_blob(tx, repository, digest)?)))
-            .collect::<Result<_>>()?;
+        let found = found(tx, BLOBS, repository, &record.blobs, |row| row.get::<Option<Key>>(1))?;
+        let blobs = unique(&record.blobs).map(|digest| (*digest, found.get(digest).copied().flatten())).collect();
+        let found = found_children(tx, repository, &record.children)?;
         let children = unique(&record.children)
-            .map(|digest| Ok((*digest, child(tx, repository, digest)?)))
-            .collect::<Result<_>>()?;
+            .map(|digest| (*digest, found.get(digest).copied().unwrap_or(Child::Missing)))
+            .collect();
         Ok(Self { blobs, children })
     }
 
@@ -252,35 +347,50 @@ impl References {
                 Child::Missing => _ = held.entry(digest).or_insert(None),
             }
         }
-        for (digest, key) in held {
-            let blob = match key {
-                Some(key) => key,
-                None => blobs::expect(tx, digest, now)?,
-            };
-            tx.prepare_cached(HOLD_BLOB)?.execute([manifest, blob, repository])?;
+        let known: Vec<Key> = held.values().copied().flatten().collect();
+        let unknown: Vec<&Digest> = held.iter().filter(|(_, key)| key.is_none()).map(|(digest, _)| *digest).collect();
+        if !known.is_empty() {
+            tx.prepare_cached(HOLD)?.execute_later(params![manifest, repository, json_list(known)])?;
         }
-        for (digest, _) in &self.children {
-            tx.prepare_cached(LIST_CHILD)?.execute(params![manifest, digest.to_string(), repository])?;
+        if !unknown.is_empty() {
+            let unknown = json_list(unknown);
+            blobs::expect(tx, &unknown, now)?;
+            tx.prepare_cached(HOLD_BY_DIGEST)?.execute_later(params![manifest, repository, unknown])?;
+        }
+        if !self.children.is_empty() {
+            let listed = json_list(self.children.iter().map(|(digest, _)| digest));
+            tx.prepare_cached(LIST_CHILDREN)?.execute_later(params![manifest, repository, listed])?;
         }
         Ok(())
     }
 }
 
-fn live_blob(tx: &Tx<'_>, repository: Option<Key>, digest: &Digest) -> Result<Option<Key>> {
+/// What `read` makes of the rows that `sql` has for digests, however many there are.
+fn found<T>(
+    tx: &Tx<'_>,
+    sql: Sql,
+    repository: Option<Key>,
+    digests: &[Digest],
+    read: impl Fn(&Row<'_>) -> Result<T>,
+) -> Result<BTreeMap<Digest, T>> {
     match repository {
-        Some(repository) => blobs::live_in(tx, repository, digest),
-        None => Ok(None),
+        Some(repository) if !digests.is_empty() => tx
+            .prepare_cached(sql)?
+            .query_map(params![repository, json_list(unique(digests))], |row| Ok((parsed(row, 0)?, read(row)?)))?
+            .collect(),
+        _ => Ok(BTreeMap::new()),
     }
 }
 
-fn child(tx: &Tx<'_>, repository: Option<Key>, digest: &Digest) -> Result<Child> {
-    // A blob first: should a manifest of the same digest be deleted, the index still holds the blob.
-    if let Some(key) = live_blob(tx, repository, digest)? {
-        return Ok(Child::Blob(key));
-    }
-    let Some(repository) = repository else { return Ok(Child::Missing) };
-    let is_manifest = manifests::key(tx, repository, digest)?.is_some();
-    Ok(if is_manifest { Child::Manifest } else { Child::Missing })
+fn found_children(tx: &Tx<'_>, repository: Option<Key>, digests: &[Digest]) -> Result<BTreeMap<Digest, Child>> {
+    found(tx, CHILDREN, repository, digests, |row| {
+        // A blob first: should a manifest of the same digest be deleted, the index still holds the blob.
+        Ok(match (row.get::<Option<Key>>(1)?, row.get::<Option<Key>>(2)?) {
+            (Some(blob), _) => Child::Blob(blob),
+            (None, Some(_)) => Child::Manifest,
+            (None, None) => Child::Missing,
+        })
+    })
 }
 
 fn unique(digests: &[Digest]) -> impl Iterator<Item = &Digest> {
@@ -288,26 +398,13 @@ fn unique(digests: &[Digest]) -> impl Iterator<Item = &Digest> {
     digests.iter().filter(move |digest| seen.insert(**digest))
 }
 
-fn sorted(tags: &[Tag]) -> BTreeSet<&Tag> {
-    tags.iter().collect()
-}
-
-fn condition_holds(tx: &Tx<'_>, repository: Option<Key>, record: &ManifestRecord) -> Result<bool> {
-    let expected = match record.condition {
-        Condition::None => return Ok(true),
+fn condition_holds(condition: Condition, tags: &[Standing]) -> bool {
+    let expected = match condition {
+        Condition::None => return true,
         Condition::TagIs(digest) => Some(digest),
         Condition::TagAbsent => None,
     };
-    for tag in &record.tags {
-        let current = match repository {
-            Some(repository) => tags::current(tx, repository, tag)?,
-            None => None,
-        };
-        if current != expected {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    tags.iter().all(|standing| standing.points_at == expected)
 }
 
 fn insert(tx: &Tx<'_>, repository: Key, record: &ManifestRecord) -> Result<Key> {

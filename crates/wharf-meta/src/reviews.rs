@@ -3,7 +3,7 @@
 //! no reference is lost without somebody looking again after a whole grace period.
 
 use wharf_base::Timestamp;
-use wharf_oci::Digest;
+use wharf_oci::{Digest, RepositoryName};
 
 use crate::sql::{Key, Micros, OptionalExtension as _, Result, Tx, params, statements};
 
@@ -41,6 +41,11 @@ statements! {
             set due_at_us = greatest(excluded.due_at_us, gc_reviews.due_at_us), tries = 0
           where excluded.due_at_us > gc_reviews.due_at_us or gc_reviews.tries > 0";
     DUE_AT = "select due_at_us from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
+    DUE_IN =
+        "select g.due_at_us
+           from repositories r
+           join gc_reviews g on g.repository_id = r.id and g.kind = $1 and g.digest = $2
+          where r.name = $3";
     STRIKE = "delete from gc_reviews where repository_id = $1 and kind = $2 and digest = $3";
     /// 5 minutes, doubled with every failure up to a day.
     PUT_OFF =
@@ -56,8 +61,7 @@ statements! {
 
 /// "Look at this not before `due_at`."
 pub(crate) fn add(tx: &Tx<'_>, repository: Key, kind: Kind, digest: &Digest, due_at: Timestamp) -> Result<()> {
-    tx.prepare_cached(UPSERT)?.execute(params![repository, kind.as_str(), digest.to_string(), Micros(due_at)])?;
-    Ok(())
+    tx.prepare_cached(UPSERT)?.execute_later(params![repository, kind.as_str(), digest.to_string(), Micros(due_at)])
 }
 
 /// When it will be looked at, if it will.
@@ -65,6 +69,15 @@ pub(crate) fn due_at(tx: &Tx<'_>, repository: Key, kind: Kind, digest: &Digest) 
     let found = tx
         .prepare_cached(DUE_AT)?
         .query_row(params![repository, kind.as_str(), digest.to_string()], |row| row.get::<Micros>(0))
+        .optional()?;
+    Ok(found.map(|micros| micros.0))
+}
+
+/// The same, by the repository's name.
+pub(crate) fn due_in(tx: &Tx<'_>, name: &RepositoryName, kind: Kind, digest: &Digest) -> Result<Option<Timestamp>> {
+    let found = tx
+        .prepare_cached(DUE_IN)?
+        .query_row(params![kind.as_str(), digest.to_string(), name.as_str()], |row| row.get::<Micros>(0))
         .optional()?;
     Ok(found.map(|micros| micros.0))
 }

@@ -9,7 +9,9 @@ use wharf_policy::Attribution;
 use crate::audit::{self, AuditRecord};
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, OptionalExtension as _, Result, Row, Tx, ValueRef, params, parsed, statements};
+use crate::sql::{
+    Key, Micros, OptionalExtension as _, Result, Row, Tx, ValueRef, json_rows, params, parsed, statements,
+};
 
 statements! {
     /// Also says whether the repository is known: then there is at least one row, perhaps without a tag.
@@ -19,7 +21,17 @@ statements! {
            left join tags t on t.repository_id = r.id and t.name > $1
           where r.name = $2
           order by t.name
-          limit $3";
+          limit $3",
+    // The limit stands where the index is read: PostgreSQL would read all tags and sort them otherwise.
+    postgres:
+        "select t.name
+           from repositories r
+           left join lateral (select name from tags
+                               where repository_id = r.id and name > $1
+                               order by name
+                               limit $3) t on true
+          where r.name = $2
+          order by t.name";
     CURRENT =
         "select m.digest
            from tags t
@@ -28,14 +40,31 @@ statements! {
     OF_MANIFEST = "select name from tags where manifest_id = $1 order by name";
     NEXT_VERSION =
         "select coalesce(max(version), 0) + 1 from tag_history where repository_id = $1 and name = $2";
-    UPSERT =
+    POINT =
         "insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
-         values ($1, $2, $3, $4, $5, $6)
+         select $1, value ->> 'name', $2, value ->> 'version', $3, $4 from json_each($5) where true
+             on conflict (repository_id, name) do update
+            set manifest_id = excluded.manifest_id,
+                version = excluded.version,
+                updated_at_us = excluded.updated_at_us,
+                updated_by = excluded.updated_by",
+    postgres:
+        "insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
+         select $1, name, $2, version, $3, $4
+           from jsonb_to_recordset(cast(cast($5 as text) as jsonb)) as moved (name text, version bigint)
              on conflict (repository_id, name) do update
             set manifest_id = excluded.manifest_id,
                 version = excluded.version,
                 updated_at_us = excluded.updated_at_us,
                 updated_by = excluded.updated_by";
+    NOTE_ALL =
+        "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
+         select $1, value ->> 'name', value ->> 'version', value ->> 'from_digest', $2, $3, $4 from json_each($5)",
+    postgres:
+        "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
+         select $1, name, version, from_digest, $2, $3, $4
+           from jsonb_to_recordset(cast(cast($5 as text) as jsonb))
+             as moved (name text, version bigint, from_digest text)";
     DELETE = "delete from tags where repository_id = $1 and name = $2";
     NOTE =
         "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
@@ -58,26 +87,50 @@ pub(crate) fn current(tx: &Tx<'_>, repository: Key, tag: &Tag) -> Result<Option<
     tx.prepare_cached(CURRENT)?.query_row(params![repository, tag.as_str()], |row| parsed(row, 0)).optional()
 }
 
-/// Points the tag at a manifest of the same repository. Pointing it where it points already changes nothing (R-020).
+/// Where a tag points, and the version that its next move makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) tag: Tag,
+    pub(crate) points_at: Option<Digest>,
+    pub(crate) next_version: i64,
+}
+
+/// Points the tag at a manifest of the same repository.
 pub(crate) fn point(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, manifest: Key, digest: &Digest) -> Result<()> {
-    let from = current(tx, change.repository, tag)?;
-    if from.as_ref() == Some(digest) {
-        return Ok(());
+    let points_at = current(tx, change.repository, tag)?;
+    let next_version = next_version(tx, change, tag)?;
+    let records = point_all(tx, change, &[Standing { tag: tag.clone(), points_at, next_version }], manifest, digest)?;
+    audit::append_all(tx, &records)
+}
+
+/// Points tags at a manifest of the same repository. Pointing one where it points already changes nothing (R-020). What is to
+/// be recorded in the audit log, whose place is taken last.
+pub(crate) fn point_all(
+    tx: &Tx<'_>,
+    change: &Change<'_>,
+    tags: &[Standing],
+    manifest: Key,
+    digest: &Digest,
+) -> Result<Vec<AuditRecord>> {
+    let moved: Vec<&Standing> = tags.iter().filter(|standing| standing.points_at.as_ref() != Some(digest)).collect();
+    if moved.is_empty() {
+        return Ok(Vec::new());
     }
-    let version = note(tx, change, tag, from.as_ref(), Some(digest))?;
-    tx.prepare_cached(UPSERT)?.execute(params![
-        change.repository,
-        tag.as_str(),
-        manifest,
-        version,
-        Micros(change.now),
-        change.by.principal.name(),
-    ])?;
-    record(tx, change, if from.is_some() { "tag.move" } else { "tag.create" }, tag, from.as_ref(), Some(digest))?;
-    match from {
-        Some(displaced) => reviews::add(tx, change.repository, Kind::Manifest, &displaced, change.review_at),
-        None => Ok(()),
+    let (now, by) = (Micros(change.now), change.by.principal.name());
+    let rows = json_rows(moved.iter().map(|standing| {
+        let from = standing.points_at.as_ref().map(Digest::to_string);
+        serde_json::json!({ "name": standing.tag.as_str(), "version": standing.next_version, "from_digest": from })
+    }));
+    tx.prepare_cached(NOTE_ALL)?.execute_later(params![change.repository, digest.to_string(), now, by, rows])?;
+    tx.prepare_cached(POINT)?.execute_later(params![change.repository, manifest, now, by, rows])?;
+    for displaced in moved.iter().filter_map(|standing| standing.points_at.as_ref()) {
+        reviews::add(tx, change.repository, Kind::Manifest, displaced, change.review_at)?;
     }
+    let records = moved.iter().map(|standing| {
+        let from = standing.points_at.as_ref();
+        record(change, if from.is_some() { "tag.move" } else { "tag.create" }, &standing.tag, from, Some(digest))
+    });
+    Ok(records.collect())
 }
 
 /// Removes one tag; its manifest stays (P-250).
@@ -86,7 +139,7 @@ pub(crate) fn delete(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<bool
     note(tx, change, tag, Some(&digest), None)?;
     reviews::add(tx, change.repository, Kind::Manifest, &digest, change.review_at)?;
     tx.prepare_cached(DELETE)?.execute(params![change.repository, tag.as_str()])?;
-    record(tx, change, "tag.delete", tag, Some(&digest), None)?;
+    audit::append(tx, &record(change, "tag.delete", tag, Some(&digest), None))?;
     Ok(true)
 }
 
@@ -96,36 +149,36 @@ pub(crate) fn note_removal(tx: &Tx<'_>, change: &Change<'_>, manifest: Key, dige
         tx.prepare_cached(OF_MANIFEST)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
     for tag in &tags {
         note(tx, change, tag, Some(digest), None)?;
-        record(tx, change, "tag.delete", tag, Some(digest), None)?;
+        audit::append(tx, &record(change, "tag.delete", tag, Some(digest), None))?;
     }
     Ok(tags)
 }
 
-fn note(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, to: Option<&Digest>) -> Result<i64> {
-    let version: i64 =
-        tx.prepare_cached(NEXT_VERSION)?.query_row(params![change.repository, tag.as_str()], |row| row.get(0))?;
-    tx.prepare_cached(NOTE)?.execute(params![
+fn note(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, to: Option<&Digest>) -> Result<()> {
+    tx.prepare_cached(NOTE)?.execute_later(params![
         change.repository,
         tag.as_str(),
-        version,
+        next_version(tx, change, tag)?,
         from.map(Digest::to_string),
         to.map(Digest::to_string),
         Micros(change.now),
         change.by.principal.name(),
-    ])?;
-    Ok(version)
+    ])
+}
+
+fn next_version(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<i64> {
+    tx.prepare_cached(NEXT_VERSION)?.query_row(params![change.repository, tag.as_str()], |row| row.get(0))
 }
 
 fn record(
-    tx: &Tx<'_>,
     change: &Change<'_>,
     action: &'static str,
     tag: &Tag,
     from: Option<&Digest>,
     to: Option<&Digest>,
-) -> Result<()> {
+) -> AuditRecord {
     let detail = serde_json::json!({ "from": from.map(Digest::to_string), "to": to.map(Digest::to_string) });
-    audit::append(tx, &AuditRecord::done(change.by, change.now, action).on(change.name).to(tag).with(detail))
+    AuditRecord::done(change.by, change.now, action).on(change.name).to(tag).with(detail)
 }
 
 /// Tags strictly after `after` in byte order; `None` for an unknown repository (P-256, P-257, P-261).

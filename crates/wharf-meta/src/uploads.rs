@@ -112,9 +112,37 @@ statements! {
            from (select 1 from uploads
                   where state = 'open' and expires_at_us > $1
                   limit $2) found";
+    /// Counts as many as a limit allows, and no more.
     INSERT =
         "insert into uploads (id, repository, owner, algorithm, state, started_at_us, expires_at_us)
-         values ($1, $2, $3, $4, 'open', $5, $6)";
+         select $1, $2, $3, $4, 'open', $5, $6
+          where (select count(*)
+                   from (select 1 from uploads
+                          where state = 'open' and repository = $2 and expires_at_us > $5
+                          limit $7) found) < $7
+            and (select count(*)
+                   from (select 1 from uploads
+                          where state = 'open' and owner = $3 and expires_at_us > $5
+                          limit $8) found) < $8
+            and (select count(*)
+                   from (select 1 from uploads indexed by uploads_open_by_owner
+                          where state = 'open' and expires_at_us > $5
+                          limit $9) found) < $9",
+    postgres:
+        "insert into uploads (id, repository, owner, algorithm, state, started_at_us, expires_at_us)
+         select $1, $2, $3, $4, 'open', $5, $6
+          where (select count(*)
+                   from (select 1 from uploads
+                          where state = 'open' and repository = $2 and expires_at_us > $5
+                          limit $7) found) < $7
+            and (select count(*)
+                   from (select 1 from uploads
+                          where state = 'open' and owner = $3 and expires_at_us > $5
+                          limit $8) found) < $8
+            and (select count(*)
+                   from (select 1 from uploads
+                          where state = 'open' and expires_at_us > $5
+                          limit $9) found) < $9";
     FIND =
         "select algorithm, started_at_us, expires_at_us, state, digest, offset_bytes, hash_state, patches
            from uploads
@@ -127,15 +155,11 @@ statements! {
     END = "delete from uploads where id = $1 and repository = $2 and owner = $3 and state = 'open'";
     EXPIRED = "select id from uploads where expires_at_us <= $1 order by expires_at_us, id limit $2";
     REMOVE_EXPIRED = "delete from uploads where id = $1 and expires_at_us <= $2";
-    /// The session's row is kept from everybody else until the end: what was found holds when the blob is recorded.
-    COMPLETION =
-        "select state, digest from uploads where id = $1 and repository = $2 and expires_at_us > $3",
-    postgres:
-        "select state, digest from uploads where id = $1 and repository = $2 and expires_at_us > $3 for update";
-    /// The hash state has served.
+    FINISHED_WITH = "select digest from uploads where id = $1 and repository = $2 and expires_at_us > $3 and state = 'done'";
+    /// The hash state has served. From here to the end of the transaction nobody else can change the session.
     FINISH =
         "update uploads set state = 'done', digest = $1, hash_state = null, expires_at_us = $2
-          where id = $3 and state = 'open'";
+          where id = $3 and repository = $4 and expires_at_us > $5 and state = 'open'";
 }
 
 /// More sessions than can be on their way at the same time, in all replicas together: PostgreSQL has fewer connections.
@@ -148,36 +172,45 @@ pub(crate) fn begin(tx: &Tx<'_>, new: &NewUpload, limits: &UploadLimits) -> Resu
         locks.uploads_into(&new.repository);
         locks.uploads_of(&new.owner);
     })?;
-    let repository = new.repository.as_str();
-    let now = Micros(new.now);
-    let here: u32 = tx
-        .prepare_cached(COUNT_IN_REPOSITORY)?
-        .query_row(params![repository, now, limits.per_repository], |row| row.get(0))?;
-    if here >= limits.per_repository {
-        return Ok(BeginUpload::TooMany { scope: "repository" });
+    let on_their_way = if others_are_on_their_way { ON_THEIR_WAY_MAX } else { 0 };
+    if insert(tx, new, &UploadLimits { total: limits.total.saturating_sub(on_their_way), ..*limits })? {
+        return Ok(BeginUpload::Started);
     }
-    let of_owner: u32 =
-        tx.prepare_cached(COUNT_OF_OWNER)?.query_row(params![new.owner, now, limits.per_owner], |row| row.get(0))?;
-    if of_owner >= limits.per_owner {
-        return Ok(BeginUpload::TooMany { scope: "principal" });
-    }
-    let mut all = count_open(tx, new.now, limits.total)?;
-    if others_are_on_their_way && all.saturating_add(ON_THEIR_WAY_MAX) >= limits.total {
+    if others_are_on_their_way {
         tx.lock(Locks::all_uploads)?;
-        all = count_open(tx, new.now, limits.total)?;
+        if insert(tx, new, limits)? {
+            return Ok(BeginUpload::Started);
+        }
     }
-    if all >= limits.total {
-        return Ok(BeginUpload::TooMany { scope: "registry" });
-    }
-    tx.prepare_cached(INSERT)?.execute(params![
+    Ok(BeginUpload::TooMany { scope: reached(tx, new, limits)? })
+}
+
+/// `false` if there are as many as a limit allows.
+fn insert(tx: &Tx<'_>, new: &NewUpload, limits: &UploadLimits) -> Result<bool> {
+    let inserted = tx.prepare_cached(INSERT)?.execute(params![
         new.id.to_string(),
-        repository,
+        new.repository.as_str(),
         new.owner,
         new.algorithm.as_str(),
-        now,
+        Micros(new.now),
         Micros(new.expires_at),
+        limits.per_repository,
+        limits.per_owner,
+        limits.total,
     ])?;
-    Ok(BeginUpload::Started)
+    Ok(inserted == 1)
+}
+
+/// Which limit stands in the way, the narrowest first.
+fn reached(tx: &Tx<'_>, new: &NewUpload, limits: &UploadLimits) -> Result<&'static str> {
+    let count = |sql, of: &str, limit: u32| -> Result<u32> {
+        tx.prepare_cached(sql)?.query_row(params![of, Micros(new.now), limit], |row| row.get(0))
+    };
+    if count(COUNT_IN_REPOSITORY, new.repository.as_str(), limits.per_repository)? >= limits.per_repository {
+        return Ok("repository");
+    }
+    let of_owner = count(COUNT_OF_OWNER, &new.owner, limits.per_owner)?;
+    Ok(if of_owner >= limits.per_owner { "principal" } else { "registry" })
 }
 
 /// How many sessions are open, counted up to `limit`.
@@ -257,38 +290,33 @@ pub(crate) fn remove_expired(tx: &Tx<'_>, id: UploadId, now: Timestamp) -> Resul
     Ok(removed == 1)
 }
 
-/// What recording a blob may do with its session.
+/// What became of a session that a blob was recorded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
-    /// It is open and ends with this blob.
-    Open,
+    /// It was open and has ended with this blob.
+    Finished,
     /// It ended with this very blob before.
     Repeated,
     /// It is not there, expired, or ended with another blob.
     Gone,
 }
 
-pub(crate) fn completion(
+/// Ends the session with this blob; it is remembered until `remember_until`.
+pub(crate) fn finish(
     tx: &Tx<'_>,
     id: UploadId,
     repository: &RepositoryName,
     digest: &Digest,
     now: Timestamp,
+    remember_until: Timestamp,
 ) -> Result<Completion> {
-    let found = tx
-        .prepare_cached(COMPLETION)?
-        .query_row(params![id.to_string(), repository.as_str(), Micros(now)], |row| {
-            if row.get_str(0)? == "open" {
-                return Ok(Completion::Open);
-            }
-            let same = parsed::<Digest>(row, 1)? == *digest;
-            Ok(if same { Completion::Repeated } else { Completion::Gone })
-        })
-        .optional()?;
-    Ok(found.unwrap_or(Completion::Gone))
-}
-
-pub(crate) fn finish(tx: &Tx<'_>, id: UploadId, digest: &Digest, remember_until: Timestamp) -> Result<()> {
-    tx.prepare_cached(FINISH)?.execute(params![digest.to_string(), Micros(remember_until), id.to_string()])?;
-    Ok(())
+    let (id, text) = (id.to_string(), digest.to_string());
+    let (repository, now) = (repository.as_str(), Micros(now));
+    let finished = tx.prepare_cached(FINISH)?.execute(params![text, Micros(remember_until), id, repository, now])?;
+    if finished == 1 {
+        return Ok(Completion::Finished);
+    }
+    let before: Option<Digest> =
+        tx.prepare_cached(FINISHED_WITH)?.query_row(params![id, repository, now], |row| parsed(row, 0)).optional()?;
+    Ok(if before.as_ref() == Some(digest) { Completion::Repeated } else { Completion::Gone })
 }

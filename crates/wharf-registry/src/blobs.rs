@@ -165,16 +165,14 @@ impl Registry {
     /// it is small or its turn to be verified, does not hash to its digest: it is never served.
     pub async fn open_blob(self: &Arc<Self>, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
         for _ in 0..OPENINGS {
-            let size_bytes = self.parts.meta.blob(ok.repository(), digest).await;
-            let Some(size_bytes) = size_bytes.map_err(Error::meta("looking up a blob"))? else {
+            let Some((size_bytes, place)) = self.find_blob(ok, digest).await? else {
                 return Err(self.why_not_served(ok, digest).await?);
             };
             failpoint::arrive("registry.pull-looked").await;
             let is_always_read = self.verify_reads == VerifyReads::Always;
             if !is_always_read && let Some(content) = self.small.get(digest, size_bytes) {
-                return Ok(self.opened(Place::by_digest(*digest), content));
+                return Ok(self.opened(place, content));
             }
-            let place = self.place(digest).await?;
             let doubt = match self.open_content(&place, size_bytes).await? {
                 Ok(content) => {
                     if !is_always_read {
@@ -195,6 +193,19 @@ impl Registry {
             }
         }
         Err(Error::Damaged(*digest))
+    }
+
+    /// The size of a blob that this repository may serve, and where its content lies.
+    async fn find_blob(&self, ok: &Authorized<Pull>, digest: &Digest) -> Result<Option<(u64, Place)>, Error> {
+        let (meta, digest) = (&self.parts.meta, *digest);
+        let found = if self.parts.store.is_by_digest() {
+            let size_bytes = meta.blob(ok.repository(), &digest).await;
+            size_bytes.map(|found| found.map(|size_bytes| (size_bytes, Place::by_digest(digest))))
+        } else {
+            let located = meta.located_blob(ok.repository(), &digest).await;
+            located.map(|found| found.map(|(size_bytes, location)| (size_bytes, Place { digest, location })))
+        };
+        found.map_err(Error::meta("looking up a blob"))
     }
 
     /// Opens content that the database knows, for somebody who hashes all of it himself.

@@ -91,6 +91,28 @@ impl PostgresServer {
         ]
     }
 
+    /// From now on its log has every statement, with the name of the program that sent it in front.
+    pub fn log_statements(&self) {
+        let database = self.database();
+        for setting in ["log_statement = 'all'", "log_line_prefix = '[%a] '"] {
+            database.sql(&format!("alter system set {setting}"));
+        }
+        database.sql("select pg_reload_conf()");
+    }
+
+    /// Its log so far. What a program was answered is in it.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.socket.join("server.log")).unwrap()).into_owned()
+    }
+
+    /// The ids of its processes: one for each connection, and some that it has for itself.
+    pub fn processes(&self) -> Vec<u32> {
+        let file = fs::read_to_string(self.socket.join("data/postmaster.pid")).unwrap();
+        let first: u32 = file.lines().next().unwrap().parse().unwrap();
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).chain([first]).collect()
+    }
+
     /// Ends it as a crash would.
     pub fn crash(&self) {
         assert_eq!(self.script.lock().unwrap().order("stop"), "stopped");

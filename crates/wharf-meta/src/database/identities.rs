@@ -166,8 +166,7 @@ impl<D: Database> Rules for D {
 #[async_trait]
 impl<D: Database> AuditLog for D {
     async fn append_audit(&self, records: Vec<AuditRecord>) -> Result<()> {
-        self.write("writing audit records", move |tx| records.iter().try_for_each(|record| audit::append(tx, record)))
-            .await
+        self.write("writing audit records", move |tx| audit::append_all(tx, &records)).await
     }
 
     async fn audit(&self, filter: &AuditFilter, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {

@@ -20,18 +20,18 @@ impl<D: Database> Leasing for D {
         }
         let lease = Lease::new(name);
         let wanted = lease.clone();
-        let taken = self.write("taking a lease", move |tx| leases::take(tx, &wanted)).await?;
+        let taken = self.write_alone("taking a lease", move |tx| leases::take(tx, &wanted)).await?;
         Ok(if taken { TakeLease::Taken(lease) } else { TakeLease::Elsewhere })
     }
 
     async fn renew_lease(&self, lease: &Lease) -> Result<bool> {
         let lease = lease.clone();
-        self.write("renewing a lease", move |tx| leases::renew(tx, &lease)).await
+        self.write_alone("renewing a lease", move |tx| leases::renew(tx, &lease)).await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<()> {
         let lease = lease.clone();
-        self.write("releasing a lease", move |tx| leases::release(tx, &lease)).await
+        self.write_alone("releasing a lease", move |tx| leases::release(tx, &lease).map(drop)).await
     }
 
     async fn job(&self, id: &str) -> Result<Option<String>> {

@@ -40,10 +40,13 @@ impl<D: Database> Metadata for D {
     ) -> Result<Advance> {
         let hash_state = hash_state.to_vec();
         let lease = leases::current();
-        let advanced = self.write("advancing an upload", move |tx| {
+        let advanced = self.write_last("advancing an upload", move |tx| {
             let advanced = uploads::advance(tx, id, from_bytes, to_bytes, &hash_state, expires_at)?;
-            if advanced == Advance::Advanced {
-                leases::end(tx, lease.as_ref())?;
+            match (advanced, &lease) {
+                (Advance::Advanced, lease) => leases::end(tx, lease.as_ref())?,
+                // Whoever has lost it shall hear of that first.
+                (_, Some(lease)) => leases::hold(tx, lease)?,
+                (_, None) => {}
             }
             Ok(advanced)
         });
@@ -76,6 +79,11 @@ impl<D: Database> Metadata for D {
         Ok(found)
     }
 
+    async fn located_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<(u64, Location)>> {
+        let (name, digest) = (repository.clone(), *digest);
+        self.read("looking up a blob and where it lies", move |tx| blobs::located(tx, &name, &digest)).await
+    }
+
     async fn locations(&self, digests: &[Digest]) -> Result<Vec<Location>> {
         let digests = digests.to_vec();
         self.read("looking up where blobs lie", move |tx| blobs::locations(tx, &digests)).await
@@ -84,7 +92,7 @@ impl<D: Database> Metadata for D {
     async fn record_blob(&self, record: &BlobRecord) -> Result<RecordBlob> {
         let record = record.clone();
         let lease = leases::current();
-        let recorded = self.write("recording a blob", move |tx| {
+        let recorded = self.write_last("recording a blob", move |tx| {
             let recorded = blobs::record(tx, &record)?;
             leases::end(tx, lease.as_ref())?;
             Ok(recorded)

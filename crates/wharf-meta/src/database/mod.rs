@@ -38,6 +38,26 @@ pub(crate) trait Database: Send + Sync + Debug + 'static {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static;
 
+    /// As [`write`](Self::write), for the last change under a lease, which ends it: `work` gives the lease back, and that shows
+    /// whether it was still the same.
+    fn write_last<T, F>(&self, doing: &'static str, work: F) -> impl Future<Output = Result<T>> + Send
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        self.write(doing, work)
+    }
+
+    /// As [`write`](Self::write), for a single statement that may be run twice and is under no lease: it needs no transaction
+    /// around it.
+    fn write_alone<T, F>(&self, doing: &'static str, work: F) -> impl Future<Output = Result<T>> + Send
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        self.write(doing, work)
+    }
+
     /// What was read and still holds, where changes of other processes cannot go unnoticed.
     fn memory(&self) -> Option<&Memory> {
         None

@@ -22,18 +22,31 @@ impl Database for PostgresMetadata {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
     {
-        if self.owner.is_displaced() {
-            let source = "another process has taken it, or a newer version has changed it".to_owned();
-            return Err(Error::StorageFailed {
-                source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(source)),
-            });
-        }
+        self.check_owner()?;
         let Some(lease) = leases::current() else { return self.pool.write(doing, work).await };
         let fenced = move |tx: &Tx<'_>| {
             leases::hold(tx, &lease)?;
             work(tx)
         };
         self.pool.write(doing, fenced).await
+    }
+
+    async fn write_last<T, F>(&self, doing: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        self.check_owner()?;
+        self.pool.write(doing, work).await
+    }
+
+    async fn write_alone<T, F>(&self, doing: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        self.check_owner()?;
+        self.pool.write_alone(doing, work).await
     }
 
     fn is_shared(&self) -> bool {
@@ -99,5 +112,16 @@ impl Database for PostgresMetadata {
                 draft.finish()
             })
             .await
+    }
+}
+
+impl PostgresMetadata {
+    /// Refuses changes once another process has the database.
+    fn check_owner(&self) -> Result<()> {
+        if !self.owner.is_displaced() {
+            return Ok(());
+        }
+        let source = "another process has taken it, or a newer version has changed it".to_owned();
+        Err(Error::StorageFailed { source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(source)) })
     }
 }

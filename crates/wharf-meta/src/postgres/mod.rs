@@ -6,7 +6,9 @@
 //! ```
 //!
 //! A thread runs one transaction from its beginning to its end and waits for each answer of the server in between, so what a
-//! noun's file does is the same plain function that runs on SQLite. Changes exclude each other where they must by locks that they
+//! noun's file does is the same plain function that runs on SQLite. Each wait is a way to the server and back: lists go as one
+//! value, a transaction begins in one message with its locks, and statements whose answers nobody needs go together with the
+//! next one (`execute_later`). Changes exclude each other where they must by locks that they
 //! name ([`Locks`](crate::sql::Locks)), where SQLite has one writer. A commit whose answer was lost is looked up by the
 //! transaction's number, so nobody hears of a failure that was none.
 
@@ -108,7 +110,7 @@ impl PostgresMetadata {
                 let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let embedded =
                     rusqlite::Connection::open_with_flags(&path, flags).map_err(|error| Error::sqlite(doing, error))?;
-                session.begin().map_err(|error| Error::sql(doing, error))?;
+                session.begin();
                 let copied = copy::import(session, &embedded).and_then(|()| session.commit());
                 if copied.is_err() {
                     session.roll_back();

@@ -112,6 +112,17 @@ impl Pool {
         self.run(doing, permits, move |worker| worker.write(doing, &work)).await
     }
 
+    /// Runs `work`, which is one statement that may be run twice, without a transaction around it.
+    pub(super) async fn write_alone<T, F>(&self, doing: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    {
+        let change = permit(doing, &self.shared.changes).await?;
+        let permits = vec![change, permit(doing, &self.shared.permits).await?];
+        self.run(doing, permits, move |worker| worker.read(doing, &work)).await
+    }
+
     /// Runs `work` with a connection that is used by nobody else.
     pub(super) async fn with_session<T, F>(&self, doing: &'static str, work: F) -> Result<T>
     where
@@ -321,8 +332,9 @@ impl Worker {
         let before = |error| (None, Failed::Before(error));
         let shared = self.shared.upgrade();
         let session = self.session().map_err(before)?;
-        let transaction = session.begin().map_err(before)?;
-        let value = match work(&Tx::Postgres(session)) {
+        session.begin();
+        let done = work(&Tx::Postgres(session)).and_then(|value| session.settle().map(|()| value));
+        let value = match done {
             Ok(value) => value,
             Err(error) => {
                 session.roll_back();
@@ -330,6 +342,11 @@ impl Worker {
             }
         };
         failpoint::reach("meta.written");
+        let Some(transaction) = session.transaction() else {
+            // Nothing was asked or done.
+            session.roll_back();
+            return Ok(value);
+        };
         let begun = Instant::now();
         if let Err(error) = session.commit() {
             // A refusal is the server's word that nothing has changed.

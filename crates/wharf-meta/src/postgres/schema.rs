@@ -96,7 +96,7 @@ impl From<sql::Error> for Failed {
 }
 
 fn migrate_once(session: &Session, migrations: &[Migration]) -> Result<(), Failed> {
-    session.begin()?;
+    session.begin();
     match migrate_within(session, migrations) {
         Ok(()) => Ok(session.commit()?),
         Err(failed) => {

@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 use super::Value;
 use crate::sql::{Contradiction, Error, Locks, Result};
@@ -21,6 +23,12 @@ const LOCK: &str = "select count(case when shared then pg_advisory_xact_lock_sha
                                       else pg_advisory_xact_lock(key)::text end)
                       from unnest($1::bigint[], $2::boolean[]) as wanted (key, shared)";
 
+/// `read committed`: each statement sees what was committed before it, which the locks rest on ([`Locks`]).
+const BEGIN: &str = "begin isolation level read committed; select pg_current_xact_id()::text";
+
+/// So many statements whose answers nobody looks at wait for one that is looked at.
+const DEFERRED_MAX: usize = 16;
+
 /// A connection, owned by one thread, which waits in it for the server's answers: nobody else need be woken for one.
 pub(crate) struct Session {
     runtime: Runtime,
@@ -29,6 +37,9 @@ pub(crate) struct Session {
     patience: Cell<Duration>,
     statements: RefCell<HashMap<&'static str, Statement>>,
     inserts: RefCell<HashMap<&'static str, Statement>>,
+    transaction: RefCell<Transaction>,
+    /// What goes to the server together with the next statement.
+    deferred: RefCell<Vec<(Statement, Vec<Value>)>>,
     /// Whether something is left that only the end of the connection undoes.
     spoilt: Cell<bool>,
 }
@@ -37,6 +48,17 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()
     }
+}
+
+/// Where the connection's transaction stands.
+#[derive(Debug, Default)]
+enum Transaction {
+    #[default]
+    None,
+    /// It begins with its first statement.
+    Due,
+    /// It has begun; its number is known unless its first statement failed.
+    Begun(Option<TransactionId>),
 }
 
 /// The number of a transaction, by which the server remembers what became of it.
@@ -59,6 +81,8 @@ impl Session {
             patience: Cell::new(patience),
             statements: RefCell::default(),
             inserts: RefCell::default(),
+            transaction: RefCell::default(),
+            deferred: RefCell::default(),
             spoilt: Cell::new(false),
         }
     }
@@ -93,16 +117,58 @@ impl Session {
         self.runtime.block_on(async { tokio::time::timeout(span, end).await.is_ok() })
     }
 
+    /// Waits for `last` and for what was deferred before it, all of which is sent at once. The first failure counts: a
+    /// transaction does nothing more after one.
+    fn wait_in_turn<T>(&self, last: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+        self.begin_if_due(None)?;
+        let deferred = self.deferred.take();
+        if deferred.is_empty() {
+            return self.wait(last);
+        }
+        let deferred = deferred.into_iter().map(|(statement, values)| async move {
+            // Sent when it is looked at for the first time, which happens in this order.
+            self.client.execute_raw(&statement, values).await
+        });
+        self.wait(async {
+            let (done, last) = tokio::join!(join_all(deferred), last);
+            done.into_iter().collect::<Result<Vec<_>, _>>()?;
+            last
+        })
+    }
+
+    /// Waits for what was deferred.
+    pub(super) fn settle(&self) -> Result<()> {
+        if self.deferred.borrow().is_empty() {
+            return Ok(());
+        }
+        self.wait_in_turn(std::future::ready(Ok(())))
+    }
+
     /// Runs statements without parameters and answers.
     pub(super) fn batch(&self, statements: &str) -> Result<()> {
-        self.wait(self.client.batch_execute(statements))
+        self.wait_in_turn(self.client.batch_execute(statements))
     }
 
     /// How many rows `sql` has changed.
     pub(crate) fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<usize> {
         let statement = self.statement(sql)?;
-        let changed = self.wait(self.client.execute_raw(&statement, values))?;
+        let changed = self.wait_in_turn(self.client.execute_raw(&statement, values))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Runs `sql` in its turn, together with the next statement whose answer is waited for; at once where no transaction's end
+    /// would wait for it.
+    pub(crate) fn defer(&self, sql: &'static str, values: Vec<Value>) -> Result<()> {
+        if matches!(*self.transaction.borrow(), Transaction::None) {
+            return self.execute(sql, values).map(drop);
+        }
+        let statement = self.statement(sql)?;
+        let waiting = {
+            let mut deferred = self.deferred.borrow_mut();
+            deferred.push((statement, values));
+            deferred.len()
+        };
+        if waiting < DEFERRED_MAX { Ok(()) } else { self.settle() }
     }
 
     /// The key of the row that `sql` inserts.
@@ -150,7 +216,7 @@ impl Session {
 
     /// Sends what `write` puts into each piece to the `copy … from stdin` that `sql` is, until it says that this was the last.
     pub(super) fn fill(&self, sql: &str, mut write: impl FnMut(&mut Vec<u8>) -> Result<bool>) -> Result<()> {
-        let mut sink = Box::pin(self.wait(self.client.copy_in::<_, Bytes>(sql))?);
+        let mut sink = Box::pin(self.wait_in_turn(self.client.copy_in::<_, Bytes>(sql))?);
         loop {
             let mut piece = Vec::new();
             let more = write(&mut piece)?;
@@ -164,7 +230,7 @@ impl Session {
     }
 
     fn rows(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>> {
-        self.wait(async { self.client.query_raw(statement, values).await?.try_collect().await })
+        self.wait_in_turn(async { self.client.query_raw(statement, values).await?.try_collect().await })
     }
 
     pub(super) fn statement(&self, sql: &'static str) -> Result<Statement> {
@@ -179,8 +245,11 @@ impl Session {
     /// Takes `locks` for the rest of the transaction.
     pub(crate) fn lock(&self, locks: Locks) -> Result<()> {
         let (keys, shared) = locks.in_order();
+        if matches!(*self.transaction.borrow(), Transaction::Due) {
+            return self.begin_if_due(Some((&keys, &shared)));
+        }
         let statement = self.statement(LOCK)?;
-        self.wait(self.client.query(&statement, &[&keys, &shared]))?;
+        self.wait_in_turn(self.client.query(&statement, &[&keys, &shared]))?;
         Ok(())
     }
 
@@ -204,20 +273,39 @@ impl Session {
         Ok(found)
     }
 
-    /// Begins a transaction that may change something.
-    ///
-    /// `read committed`: each statement sees what was committed before it, which the locks rest on ([`Locks`]).
-    pub(super) fn begin(&self) -> Result<TransactionId> {
-        let number = self.statement("select pg_current_xact_id()::text")?;
-        let (begun, rows) = self.wait(async {
-            let begin = self.client.batch_execute("begin isolation level read committed");
-            let (begun, rows) = tokio::join!(begin, self.client.query(&number, &[]));
-            Ok((begun, rows))
-        })?;
-        begun?;
-        let rows = rows?;
-        let row = rows.first().ok_or_else(|| Contradiction("a transaction has no number".to_owned()))?;
-        Ok(TransactionId(row.try_get(0)?))
+    /// Begins a transaction that may change something; the server hears of it with the first statement.
+    pub(super) fn begin(&self) {
+        self.transaction.replace(Transaction::Due);
+    }
+
+    /// Begins the transaction if that is due, with its `locks`, in one message: should the beginning fail, the server does
+    /// nothing that would stand outside of the transaction.
+    fn begin_if_due(&self, locks: Option<(&[i64], &[bool])>) -> Result<()> {
+        if !matches!(*self.transaction.borrow(), Transaction::Due) {
+            return Ok(());
+        }
+        self.transaction.replace(Transaction::Begun(None));
+        let mut message = BEGIN.to_owned();
+        if let Some((keys, shared)) = locks {
+            message += "; ";
+            message += &literally(LOCK, keys, shared);
+        }
+        let answers = self.wait(self.client.simple_query(&message))?;
+        let number = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let number = number.ok_or_else(|| Contradiction("a transaction has no number".to_owned()))?;
+        self.transaction.replace(Transaction::Begun(Some(TransactionId(number.to_owned()))));
+        Ok(())
+    }
+
+    /// The number of the transaction; `None` if nothing was done in it.
+    pub(super) fn transaction(&self) -> Option<TransactionId> {
+        match &*self.transaction.borrow() {
+            Transaction::Begun(number) => number.clone(),
+            Transaction::None | Transaction::Due => None,
+        }
     }
 
     /// Ends a transaction by `statement`; one that cannot be ended takes the connection with it.
@@ -229,13 +317,26 @@ impl Session {
         ended
     }
 
+    /// Ends the transaction, once everything that was deferred is done.
     pub(super) fn commit(&self) -> Result<()> {
-        self.end("commit")
+        if let Err(error) = self.settle() {
+            self.roll_back();
+            return Err(error);
+        }
+        self.end_if_begun("commit")
     }
 
     pub(super) fn roll_back(&self) {
+        self.deferred.take();
         // The connection is given up if that fails, and the transaction with it.
-        let _ = self.end("rollback");
+        let _ = self.end_if_begun("rollback");
+    }
+
+    fn end_if_begun(&self, statement: &str) -> Result<()> {
+        match self.transaction.take() {
+            Transaction::Begun(_) => self.end(statement),
+            Transaction::None | Transaction::Due => Ok(()),
+        }
     }
 
     /// What became of a transaction whose connection was lost while it ended.
@@ -265,6 +366,16 @@ impl Session {
         let row = rows.first().ok_or(Error::NoRow)?;
         (0..row.len()).map(|column| Ok(row.try_get(column)?)).collect()
     }
+}
+
+/// [`LOCK`] with its values in it, for a message that has no parameters.
+fn literally(sql: &str, keys: &[i64], shared: &[bool]) -> String {
+    let mut list = String::new();
+    for key in keys {
+        let _ = write!(list, "{}{key}", if list.is_empty() { "" } else { "," });
+    }
+    let modes: Vec<&str> = shared.iter().map(|shared| if *shared { "t" } else { "f" }).collect();
+    sql.replace("$1", &format!("'{{{list}}}'")).replace("$2", &format!("'{{{}}}'", modes.join(",")))
 }
 
 /// `cross join … on` is how SQLite is told which table comes first. PostgreSQL's planner sees for itself.

@@ -115,6 +115,21 @@ pub(crate) fn json_list<T: ToString>(items: impl IntoIterator<Item = T>) -> Stri
     serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
 }
 
+/// Rows as the JSON array of objects that one statement makes rows of again. Texts have no NUL in them then: neither database
+/// has one for JSON.
+pub(crate) fn json_rows(rows: impl IntoIterator<Item = serde_json::Value>) -> String {
+    let mut rows = serde_json::Value::from_iter(rows);
+    let objects = rows.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut);
+    for value in objects.flat_map(|object| object.values_mut()) {
+        if let serde_json::Value::String(text) = value
+            && text.contains('\0')
+        {
+            *text = text.replace('\0', "\u{fffd}");
+        }
+    }
+    rows.to_string()
+}
+
 /// A list of texts as a JSON array, for a column that is read back whole.
 pub(crate) fn texts(texts: &[String]) -> String {
     serde_json::Value::from(texts.to_vec()).to_string()

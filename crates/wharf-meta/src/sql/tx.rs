@@ -103,6 +103,14 @@ impl Statement<'_> {
         }
     }
 
+    /// The same where nobody needs the answer: PostgreSQL's server hears of it together with the next statement.
+    pub(crate) fn execute_later(&mut self, params: impl Params) -> Result<()> {
+        match self {
+            Self::Sqlite(statement) => params.lend(|values| statement.execute(values)).map(drop).map_err(Into::into),
+            Self::Postgres(session, sql) => session.defer(sql, values(&params)?),
+        }
+    }
+
     /// Inserts one row into a table whose key is an integer named `id`; that key.
     pub(crate) fn insert(&mut self, params: impl Params) -> Result<i64> {
         match self {

@@ -11,6 +11,7 @@ pub mod images;
 mod million;
 mod pages;
 pub mod policy;
+mod replicas;
 mod scale;
 mod small;
 mod stream;
@@ -18,7 +19,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, MIB, MemoryWatch, Request, Stripes, Wharf, binary, content, sha256};
+use crate::harness::{Client, Cluster, MIB, MemoryWatch, Request, Stripes, Wharf, binary, content, sha256};
 use images::Catalogue;
 
 /// What the server may take of the machine's memory, whatever it does.
@@ -68,6 +69,29 @@ async fn the_cost_of_a_request_does_not_depend_on_how_much_there_is() {
             assert!(!is_time || *cost < least.max(20.0) * 4.0, "{kind}: {cost:.1} at {size}, {least:.1} at the least");
         }
     }
+}
+
+/// `WHARF_LOAD_LAYER` is how many GiB it has; 1 unless that says otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn a_large_layer_goes_through_a_replica_to_the_bucket_and_back() {
+    release_only();
+    let gib: u64 = std::env::var("WHARF_LOAD_LAYER").map_or(1, |text| text.parse().expect("WHARF_LOAD_LAYER: GiB"));
+    let cluster = Cluster::start(1).await;
+    let watch = MemoryWatch::start(cluster.replicas[0].pid());
+    large_blob_up_and_down(cluster.client_of(0), Stripes::new(5, gib << 30)).await;
+    let (seen_bytes, memory) = (watch.stop(), cluster.replicas[0].memory());
+    let mib = |bytes: u64| bytes as f64 / MIB as f64;
+    println!("{gib} GiB: {:.1} MiB by samples, {:.1} MiB high-water", mib(seen_bytes), mib(memory.high_water_bytes));
+    assert!(memory.high_water_bytes < MEMORY_LIMIT_BYTES);
+}
+
+/// Printed for `docs/scaling.md`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "release build only"]
+async fn what_requests_cost_replicas_and_their_database() {
+    release_only();
+    replicas::table().await;
 }
 
 #[tokio::test]

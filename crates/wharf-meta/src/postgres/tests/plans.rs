@@ -119,3 +119,41 @@ fn every_statement_uses_an_index_at_a_million_rows() {
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
 }
+
+/// Two repositories of very different size, in one table.
+const TAGS: &str = "
+    set session_replication_role = replica;
+    insert into repositories (id, name, created_at_us) values (1, 'team/few', 0), (2, 'team/many', 0);
+    insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
+        select 1, 'v' || lpad(n::text, 7, '0'), n, 1, n, 'alice' from generate_series(1, 1000) n;
+    insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
+        select 2, 'v' || lpad(n::text, 7, '0'), n, 1, n, 'alice' from generate_series(1, 1000000) n";
+
+/// Blocks of 8 KiB that a page of a hundred tags touches.
+fn blocks_of_page(session: &Session, repository: &str, after: u32) -> u32 {
+    let execute = format!("execute page('v{after:07}', '{repository}', 100)");
+    let steps = session.lines(&format!("explain (analyze, buffers, costs off, timing off) {execute}")).unwrap();
+    assert!(steps[0].contains("rows=100"), "{steps:?}");
+    // Those of the first step are those of all below it.
+    let blocks = steps.iter().find_map(|step| step.trim().strip_prefix("Buffers: shared ")).unwrap();
+    blocks.split(' ').filter_map(|part| part.split_once('=')).map(|(_, number)| number.parse::<u32>().unwrap()).sum()
+}
+
+#[test]
+#[ignore = "makes a million tags"]
+fn a_page_of_tags_costs_the_same_wherever_it_is() {
+    let place = Place::new();
+    let config = config(&place.database);
+    let session = Connector::new(&config).unwrap().connect().unwrap();
+    schema::migrate(&session, schema::MIGRATIONS).unwrap();
+    session.patiently(std::time::Duration::from_secs(600), || session.batch(TAGS)).unwrap();
+    session.batch("vacuum analyze").unwrap();
+    session.batch("set plan_cache_mode = force_generic_plan").unwrap();
+    let (.., page) = all().into_iter().find(|(file, name, _)| (*file, *name) == ("tags", "PAGE")).unwrap();
+    session.batch(&format!("prepare page as {}", page.postgres)).unwrap();
+    let of_few = blocks_of_page(&session, "team/few", 400);
+    let of_many = [0, 500_000, 999_900].map(|after| blocks_of_page(&session, "team/many", after));
+    println!("blocks: {of_few} of 1,000 tags; {of_many:?} of 1,000,000, first, middle, last page");
+    let most = *of_many.iter().max().unwrap();
+    assert!(most * 10 <= of_few * 13, "{of_few} of 1,000 tags, {of_many:?} of 1,000,000");
+}

@@ -77,7 +77,7 @@ async fn r072_a_step_that_finds_a_table_locked_is_tried_again() {
     let config = config(&place.database);
     let holder = std::thread::spawn(move || {
         let session = Connector::new(&config).unwrap().connect().unwrap();
-        session.begin().unwrap();
+        session.begin();
         session.batch("lock table tags in share mode").unwrap();
         held.send(()).unwrap();
         // Longer than a statement waits for a lock.

@@ -5,6 +5,7 @@ mod coherence;
 mod faults;
 mod fencing;
 mod removal;
+mod statements;
 mod upgrade;
 mod uploads;
 
