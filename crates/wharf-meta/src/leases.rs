@@ -30,7 +30,21 @@ pub struct Lease {
     pub(crate) name: String,
     /// Another one with each taking.
     pub(crate) holder: String,
+    /// A change that ends it is being made, or was: that it is gone then says nothing of other replicas.
+    is_ending: Flag,
 }
+
+/// Shared by all copies of one lease, and no part of what it is.
+#[derive(Clone, Debug, Default)]
+struct Flag(Arc<AtomicBool>);
+
+impl PartialEq for Flag {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Flag {}
 
 /// The answer to taking a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +108,8 @@ async fn keep(leasing: &dyn Metadata, lease: &Lease) {
         tokio::time::sleep(RENEW_EVERY).await;
         match leasing.renew_lease(lease).await {
             Ok(true) => {}
+            // Its last change may have been committed before anybody here was told. Were it lost after all, that change would fail.
+            Ok(false) if lease.is_ending.0.load(Ordering::Acquire) => std::future::pending().await,
             Ok(false) => return,
             Err(error) => {
                 tracing::debug!(
@@ -113,7 +129,10 @@ pub(crate) fn current() -> Option<Lease> {
 
 /// The change that is being made under `lease` is the last one.
 pub(crate) fn end(tx: &Tx<'_>, lease: Option<&Lease>) -> Result<()> {
-    lease.map_or(Ok(()), |lease| release(tx, lease))
+    lease.map_or(Ok(()), |lease| {
+        lease.is_ending.0.store(true, Ordering::Release);
+        release(tx, lease)
+    })
 }
 
 /// The change that was just made has ended the lease that it was made under.
@@ -130,7 +149,7 @@ impl Lease {
     pub(crate) fn new(name: &str) -> Self {
         let mut random = [0; 16];
         SystemRng.fill(&mut random);
-        Self { name: name.to_owned(), holder: hex::encode(random) }
+        Self { name: name.to_owned(), holder: hex::encode(random), is_ending: Flag::default() }
     }
 }
 
