@@ -49,7 +49,7 @@ impl Weed {
         let mut command = Command::new("sh");
         command.args(["-c", SCRIPT, "sh", "weed", "-logtostderr=true", "server"]);
         command.arg(format!("-dir={}", place.path().display())).args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
-        command.args(["-volume.max=100", "-master.volumeSizeLimitMB=256", "-filer", "-s3"]);
+        command.args(["-volume.max=200", "-master.volumeSizeLimitMB=256", "-filer", "-s3"]);
         // Nothing at fixed ports, where another test's server may be, and nobody is told of it.
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
         let names = ["-master.port", "-volume.port", "-filer.port", "-s3.port", "-s3.port.grpc"];

@@ -149,6 +149,9 @@ pub struct RestoreBackupArgs {
     /// The data directory to be made: it must be empty, or not there
     #[arg(long, value_name = "DIR", requires = "from")]
     pub data: Option<PathBuf>,
+    /// With a DIGEST: the configuration of the registry that it is put back into
+    #[arg(long, value_name = "FILE", requires_all = ["from", "what"])]
+    pub config: Option<PathBuf>,
     /// Move aside what is in that directory
     #[arg(long, requires = "from", conflicts_with = "what")]
     pub force: bool,

@@ -474,7 +474,7 @@ Examples:
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
     /// REPOSITORY@DIGEST for a deleted manifest, REPOSITORY:TAG for a tag that was moved or removed; with --from a DIGEST,
-    /// whose content is put back into the data directory of a registry that does not run
+    /// whose content is put back into a registry that does not run
     #[arg(value_name = "WHAT", required_unless_present = "from")]
     pub what: Option<String>,
     /// For a tag: restore what it pointed at then, such as 2027-01-31T12:00:00Z; by default before its last change. With

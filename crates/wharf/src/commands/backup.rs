@@ -14,7 +14,7 @@ use crate::backup::{
 };
 use crate::cli::{BackupArgs, BackupCommand, BackupPlaceArgs, CreateBackupArgs, OutputArgs, RestoreArgs};
 use crate::client::Api;
-use crate::config::{Config, Flag, Sources, Storage};
+use crate::config::{Config, Flag, Sources};
 use crate::error::{CommandError, Exit};
 use crate::table::{self, Column};
 
@@ -65,9 +65,14 @@ fn offline(args: &CreateBackupArgs) -> Result<Option<Config>, CommandError> {
     if args.data.is_none() && args.config.is_none() {
         return Ok(None);
     }
-    let flags = args.data.iter().map(|data| Flag::short("data", data.to_string_lossy().into_owned())).collect();
-    let sources = Sources { file: args.config.clone(), environment: std::env::vars_os().collect(), flags };
-    Ok(Some(sources.load()?.config))
+    configured(args.config.clone(), args.data.as_deref()).map(Some)
+}
+
+/// The configuration of a registry that does not run, with its data in that directory.
+fn configured(file: Option<PathBuf>, data: Option<&Path>) -> Result<Config, CommandError> {
+    let flags = data.iter().map(|data| Flag::short("data", data.to_string_lossy().into_owned())).collect();
+    let sources = Sources { file, environment: std::env::vars_os().collect(), flags };
+    Ok(sources.load()?.config)
 }
 
 fn describe_created(created: &Created) -> Value {
@@ -206,7 +211,7 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     let at = BackupPlaceArgs { place: from.to_owned(), bucket: args.backup.bucket.clone() };
     let data = args.backup.data.clone().unwrap_or_default();
     if let Some(what) = &args.what {
-        return return_blob(&at, what, data, &args.remote.output);
+        return return_blob(&at, what, &configured(args.backup.config.clone(), Some(&data))?, &args.remote.output);
     }
     let choice = match (&args.backup.generation, &args.at) {
         (Some(name), _) => Choice::Named(name.clone()),
@@ -257,14 +262,13 @@ pub(super) fn restore(args: &RestoreArgs, from: &Path) -> Result<(), CommandErro
     say(&args.remote.output, &Value::Null, &text)
 }
 
-fn return_blob(at: &BackupPlaceArgs, what: &str, data: PathBuf, output: &OutputArgs) -> Result<(), CommandError> {
+fn return_blob(at: &BackupPlaceArgs, what: &str, config: &Config, output: &OutputArgs) -> Result<(), CommandError> {
     let digest: Digest = what.parse().map_err(|error| {
         CommandError::new(Exit::Usage, format!("{what:?} is not a digest: {error}"))
             .with_hint("with --from, name one content by its digest, or nothing to restore the whole registry")
     })?;
-    let config = Config { storage: Storage { data, ..Storage::default() }, ..Config::default() };
     let restored =
-        block_on(backup::at_place(at, Access::Read, async |place| backup::return_blob(place, &digest, &config).await))?;
+        block_on(backup::at_place(at, Access::Read, async |place| backup::return_blob(place, &digest, config).await))?;
     let line = format!("{digest} {}\n", if restored { "is restored" } else { "was sound" });
     say(output, &json!({ "digest": what, "restored": restored }), &line)
 }

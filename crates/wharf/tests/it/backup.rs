@@ -16,6 +16,7 @@ use crate::harness::{
     ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content,
     serve_expecting_failure, sha256,
 };
+use crate::only_in_the_embedded_run;
 use crate::proof::{Actor, GRACE};
 pub use desk::{Desk, finish, text};
 use desk::{answer, contents, nothing_dangles, questions};
@@ -371,7 +372,7 @@ async fn r063_a_restored_registry_knows_everybody_and_trusts_no_old_token() {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_overwritten() {
+async fn a_registry_that_does_not_run_is_backed_up() {
     let mut server = Wharf::start();
     let (mut client, desk) = (server.client(), Desk::new());
     let image = Image::small(1, "amd64", 5_000);
@@ -394,7 +395,17 @@ async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_over
     );
     desk.fails(&["backup", &data, "--data", &data], 2, "is neither empty nor a backup");
     desk.fails(&["restore", "--from", &data, "--data", &backups], 2, "there is no backup in");
+}
 
+#[tokio::test]
+async fn a_registry_that_runs_is_not_overwritten() {
+    only_in_the_embedded_run!("restores over a data directory");
+    let mut server = Wharf::start();
+    let (mut client, desk) = (server.client(), Desk::new());
+    Image::small(1, "amd64", 5_000).push(&mut client, "a/b", "v1").await;
+    desk.backup(&server);
+    server.stop();
+    let (backups, data) = (desk.at(), text(server.data()));
     let restore = ["restore", "--from", &backups, "--data", &data];
     desk.fails(&restore, 9, "is not empty");
     server.restart();
@@ -414,7 +425,7 @@ async fn a_registry_that_does_not_run_is_backed_up_and_one_that_runs_is_not_over
 
     // That it had not been stopped in order is not forgotten because a backup opens and closes its database.
     server.kill9();
-    desk.ok(&[&words[..], &["--allow-other-store"]].concat());
+    desk.ok(&["backup", &backups, "--data", &data, "--allow-other-store"]);
     server.restart();
     assert_eq!(holds(&mut server.client()).await, ["restored", "unclean-stop"]);
 }

@@ -10,14 +10,12 @@ mod rows;
 mod states;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::bucket::{self, file_of};
-use crate::harness::{Client, Image, Reply, Request, Wharf, binary};
+use crate::harness::{Client, Image, Reply, Request, Wharf, binary, engines};
 
 /// What a check printed, and its exit code.
 #[derive(Debug)]
@@ -62,7 +60,7 @@ fn wharf_check(words: &[&str]) -> Outcome {
         command.env_remove(name);
     }
     if let Some(data) = words.iter().position(|word| *word == "--data").and_then(|at| words.get(at + 1)) {
-        command.envs(bucket::environment(Path::new(data)));
+        command.envs(engines::of(Path::new(data)).environment());
     }
     let output = command.env("HOME", home.path()).env_remove("XDG_CONFIG_HOME").output().unwrap();
     Outcome {
@@ -93,19 +91,6 @@ pub fn findings(server: &Wharf) -> Result<(), String> {
 /// Looks at the data directory of a server that was stopped.
 pub fn offline(data: &Path, words: &[&str]) -> Outcome {
     wharf_check(&[&["--data", data.to_str().unwrap()], words].concat())
-}
-
-/// Turns over one bit of a file, as a disk does that is about to fail.
-fn flip_bit(path: &Path, bit: u64) {
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, bit / 8).unwrap();
-    byte[0] ^= 1 << (bit % 8);
-    file.write_all_at(&byte, bit / 8).unwrap();
-}
-
-fn set_aside(data: &Path) -> usize {
-    std::fs::read_dir(bucket::quarantine_of(data)).map_or(0, Iterator::count)
 }
 
 async fn put_manifest(client: &mut Client, repository: &str, tag: &str, image: &Image) -> Reply {

@@ -1,14 +1,12 @@
 //! Collection and undo against a running registry: space comes back, and nothing goes that somebody was told is there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, bucket, content,
-    sha256,
+    Admin, Builder, Client, Image, OCI_INDEX, OCI_MANIFEST, PATIENCE, Reply, Request, Wharf, basic, content, sha256,
 };
 
 /// A server that collects as fast as it can.
@@ -56,20 +54,6 @@ pub async fn collect_all(client: &mut Client) {
     }
 }
 
-/// The digests whose content is on the disk, or in the bucket.
-pub fn on_disk(data: &Path) -> BTreeSet<String> {
-    if let Some(objects) = bucket::objects_of(data) {
-        return objects.iter().map(|object| sha256(object)).collect();
-    }
-    let mut found = BTreeSet::new();
-    for prefix in std::fs::read_dir(data.join("layers/sha256")).unwrap() {
-        for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
-            found.insert(format!("sha256:{}", file.unwrap().file_name().to_str().unwrap()));
-        }
-    }
-    found
-}
-
 fn blobs_of(images: &[&Image]) -> BTreeSet<String> {
     images.iter().flat_map(|image| image.blobs()).map(|blob| sha256(blob)).collect()
 }
@@ -85,12 +69,12 @@ async fn space_comes_back_and_only_that() {
     let orphan = client.put_blob("a/kept", content(3, 4_000)).await;
     let mut all = blobs_of(&[&kept, &deleted]);
     all.insert(orphan.clone());
-    assert_eq!(on_disk(server.data()), all);
+    assert_eq!(server.kept().digests(), all);
 
     client.delete(&format!("/v2/a/deleted/manifests/{}", deleted.digest())).await.expect(202);
     client.delete(&format!("/v2/a/twice/manifests/{}", kept.digest())).await.expect(202);
     collect_all(&mut client).await;
-    assert_eq!(on_disk(server.data()), blobs_of(&[&kept]));
+    assert_eq!(server.kept().digests(), blobs_of(&[&kept]));
     client.get(&format!("/v2/a/kept/blobs/{orphan}")).await.expect(404);
     for blob in kept.blobs() {
         let digest = sha256(blob);
@@ -98,8 +82,10 @@ async fn space_comes_back_and_only_that() {
         client.get(&format!("/v2/a/twice/blobs/{digest}")).await.expect(404);
     }
     let totals = &status(&mut client).await["totals"];
-    let freed: usize = deleted.blobs().map(Vec::len).sum::<usize>() + 4_000;
-    assert_eq!(totals["removed"], 3, "{totals}");
+    // What was pushed to two repositories has been two objects for a while; the log is about content that is gone.
+    let twice: Vec<_> = kept.blobs().filter(|_| server.kept().is_in_a_bucket()).collect();
+    let freed: usize = deleted.blobs().chain(twice.iter().copied()).map(Vec::len).sum::<usize>() + 4_000;
+    assert_eq!(totals["removed"], 3 + twice.len(), "{totals}");
     assert_eq!(totals["removed_bytes"], freed, "{totals}");
     assert_eq!(totals["forgotten"], 2, "{totals}");
 
@@ -120,7 +106,7 @@ async fn space_comes_back_and_only_that() {
     assert_eq!(rest["items"].as_array().unwrap().len(), 2, "{rest:#}");
 
     deleted.push(&mut client, "a/deleted", "v1").await;
-    assert_eq!(on_disk(server.data()), blobs_of(&[&kept, &deleted]));
+    assert_eq!(server.kept().digests(), blobs_of(&[&kept, &deleted]));
 }
 
 /// F-10's other half: people deploy by digest, so what no tag names goes only where a rule says so, and can be restored.
@@ -185,14 +171,16 @@ async fn a_hold_keeps_everything() {
     client.delete("/api/v1/gc/holds/operator").await.expect(204);
     client.delete("/api/v1/gc/holds/operator").await.expect(404);
     collect_all(&mut client).await;
-    assert!(on_disk(server.data()).is_empty());
+    assert!(server.kept().digests().is_empty());
 
     server.restart_with(|builder| builder.set("gc.grace", "1s").set("gc.hold_after_crash", "1h"));
     assert_eq!(status(&mut server.client()).await["holds"], json!([]), "the stop was in order");
     server.kill9();
     server.restart();
     let holds = status(&mut server.client()).await["holds"].clone();
-    assert_eq!(holds[0]["id"], "unclean-stop", "{holds:#}");
+    let held: Vec<_> = holds.as_array().unwrap().iter().map(|hold| hold["id"].as_str().unwrap()).collect();
+    // Replicas are expected to die.
+    assert_eq!(held, if server.is_shared() { vec![] } else { vec!["unclean-stop"] });
     post(&mut server.client(), "/gc/holds", &json!({ "reason": "", "hours": 1 })).await.expect(400);
     post(&mut server.client(), "/gc/holds", &json!({ "reason": "x", "hours": 0 })).await.expect(400);
 }

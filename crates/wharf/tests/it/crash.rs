@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use crate::harness::{Connection, Fixture, Request, Wharf, serve_expecting_failure};
+use crate::only_in_the_embedded_run;
 
 #[tokio::test]
 async fn b136_a_second_server_on_the_same_directory_is_refused() {
@@ -19,6 +20,7 @@ async fn b136_a_second_server_on_the_same_directory_is_refused() {
 /// An empty database in the place of a lost one would be a registry that has lost everything.
 #[tokio::test]
 async fn content_without_its_database_is_refused() {
+    only_in_the_embedded_run!("takes the file of the embedded database away");
     let mut server = Wharf::start();
     let digest = server.client().put_blob("t/a", Fixture::H.bytes()).await;
     server.stop();

@@ -30,6 +30,7 @@ mod corpus;
 mod crash;
 mod credentials;
 mod deploy;
+mod embedded_run;
 mod framing;
 mod help;
 mod large;

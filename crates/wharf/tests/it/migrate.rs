@@ -14,6 +14,7 @@ use self::place::{Place, objects, staged};
 use crate::backup::desk::{Desk, answer, questions};
 use crate::harness::{ADMIN_PASSWORD, Admin, Client, Image, OCI_MANIFEST, Wharf, basic, content, sha256};
 use crate::load::images::{Catalogue, push_and_pull};
+use crate::only_in_the_embedded_run;
 
 /// Images, tags that moved, a deletion that can be undone, a referrer, and half of an upload.
 async fn fill(server: &Wharf, images: u64) {
@@ -68,6 +69,7 @@ fn blobs_of(server: &Wharf) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_moves_to_postgresql_and_a_bucket_and_back_with_equal_answers() {
+    only_in_the_embedded_run!("names its engines itself");
     let (old, new, back) = (Place::embedded(), Place::scaled_out(), Place::embedded());
     let mut server = old.start();
     fill(&server, 240).await;
@@ -119,6 +121,7 @@ async fn a_registry_moves_to_postgresql_and_a_bucket_and_back_with_equal_answers
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_moves_alone_and_the_one_before_it_is_given_up() {
+    only_in_the_embedded_run!("names its engines itself");
     let old = Place::embedded();
     let new = old.with_postgres();
     let mut server = old.start();
@@ -146,6 +149,7 @@ async fn the_database_moves_alone_and_the_one_before_it_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn content_moves_alone() {
+    only_in_the_embedded_run!("names its engines itself");
     let (old, new) = (Place::embedded(), Place::in_a_bucket());
     let mut server = old.start();
     fill(&server, 20).await;
@@ -164,6 +168,7 @@ async fn content_moves_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_moved_is_said_and_nothing_is_touched() {
+    only_in_the_embedded_run!("names its engines itself");
     let (old, new, other) = (Place::embedded(), Place::scaled_out(), Place::embedded());
     let desk = Desk::new();
     let words = |from: &Place, to: &Place| ["migrate", "--from", &from.file(), "--to", &to.file()].map(str::to_owned);
@@ -181,7 +186,7 @@ async fn what_cannot_be_moved_is_said_and_nothing_is_touched() {
     let manifest: Value =
         serde_json::from_slice(&admin(&old.start()).get(&format!("/v2/a/b/manifests/{digest}")).await.body).unwrap();
     let layer = manifest["layers"][0]["digest"].as_str().unwrap();
-    std::fs::remove_file(crate::harness::bucket::file_of(old.data(), layer)).unwrap();
+    crate::harness::Kept::by(old.data()).remove(layer);
     fails(words(&old, &new), 8, layer);
     new.refuses("its metadata database");
     let allowed = [&words(&old, &new)[..], &["--allow-damaged".to_owned()]].concat();

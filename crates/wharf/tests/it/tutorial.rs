@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 
 use wharf_testkit::PostgresServer;
 
-use crate::harness::{bucket, tools};
+use crate::harness::{bucket, engines, tools};
+use crate::only_in_the_embedded_run;
 
 /// A command with the output that the tutorial promises.
 struct Step {
@@ -43,21 +44,25 @@ fn the_document_on_operations_says_what_happens() {
 
 #[test]
 fn the_document_on_bad_days_says_what_happens() {
+    only_in_the_embedded_run!("tells of the disk under a data directory");
     check("bad-days.md");
 }
 
 #[test]
 fn the_document_on_backups_says_what_happens() {
+    only_in_the_embedded_run!("names its engines itself");
     check_with("backup.md", &bucket::environment_of_documents("backups"));
 }
 
 #[test]
 fn the_document_on_checks_says_what_happens() {
+    only_in_the_embedded_run!("damages a file of the data directory");
     check("check.md");
 }
 
 #[test]
 fn the_document_on_postgresql_says_what_happens() {
+    only_in_the_embedded_run!("names its engines itself");
     // The document makes a role, which databases of one server share.
     let server = PostgresServer::start(None);
     check_with("postgresql.md", &server.environment());
@@ -75,6 +80,7 @@ fn the_examples_of_configuration_are_valid() {
         let path = directory.path().join("wharf.toml");
         fs::write(&path, example).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+        command.env_remove("WHARF_TEST_METADATA").env_remove("WHARF_TEST_STORAGE");
         let output = command.args(["config", "check", "--config"]).arg(&path).output().expect("wharf");
         assert!(output.status.success(), "{document}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -151,8 +157,13 @@ fn documents() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
 
+/// On the engines of the suite, which are in the environment as an administrator may have set it.
 fn check(document: &str) {
-    check_with(document, &[]);
+    let place = tempfile::tempdir().expect("a directory");
+    let environment = engines::begin(place.path()).environment();
+    let environment: Vec<_> =
+        environment.into_iter().map(|(name, value)| (name, value.into_string().expect("text"))).collect();
+    check_with(document, &environment);
 }
 
 fn check_with(document: &str, environment: &[(&str, String)]) {
@@ -220,6 +231,7 @@ fn run(directory: &Path, steps: &[Step], port: u16, environment: &[(&str, String
         .env("HOME", directory)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .env_remove("WHARF_TEST_METADATA")
+        .env_remove("WHARF_TEST_STORAGE")
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("DOCKER_CONFIG")
         .stdin(Stdio::piped())

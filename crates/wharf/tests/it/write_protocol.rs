@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::backup::eventually;
 use crate::collection::{collect_all, eager_with};
 use crate::harness::{Call, Client, Image, OCI_MANIFEST, Request, Strace, Wharf, content, sha256};
+use crate::only_in_the_embedded_run;
 
 /// Everything that reads requests, writes answers, or changes what is stored.
 const CALLS: &str = "read,recvfrom,readv,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2,fsync,fdatasync,rename,\
@@ -100,6 +101,7 @@ const ONLY_FACTS: &str = "write log, sync log, answer";
 
 #[tokio::test]
 async fn r001_bytes_before_names_and_the_answer_last() {
+    only_in_the_embedded_run!("traces the system calls of files");
     let strace = Strace::of(CALLS);
     let mut server = strace.around(eager_with("1s").set("gc.enabled", "false")).start();
     settle(&server).await;
@@ -134,6 +136,7 @@ async fn r001_bytes_before_names_and_the_answer_last() {
 
 #[tokio::test]
 async fn r001_names_before_bytes_when_content_goes() {
+    only_in_the_embedded_run!("traces the system calls of files");
     let strace = Strace::of(CALLS);
     let mut server = strace.around(eager_with("1s").set("gc.enabled", "false")).start();
     let mut client = server.client();
@@ -158,6 +161,7 @@ async fn r001_names_before_bytes_when_content_goes() {
 /// What these tests would say of a build that lacks a sync.
 #[tokio::test]
 async fn a_sync_that_is_left_out_is_missed() {
+    only_in_the_embedded_run!("traces the system calls of files");
     for (failpoint, missing) in [
         ("store.sync-file", "sync staged, "),
         ("store.sync-directory", "sync directory, "),

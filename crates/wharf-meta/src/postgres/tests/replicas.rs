@@ -182,6 +182,27 @@ async fn the_lease_of_an_upload_ends_in_the_change_that_records_it() {
     assert_eq!(done.await.unwrap().unwrap(), "0");
 }
 
+/// What follows the change that ended its lease, such as taking away what was staged, may take longer than a lease goes without being
+/// renewed. Nobody else did it, so it is not dropped, and the client hears that it was done.
+#[tokio::test]
+async fn work_that_has_ended_its_lease_itself_goes_on_to_its_end() {
+    let (place, [(one, _a), _]) = two().await;
+    let id = begin(&*one, 1, "a", "alice").await;
+    let writing = name_of_upload(id);
+    let done = under_lease(&*one, &writing, async {
+        assert_eq!(one.advance_upload(id, 0, 1, b"", at(100)).await.unwrap(), Advance::Advanced);
+        assert_eq!(place.database.sql("select count(*) from leases"), "0");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::time::resume();
+        // Long enough for an answer to the renewal that is due.
+        for _ in 0..20 {
+            one.clock_mark().await.unwrap();
+        }
+    });
+    assert_eq!(done.await.unwrap(), Some(()), "it was dropped");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s078_the_log_is_one_chain_whoever_seals_it() {
     let (_place, [(one, _a), (two, _b)]) = two().await;

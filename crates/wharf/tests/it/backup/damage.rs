@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::desk::{Desk, contents, text};
 use super::*;
+use crate::harness::Kept;
 
 /// What can happen to a file.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,19 @@ impl Harm {
             }
             Self::Cut => std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap(),
             Self::Lose => std::fs::remove_file(path).unwrap(),
+        }
+    }
+
+    /// The same, to content of a registry.
+    fn befall_kept(self, kept: &Kept<'_>, digest: &str) {
+        let mut bytes = kept.read(digest).unwrap();
+        match self {
+            Self::Flip => kept.flip_bit(digest, bytes.len() as u64 * 4),
+            Self::Cut => {
+                bytes.pop();
+                kept.write(digest, &bytes);
+            }
+            Self::Lose => kept.remove(digest),
         }
     }
 }
@@ -177,7 +191,7 @@ async fn a_registry_that_has_lost_content_is_backed_up_only_knowingly_and_healed
     std::fs::rename(desk.backups(), &good).unwrap();
     let lost = sha256(&image.layers[0]);
     for harm in HARMS {
-        harm.befall(&path_of(&server.data().join("layers"), &lost));
+        harm.befall_kept(&server.kept(), &lost);
         let words = desk.backup_words(&server);
         let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
         desk.fails(&words, 8, &lost);

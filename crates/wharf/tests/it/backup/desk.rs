@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Wharf, binary, bucket, hex_sha256, sha256};
+use crate::harness::{Client, Wharf, binary, bucket, engines, hex_sha256, sha256};
 
 pub struct Desk {
     place: TempDir,
@@ -85,7 +85,7 @@ impl Desk {
         }
         command.env("HOME", self.place.path()).env("XDG_CONFIG_HOME", self.path("config"));
         if let Some(data) = words.iter().position(|word| *word == "--data").and_then(|at| words.get(at + 1)) {
-            command.envs(bucket::environment(Path::new(data)));
+            command.envs(engines::of(Path::new(data)).environment());
         }
         if words.first() == Some(&"migrate") {
             command.envs(bucket::credentials());

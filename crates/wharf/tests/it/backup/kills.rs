@@ -8,6 +8,7 @@ use wharf_base::{Rng, SeededRng};
 
 use super::desk::{Desk, contents, finish, nothing_dangles, text};
 use super::*;
+use crate::only_in_the_embedded_run;
 
 /// Where a backup can die.
 const MAKING: [&str; 10] = [
@@ -184,10 +185,24 @@ async fn r063_a_restore_that_is_killed_anywhere_never_looks_complete_and_can_be_
     let words = ["restore", "--from", &backups, "--data", &text(builder.data())];
     desk.killed_at("restore.named", &words);
     desk.fails(&words, 9, "is not empty");
-    let mut restored = builder.start();
+    let restored = builder.start();
     assert_eq!(nothing_dangles(&restored, &mut restored.client()).await, 3);
+}
 
-    // Killed when what was there has been moved aside, it is there, aside.
+#[tokio::test]
+async fn r063_what_a_restore_moved_aside_before_it_was_killed_is_there() {
+    only_in_the_embedded_run!("restores over a data directory");
+    let server = Wharf::start();
+    let (mut client, desk) = (server.client(), Desk::new());
+    for number in 0..3 {
+        Image::small(number, "amd64", 5_000).push(&mut client, "a/b", &format!("v{number}")).await;
+    }
+    desk.backup(&server);
+    let backups = desk.at();
+    let builder = Wharf::builder();
+    let words = ["restore", "--from", &backups, "--data", &text(builder.data())];
+    desk.ok(&words);
+    let mut restored = builder.start();
     restored.stop();
     let before = contents(&restored.data().join("layers"));
     desk.killed_at("restore.moved", &[&words[..], &["--force"]].concat());

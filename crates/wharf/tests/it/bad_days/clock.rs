@@ -8,6 +8,7 @@ use rusqlite::Connection as Database;
 
 use super::{pulls, wait_for_writes};
 use crate::harness::{Client, Image, Wharf};
+use crate::only_in_the_embedded_run;
 
 fn database(data: &Path) -> Database {
     Database::open(data.join("wharf.db")).unwrap()
@@ -26,8 +27,7 @@ async fn ft10_a_start_far_from_the_last_run_collects_nothing_for_an_hour() {
     assert_eq!(holds(&mut server.client()).await, [""; 0]);
     for (moved_us, expected) in [(-8 * DAY_US, true), (DAY_US, true), (-6 * DAY_US, false)] {
         server.stop();
-        let moved = "update meta set clock_high_us = clock_high_us + $1";
-        assert_eq!(database(server.data()).execute(moved, [moved_us]).unwrap(), 1);
+        server.tamper(&format!("update meta set clock_high_us = clock_high_us + ({moved_us})"));
         server.restart();
         let mut client = server.client();
         assert_eq!(holds(&mut client).await, if expected { vec!["clock-jump"] } else { vec![] }, "{moved_us}");
@@ -42,6 +42,7 @@ async fn ft10_a_start_far_from_the_last_run_collects_nothing_for_an_hour() {
 /// A page that a quick check finds and that reads do not need.
 #[tokio::test]
 async fn r012_after_an_unclean_stop_a_damaged_database_takes_no_writes() {
+    only_in_the_embedded_run!("damages the file of the embedded database");
     let mut server = Wharf::start();
     let mut client = server.client();
     let image = Image::small(1, "amd64", 5_000);
@@ -75,6 +76,7 @@ async fn r012_after_an_unclean_stop_a_damaged_database_takes_no_writes() {
 
 #[tokio::test]
 async fn r012_a_sound_database_is_found_sound_after_an_unclean_stop() {
+    only_in_the_embedded_run!("looks at the file of the embedded database, as a start does after an unclean stop");
     let mut server = Wharf::start();
     Image::small(1, "amd64", 5_000).push(&mut server.client(), "t/a", "v1").await;
     server.kill9();

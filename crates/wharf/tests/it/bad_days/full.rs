@@ -9,6 +9,7 @@ use super::{pulls, refused_for_now, report, wait_for_writes};
 use crate::harness::{
     Builder, Client, Disk, DiskKind, Image, MIB, OCI_MANIFEST, PATIENCE, Request, Wharf, content, sha256,
 };
+use crate::only_in_the_embedded_run;
 
 /// A server that collects at once what is deleted.
 fn on(disk: &Disk) -> Builder {
@@ -48,6 +49,7 @@ async fn fill(client: &mut Client) -> Vec<Image> {
 /// FT-05 with the defaults, on a disk of 64 MiB.
 #[tokio::test]
 async fn ft05_a_full_disk_refuses_uploads_and_everything_else_goes_on() {
+    only_in_the_embedded_run!("fills a disk");
     let disk = Disk::new(DiskKind::Memory, 64);
     let mut server = on(&disk).start();
     let mut client = server.client();
@@ -89,6 +91,7 @@ async fn ft05_a_full_disk_refuses_uploads_and_everything_else_goes_on() {
 /// FT-05: somebody else takes the last byte, and the database has no room to record a deletion.
 #[tokio::test]
 async fn ft05_the_reserve_lets_deletions_be_recorded_on_a_disk_without_a_byte() {
+    only_in_the_embedded_run!("fills a disk");
     let disk = Disk::new(DiskKind::Memory, 64);
     let mut server = on(&disk).set("storage.min_free", "0").start();
     let mut client = server.client();
@@ -136,6 +139,7 @@ async fn ft05_the_reserve_lets_deletions_be_recorded_on_a_disk_without_a_byte() 
 /// `gc.pressure`: a disk that is nearly full takes what was condemned two hours ago, oldest first, and nothing else.
 #[tokio::test]
 async fn pressure_shortens_the_trash_period_and_no_other() {
+    only_in_the_embedded_run!("fills a disk");
     let mut server = Wharf::builder()
         .set("gc.grace", "1s")
         .set("gc.trash", "24h")

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::sync::Switch;
 use super::{pulls, refused_for_now, report, wait_for_writes};
 use crate::harness::{Client, Disk, DiskKind, Image, OCI_MANIFEST, Request, Wharf, content, sha256};
+use crate::only_in_the_embedded_run;
 
 /// Every kind of write is refused with 503 and `words`; reading goes on.
 pub(super) async fn takes_no_writes(client: &mut Client, image: &Image, words: &str) {
@@ -22,6 +23,7 @@ pub(super) async fn takes_no_writes(client: &mut Client, image: &Image, words: &
 
 #[tokio::test]
 async fn r002_three_failed_syncs_protect_until_a_probe_succeeds() {
+    only_in_the_embedded_run!("fails the syncs of files");
     let broken = Switch::of("store.sync");
     let mut server = broken.wired_to(Wharf::builder()).start();
     let mut client = server.client();
@@ -50,6 +52,7 @@ async fn r002_three_failed_syncs_protect_until_a_probe_succeeds() {
 /// Two are an accident.
 #[tokio::test]
 async fn r002_one_failed_sync_costs_that_upload_and_nothing_else() {
+    only_in_the_embedded_run!("fails the syncs of files");
     let broken = Switch::of("store.sync");
     let server = broken.wired_to(Wharf::builder()).start();
     let mut client = server.client();
@@ -70,6 +73,7 @@ async fn r002_one_failed_sync_costs_that_upload_and_nothing_else() {
 
 #[tokio::test]
 async fn ft06_a_file_system_that_becomes_read_only() {
+    only_in_the_embedded_run!("makes a file system read-only");
     let disk = Disk::new(DiskKind::Careful, 64);
     let server = Wharf::builder().data_at(&disk.path()).start();
     let mut client = server.client();
@@ -87,6 +91,7 @@ async fn ft06_a_file_system_that_becomes_read_only() {
 
 #[tokio::test]
 async fn ft06_the_database_is_the_first_to_meet_a_read_only_file_system() {
+    only_in_the_embedded_run!("makes a file system read-only");
     let disk = Disk::new(DiskKind::Careful, 64);
     let server = Wharf::builder().data_at(&disk.path()).start();
     let mut client = server.client();
@@ -102,6 +107,7 @@ async fn ft06_the_database_is_the_first_to_meet_a_read_only_file_system() {
 /// It can still be written to then, and nobody would find again what is written there.
 #[tokio::test]
 async fn ft06_a_data_directory_that_is_moved_away_and_comes_back() {
+    only_in_the_embedded_run!("moves the data directory away, or its permissions");
     let place = tempfile::tempdir().unwrap();
     let (data, elsewhere) = (place.path().join("data"), place.path().join("elsewhere"));
     let mut server = Wharf::builder().data_at(&data).start();
@@ -121,6 +127,7 @@ async fn ft06_a_data_directory_that_is_moved_away_and_comes_back() {
 /// As somebody else than root, who may write everywhere.
 #[tokio::test]
 async fn ft06_permissions_that_are_taken_away_and_given_back() {
+    only_in_the_embedded_run!("moves the data directory away, or its permissions");
     const NOBODY: u32 = 65_534;
     let place = tempfile::tempdir().unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

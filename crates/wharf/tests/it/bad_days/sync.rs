@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::harness::{Builder, Image, OCI_MANIFEST, Request, Wharf, content};
+use crate::only_in_the_embedded_run;
 
 /// A switch that makes a failpoint of the server fail.
 pub struct Switch {
@@ -37,6 +38,7 @@ impl Switch {
 
 #[tokio::test]
 async fn r002_a_commit_that_cannot_be_synced_ends_the_process_and_a_start_recovers() {
+    only_in_the_embedded_run!("fails the sync of the embedded database's log");
     let broken = Switch::of("meta.commit");
     let mut server = broken.wired_to(Wharf::builder()).start();
     let mut client = server.client();

@@ -1,26 +1,24 @@
 //! A check and what changes under it, held at the moment that matters (GR-34, GR-35).
 
-use std::fs;
 use std::sync::Arc;
 
 use wharf::app::{self, Offline};
-use wharf::config::{Config, Storage};
+use wharf::config::{Config, Flag, Sources};
 use wharf_base::failpoint::held_at;
 use wharf_base::{Spawner, SystemClock, SystemRng, Timestamp};
 use wharf_oci::Digest;
 use wharf_policy::Engine;
 use wharf_registry::{CheckOrder, Depth, Parts, Registry, Watch};
 
-use super::file_of;
-use crate::harness::{Wharf, content};
+use crate::harness::{Wharf, bucket, content, engines};
+use crate::only_in_the_embedded_run;
 
 /// A registry in this process, on the data directory of a server that was stopped after it took one blob.
 struct World {
-    _server: Wharf,
+    server: Wharf,
     opened: Offline,
     registry: Arc<Registry>,
     digest: Digest,
-    file: std::path::PathBuf,
 }
 
 impl World {
@@ -28,8 +26,7 @@ impl World {
         let mut server = Wharf::start();
         let digest = server.client().put_blob("a/b", content(1, 5_000)).await;
         server.stop();
-        let storage = Storage { data: server.data().to_owned(), ..Storage::default() };
-        let config = Config { storage, ..Config::default() };
+        let config = config_of(&server);
         let clock = Arc::new(SystemClock::new());
         let opened = app::open_offline(&config, clock.clone()).await.unwrap();
         let parts = Parts {
@@ -40,9 +37,8 @@ impl World {
             rng: Arc::new(SystemRng),
             spawner: Spawner::new(),
         };
-        let file = file_of(server.data(), &digest);
         let registry = Registry::new(parts, config.use_cases());
-        Self { _server: server, opened, registry, digest: digest.parse().unwrap(), file }
+        Self { server, opened, registry, digest: digest.parse().unwrap() }
     }
 
     /// Runs a check up to `place`, lets `change` happen, and says what the check found then.
@@ -57,6 +53,21 @@ impl World {
         checking.await.unwrap().unwrap();
         watch.report().findings.into_iter().map(|finding| finding.problem).collect()
     }
+}
+
+/// The configuration of a registry, on whatever it is; the keys of a bucket come from a file, because this process has no others.
+fn config_of(server: &Wharf) -> Config {
+    let mut environment: Vec<_> =
+        engines::of(server.data()).environment().into_iter().map(|(name, value)| (name.into(), value)).collect();
+    if server.kept().is_in_a_bucket() {
+        let [(_, key), (_, secret)] = bucket::credentials();
+        let file = server.data().join("credentials");
+        std::fs::write(&file, format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"))
+            .unwrap();
+        environment.push(("WHARF_STORAGE__CREDENTIALS_FILE".into(), file.into()));
+    }
+    let flags = vec![Flag::short("data", server.data().to_str().unwrap().to_owned())];
+    Sources { file: None, environment, flags }.load().unwrap().config
 }
 
 /// What the collector removes between the look at its row and the look at its file was not damaged.
@@ -80,26 +91,19 @@ async fn gr34_what_is_collected_meanwhile_is_not_missing() {
 /// What is pushed again between the look that found damage and the last one is healed, and neither reported nor set aside.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gr35_what_is_healed_meanwhile_is_not_damaged() {
+    only_in_the_embedded_run!("heals content in its place, as nothing does in a bucket");
     for (depth, damage) in [(Depth::Fast, None), (Depth::Deep, Some(vec![9; 5_000]))] {
         let world = World::new().await;
-        let plant = |bytes: &[u8]| {
-            // As a push does: another file under the same name.
-            fs::write(world.file.with_extension("new"), bytes).unwrap();
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            fs::set_permissions(world.file.with_extension("new"), mode).unwrap();
-            fs::rename(world.file.with_extension("new"), &world.file).unwrap();
+        let (kept, digest) = (world.server.kept(), world.digest.to_string());
+        let befall = || match &damage {
+            Some(bytes) => kept.write(&digest, bytes),
+            None => kept.remove(&digest),
         };
-        match &damage {
-            Some(bytes) => plant(bytes),
-            None => fs::remove_file(&world.file).unwrap(),
-        }
-        let found = world.found_after(depth, "check.doubted", async || plant(&content(1, 5_000)));
+        befall();
+        let found = world.found_after(depth, "check.doubted", async || kept.write(&digest, &content(1, 5_000)));
         assert_eq!(found.await, Vec::<String>::new(), "{depth:?}");
         // And what stays damaged is damaged.
-        match &damage {
-            Some(bytes) => plant(bytes),
-            None => fs::remove_file(&world.file).unwrap(),
-        }
+        befall();
         assert_eq!(world.found_after(depth, "check.doubted", async || {}).await.len(), 1, "{depth:?}");
     }
 }

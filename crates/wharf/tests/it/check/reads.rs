@@ -1,6 +1,6 @@
 //! `storage.verify_reads`, and the scrub.
 
-use super::{file_of, flip_bit, online, set_aside};
+use super::online;
 use crate::harness::{Client, PATIENCE, Request, Wharf, WireError, content};
 
 const BLOB_BYTES: usize = 3 << 20;
@@ -9,7 +9,7 @@ async fn damaged(server: &Wharf, client: &mut Client) -> String {
     let digest = client.put_blob("a/b", content(1, BLOB_BYTES)).await;
     // Read once while it is right.
     client.get(&format!("/v2/a/b/blobs/{digest}")).await.expect(200);
-    flip_bit(&file_of(server.data(), &digest), 99);
+    server.kept().flip_bit(&digest, 99);
     digest
 }
 
@@ -51,7 +51,7 @@ async fn always_means_that_no_read_ends_with_wrong_bytes() {
     client.put_blob("a/b", content(1, BLOB_BYTES)).await;
     let ranged = client.send(get(&digest).header("Range", "bytes=0-9")).await.expect(200);
     assert_eq!(ranged.body.len(), BLOB_BYTES);
-    flip_bit(&file_of(server.data(), &digest), 8 * (BLOB_BYTES as u64) - 1);
+    server.kept().flip_bit(&digest, 8 * (BLOB_BYTES as u64) - 1);
     breaks_off(&mut client, &digest).await;
     online(&server, &["--deep"]).is_clean();
 }
@@ -82,7 +82,7 @@ async fn a_small_blob_is_served_from_memory_to_whom_it_is_served() {
         let small = content(3, 4_000);
         let digest = client.put_blob("a/b", small.clone()).await;
         client.send(get(&digest)).await.expect(200);
-        flip_bit(&file_of(server.data(), &digest), 99);
+        server.kept().flip_bit(&digest, 99);
         let again = client.send(get(&digest)).await;
         if !from_memory {
             assert_eq!(again.expect(404).code(), "BLOB_UNKNOWN", "{setting}");
@@ -114,7 +114,7 @@ async fn the_scrub_finds_what_nobody_reads() {
     let reply = client.send(get(&digest)).await.expect(404);
     assert!(reply.header("warning").is_some(), "{reply}");
     client.send(get(&sound)).await.expect(200);
-    assert_eq!(set_aside(server.data()), 1);
+    assert_eq!(server.kept().set_aside(), 1);
     client.put_blob("a/b", content(1, BLOB_BYTES)).await;
     client.send(get(&digest)).await.expect(200);
     online(&server, &["--deep"]).is_clean();
@@ -129,5 +129,5 @@ async fn a_push_replaces_damage_that_nobody_has_noticed() {
     client.put_blob("c/d", content(1, BLOB_BYTES)).await;
     assert!(client.send(get(&digest)).await.expect(200).body == content(1, BLOB_BYTES));
     online(&server, &["--deep"]).is_clean();
-    assert_eq!(set_aside(server.data()), 0);
+    assert_eq!(server.kept().set_aside(), 0);
 }

@@ -1,6 +1,6 @@
 //! FT-09: bits that turned over.
 
-use super::{file_of, flip_bit, online, set_aside};
+use super::online;
 use crate::harness::{Wharf, content};
 
 /// One bit in each of a thousand objects: all are found, none is served, and pushing them again heals all.
@@ -16,16 +16,14 @@ async fn ft09_a_thousand_flipped_bits() {
     let clean = online(&server, &["--deep"]);
     clean.is_clean();
     assert_eq!(clean.found["totals"]["blobs"], OBJECTS);
-    for (seed, digest) in digests.iter().enumerate() {
-        let bits = 8 * (300 + seed as u64);
-        flip_bit(&file_of(server.data(), digest), seed as u64 * 7_919 % bits);
-    }
+    let bit = |seed: u64| seed * 7_919 % (8 * (300 + seed));
+    server.kept().flip_bits(digests.iter().zip((0..).map(bit)));
     online(&server, &[]).is_clean();
     online(&server, &["--deep"]).finds(&[("I-02", OBJECTS)]);
     for digest in &digests {
         client.get(&format!("/v2/rot/objects/blobs/{digest}")).await.expect(404);
     }
-    assert_eq!(set_aside(server.data()) as u64, OBJECTS);
+    assert_eq!(server.kept().set_aside() as u64, OBJECTS);
     for (seed, digest) in digests.iter().enumerate() {
         let bytes = content(seed as u64, 300 + seed);
         assert_eq!(&client.put_blob("rot/objects", bytes.clone()).await, digest);

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode};
 
-use super::{Outcome, file_of, flip_bit, offline, online, put_manifest, set_aside};
-use crate::harness::{Client, Image, Wharf, serve_expecting_failure, sha256};
+use super::{Outcome, offline, online, put_manifest};
+use crate::harness::{Client, Image, Kept, Wharf, flip_on_disk, serve_expecting_failure, sha256};
+use crate::only_in_the_embedded_run;
 
 /// A server with one image, and the digest of its layer.
 struct World {
@@ -31,7 +32,7 @@ impl World {
     }
 
     fn file(&self) -> std::path::PathBuf {
-        file_of(self.server.data(), &self.layer)
+        self.server.kept().file(&self.layer)
     }
 
     /// The layer is not served; everything says why; others are served.
@@ -54,6 +55,17 @@ impl World {
         assert_eq!(found.of("I-05")[0]["affected"], serde_json::json!(["team/app:v1"]), "{what}: {found:#?}");
     }
 
+    /// The only file in quarantine, or the object that a note there is about, is as it was.
+    fn flips_back_what_is_aside(&self, bit: u64) {
+        if self.server.kept().is_in_a_bucket() {
+            self.server.kept().flip_bit(&self.layer, bit);
+            return;
+        }
+        let moved = fs::read_dir(self.server.data().join("quarantine")).unwrap().next().unwrap().unwrap().path();
+        assert!(moved.file_name().unwrap().to_str().unwrap().starts_with(&self.layer[7..]), "{}", moved.display());
+        flip_on_disk(&moved, bit);
+    }
+
     /// The same bytes pushed again bring everything back.
     async fn heals(&mut self, what: &str) {
         self.client.put_blob("team/new", self.image.layers[0].clone()).await;
@@ -69,38 +81,49 @@ fn fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
 }
 
-type Plant = fn(&Path);
+/// Puts something in the place of a blob, whose size in bytes it is told.
+type Plant = fn(&Kept<'_>, &str, usize);
 
-/// What was planted in the place of a blob, and which class a fast and a deep check find it in.
-const PLANTS: [(&str, Option<&str>, &str, Plant); 9] = [
-    ("missing", Some("I-01"), "I-01", |_| {}),
-    ("empty", Some("I-01"), "I-01", |path| fs::write(path, b"").unwrap()),
-    ("one byte short", Some("I-01"), "I-01", |path| fs::write(path, vec![0; 6_655]).unwrap()),
-    ("longer", Some("I-01"), "I-01", |path| fs::write(path, vec![0; 20_000]).unwrap()),
-    ("directory", Some("I-01"), "I-01", |path| fs::create_dir(path).unwrap()),
-    ("link to a file", Some("I-01"), "I-01", |path| {
+/// Bytes in the place of those of a blob, and which class a fast and a deep check find them in.
+const BYTES: [(&str, Option<&str>, &str, Plant); 5] = [
+    ("missing", Some("I-01"), "I-01", |_, _, _| {}),
+    ("empty", Some("I-01"), "I-01", |kept, layer, _| kept.write(layer, b"")),
+    ("one byte short", Some("I-01"), "I-01", |kept, layer, size| kept.write(layer, &vec![0; size - 1])),
+    ("longer", Some("I-01"), "I-01", |kept, layer, size| kept.write(layer, &vec![0; size + 20_000])),
+    ("others' bytes", None, "I-02", |kept, layer, size| kept.write(layer, &vec![7; size])),
+];
+
+/// What else can stand in the place of a file.
+const FILES: [(&str, Option<&str>, &str, Plant); 4] = [
+    ("directory", Some("I-01"), "I-01", |kept, layer, _| fs::create_dir(kept.file(layer)).unwrap()),
+    ("link to a file", Some("I-01"), "I-01", |kept, layer, _| {
+        let path = kept.file(layer);
         fs::write(path.with_extension("target"), b"target").unwrap();
         symlink(path.with_extension("target"), path).unwrap();
     }),
-    ("dangling link", Some("I-01"), "I-01", |path| symlink("nowhere", path).unwrap()),
-    ("fifo", Some("I-01"), "I-01", fifo),
-    ("others' bytes", None, "I-02", |_| {}),
+    ("dangling link", Some("I-01"), "I-01", |kept, layer, _| symlink("nowhere", kept.file(layer)).unwrap()),
+    ("fifo", Some("I-01"), "I-01", |kept, layer, _| fifo(&kept.file(layer))),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ft08_what_is_in_a_blobs_place_is_found_never_served_and_healed() {
+async fn ft08_other_bytes_in_a_blobs_place_are_found_never_served_and_healed() {
+    are_found_never_served_and_healed(&BYTES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft08_what_is_in_a_files_place_is_found_never_served_and_healed() {
+    only_in_the_embedded_run!("plants links, pipes and directories where files with content are");
+    are_found_never_served_and_healed(&FILES).await;
+}
+
+async fn are_found_never_served_and_healed(plants: &[(&str, Option<&str>, &str, Plant)]) {
     let mut world = World::new().await;
-    for (what, fast, deep, plant) in PLANTS {
-        let file = world.file();
-        let right = fs::read(&file).unwrap();
-        fs::remove_file(&file).unwrap();
-        if what == "others' bytes" {
-            fs::write(&file, vec![7; right.len()]).unwrap();
-        } else {
-            plant(&file);
-        }
-        fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
-        let _ = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
+    let layer = world.layer.clone();
+    for &(what, fast, deep, plant) in plants {
+        let kept = world.server.kept();
+        let size = kept.read(&layer).expect("the layer").len();
+        kept.remove(&layer);
+        plant(&kept, &layer, size);
 
         let extra = if what == "link to a file" { 1 } else { 0 };
         let found = online(&world.server, &[]);
@@ -108,22 +131,22 @@ async fn ft08_what_is_in_a_blobs_place_is_found_never_served_and_healed() {
         assert_eq!(counts(&found), classes(fast), "{what}: {found:#?}");
         let found = online(&world.server, &["--deep"]);
         assert_eq!(counts(&found), classes(Some(deep)), "{what}: {found:#?}");
-        assert_eq!(found.of(deep)[0]["subject"], world.layer, "{what}");
-        let _ = fs::remove_file(file.with_extension("target"));
+        assert_eq!(found.of(deep)[0]["subject"], layer, "{what}");
+        let _ = fs::remove_file(kept.file(&layer).with_extension("target"));
 
         // A reader notices by itself, and every second time nobody reads before somebody repairs.
-        let aside_before = set_aside(world.server.data());
+        let aside_before = kept.set_aside();
         if what.len() % 2 == 0 {
             let dry = online(&world.server, &["--deep", "--repair", deep, "--dry-run"]);
-            assert_eq!((dry.exit, set_aside(world.server.data())), (8, aside_before), "{what}: {dry:#?}");
+            assert_eq!((dry.exit, kept.set_aside()), (8, aside_before), "{what}: {dry:#?}");
             let repaired = online(&world.server, &["--deep", "--repair", deep]);
             repaired.is_clean();
             assert_eq!(repaired.found["repaired"], 1, "{what}");
         }
         world.is_set_aside(what).await;
-        assert!(fs::symlink_metadata(&file).is_err(), "{what}: it is out of the way");
+        assert!(fs::symlink_metadata(world.file()).is_err(), "{what}: it is out of the way");
         let moved = usize::from(what != "missing");
-        assert_eq!(set_aside(world.server.data()), aside_before + moved, "{what}: it is kept");
+        assert_eq!(world.server.kept().set_aside(), aside_before + moved, "{what}: it is kept");
         world.heals(what).await;
     }
 }
@@ -148,8 +171,8 @@ async fn ft08_swapped_content_is_found() {
     let (first, second) = (vec![1; 3_000], vec![2; 3_000]);
     let one = client.put_blob("a/b", first.clone()).await;
     let two = client.put_blob("a/b", second.clone()).await;
-    fs::write(file_of(server.data(), &one), &second).unwrap();
-    fs::write(file_of(server.data(), &two), &first).unwrap();
+    server.kept().write(&one, &second);
+    server.kept().write(&two, &first);
     online(&server, &[]).is_clean();
     online(&server, &["--deep"]).finds(&[("I-02", 2)]);
     for (digest, bytes) in [(&one, first), (&two, second)] {
@@ -161,6 +184,7 @@ async fn ft08_swapped_content_is_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft08_foreign_files_and_open_modes_are_named_and_left_alone() {
+    only_in_the_embedded_run!("plants files in the data directory, and opens their modes");
     let world = World::new().await;
     let data = world.server.data();
     let foreign = ["notes.txt", "uploads/notes", "layers/notes", "layers/sha256/zz", "layers/sha256/00/notes"];
@@ -194,6 +218,7 @@ async fn ft08_foreign_files_and_open_modes_are_named_and_left_alone() {
 /// What cannot be checked is not said to be clean, and nothing is touched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft08_a_database_that_cannot_be_used_is_no_clean_one() {
+    only_in_the_embedded_run!("damages the file of the embedded database");
     let mut world = World::new().await;
     let data = world.server.data().to_owned();
     let in_use = offline(&data, &[]);
@@ -229,6 +254,7 @@ async fn ft08_a_database_that_cannot_be_used_is_no_clean_one() {
 /// called clean while the registry would not serve what its own rows promise.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft08_half_a_log_is_whole_or_found() {
+    only_in_the_embedded_run!("cuts the log of the embedded database");
     let mut world = World::new().await;
     world.server.kill9();
     let data = world.server.data().to_owned();
@@ -258,33 +284,38 @@ async fn ft08_half_a_log_is_whole_or_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_set_aside_and_reads_well_comes_back() {
     let mut world = World::new().await;
-    let file = world.file();
-    flip_bit(&file, 77);
+    let layer = world.layer.clone();
+    world.server.kept().flip_bit(&layer, 77);
     world.is_set_aside("flipped").await;
     let repaired = online(&world.server, &["--repair", "I-05"]);
     repaired.finds(&[("I-05", 1)]);
-    let quarantine = world.server.data().join("quarantine");
-    let moved = fs::read_dir(&quarantine).unwrap().next().unwrap().unwrap().path();
-    assert!(moved.file_name().unwrap().to_str().unwrap().starts_with(file.file_name().unwrap().to_str().unwrap()));
-    flip_bit(&moved, 77);
+    world.flips_back_what_is_aside(77);
     online(&world.server, &["--repair", "I-05"]).is_clean();
-    let reply = world.client.get(&format!("/v2/team/app/blobs/{}", world.layer)).await.expect(200);
+    let reply = world.client.get(&format!("/v2/team/app/blobs/{layer}")).await.expect(200);
     assert_eq!(reply.body, world.image.layers[0]);
     online(&world.server, &["--deep"]).is_clean();
+}
 
-    // A file that comes back by itself, with a disk that was away.
-    let elsewhere = world.server.data().join("uploads/../../elsewhere-").with_extension(std::process::id().to_string());
-    fs::rename(&file, &elsewhere).unwrap();
+/// With a disk that was away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_lost_and_comes_back_by_itself_is_served_again() {
+    only_in_the_embedded_run!(
+        "takes a file away and puts it back; no row says any more which object would be looked for"
+    );
+    let mut world = World::new().await;
+    let layer = world.layer.clone();
+    let elsewhere = world.server.kept().read(&layer).unwrap();
+    world.server.kept().remove(&layer);
     world.is_set_aside("away").await;
-    fs::rename(&elsewhere, &file).unwrap();
+    world.server.kept().write(&layer, &elsewhere);
     online(&world.server, &["--repair", "I-05"]).is_clean();
-    world.client.get(&format!("/v2/team/app/blobs/{}", world.layer)).await.expect(200);
+    world.client.get(&format!("/v2/team/app/blobs/{layer}")).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_of_some_repositories_looks_at_theirs_alone() {
     let world = World::new().await;
-    flip_bit(&world.file(), 5);
+    world.server.kept().flip_bit(&world.layer, 5);
     fs::write(world.server.data().join("notes"), b"").unwrap();
     online(&world.server, &["--deep", "--repo", "team/other"]).is_clean();
     let found = online(&world.server, &["--deep", "--repo", "team/a*"]);

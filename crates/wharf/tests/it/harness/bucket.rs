@@ -1,30 +1,105 @@
-//! With `WHARF_TEST_STORAGE=s3` every server of the suite keeps its content in a bucket, below a prefix of its own. The bucket
-//! is served by this process, so that tests can look at objects as they look at files.
+//! Buckets: one of a real server, in which the whole suite can keep its content (`engines`), and one that this process serves from a
+//! directory, for tests that name a bucket themselves and look at its objects as files.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+use std::sync::{LazyLock, mpsc};
 
-use wharf_testkit::FakeS3;
+use futures_util::TryStreamExt as _;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path as Key;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use tokio::runtime::Runtime;
+use wharf_testkit::{FakeS3, Weed};
 
 use super::hex_sha256;
 
 const BUCKET: &str = "tests";
 
+/// Where one registry keeps its objects in the bucket of the suite.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    prefix: String,
+}
+
+/// What looks at that bucket.
+struct Looking {
+    client: AmazonS3,
+    runtime: Runtime,
+}
+
+static LOOKING: LazyLock<Looking> = LazyLock::new(|| {
+    let [(_, key), (_, secret)] = credentials();
+    let client = AmazonS3Builder::new().with_endpoint(Weed::shared().endpoint()).with_allow_http(true);
+    let client = client.with_region("us-east-1").with_bucket_name(BUCKET);
+    let client = client.with_access_key_id(key).with_secret_access_key(secret).build().expect("a client of the bucket");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    Looking { client, runtime: runtime.expect("a runtime") }
+});
+
+impl Shelf {
+    /// For the registry of that data directory.
+    pub fn of(data: &Path) -> Self {
+        Self { prefix: prefix(data) }
+    }
+
+    /// What a server needs in its environment.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        variables(&Weed::shared().endpoint(), &self.prefix)
+    }
+
+    /// The names below `part`, one of those in `docs/s3.md`.
+    pub fn list(&self, part: &str) -> Vec<String> {
+        let below = self.key(part);
+        let listed = at_once(LOOKING.client.list(Some(&below)).try_collect::<Vec<_>>()).expect("the objects");
+        let names = listed.iter().map(|object| object.location.filename().expect("the name of an object"));
+        names.map(str::to_owned).collect()
+    }
+
+    /// The bytes of an object, if it is there.
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
+        match at_once(async { LOOKING.client.get(&self.key(name)).await?.bytes().await }) {
+            Ok(bytes) => Some(bytes.to_vec()),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+
+    /// Makes an object, or another one in its place.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        at_once(LOOKING.client.put(&self.key(name), bytes.into())).expect("a bucket that takes objects");
+    }
+
+    /// Takes an object away.
+    pub fn delete(&self, name: &str) {
+        at_once(LOOKING.client.delete(&self.key(name))).expect("a bucket that lets objects go");
+    }
+
+    fn key(&self, name: &str) -> Key {
+        Key::from(format!("{}/{name}", self.prefix))
+    }
+}
+
+/// Waits for `work` beside the runtime of the test, because tests look at a bucket as they look at files.
+fn at_once<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(|| LOOKING.runtime.block_on(work)).join().expect("a look at the bucket"))
+}
+
+/// What a server needs in its environment that keeps its objects there.
+fn variables(endpoint: &str, prefix: &str) -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![
+        ("WHARF_STORAGE__URL", url_below(prefix).into()),
+        ("WHARF_STORAGE__ENDPOINT", endpoint.into()),
+        ("WHARF_STORAGE__ALLOW_HTTP", "true".into()),
+    ];
+    variables.extend(credentials().map(|(name, value)| (name, value.into())));
+    variables
+}
+
 struct Served {
     address: SocketAddr,
     directory: PathBuf,
-}
-
-/// Whether the suite runs over a bucket.
-pub fn is_used() -> bool {
-    match std::env::var("WHARF_TEST_STORAGE").as_deref() {
-        Err(_) | Ok("directory") => false,
-        Ok("s3") => true,
-        Ok(other) => panic!("WHARF_TEST_STORAGE is `{other}`; it can be `directory` or `s3`"),
-    }
 }
 
 static SERVED: LazyLock<Served> = LazyLock::new(|| {
@@ -57,44 +132,22 @@ fn place() -> PathBuf {
     ours
 }
 
-/// Data directories whose content is in the bucket: those that a server of this process has begun.
-static BEGUN: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
-
-/// What a command needs in its environment that uses this data directory.
-pub fn environment(data: &Path) -> Vec<(&'static str, OsString)> {
-    let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_new = !data.join("wharf.db").exists();
-    if !is_used() || !(begun.contains(data) || (is_new && begun.insert(data.to_owned()))) {
-        return Vec::new();
-    }
-    variables(data)
-}
-
-/// The same, whatever the suite runs over.
+/// What a server needs in its environment whose content is in the bucket of this process.
 pub fn environment_of(data: &Path) -> Vec<(&'static str, OsString)> {
-    BEGUN.lock().unwrap_or_else(PoisonError::into_inner).insert(data.to_owned());
-    variables(data)
+    variables(&format!("http://{}", SERVED.address), &prefix(data))
 }
 
-/// Where the bucket is served.
+/// Where the bucket of this process is served.
 pub fn address() -> SocketAddr {
     SERVED.address
-}
-
-fn variables(data: &Path) -> Vec<(&'static str, OsString)> {
-    let mut variables = vec![
-        ("WHARF_STORAGE__URL", format!("s3://{BUCKET}/{}", prefix(data)).into()),
-        ("WHARF_STORAGE__ENDPOINT", format!("http://{}", SERVED.address).into()),
-        ("WHARF_STORAGE__ALLOW_HTTP", "true".into()),
-    ];
-    variables.extend(credentials().map(|(name, value)| (name, value.into())));
-    variables
 }
 
 /// Where backups of a desk are kept in the bucket: what commands are told, what else they need, and where the objects are.
 pub fn of_backups(desk: &Path) -> (String, Vec<String>, PathBuf) {
     let reached = ["--s3-endpoint".to_owned(), format!("http://{}", SERVED.address), "--s3-insecure-http".to_owned()];
-    (format!("s3://{BUCKET}/{}", prefix(desk)), reached.into(), below(desk))
+    let url = url_below(&prefix(desk));
+    let objects = directory_of(&url);
+    (url, reached.into(), objects)
 }
 
 /// A bucket of that name, and what lets the commands of a document into it.
@@ -110,49 +163,14 @@ pub fn url_below(prefix: &str) -> String {
     format!("s3://{BUCKET}/{prefix}")
 }
 
-/// Where the objects of such an address are.
+/// Where the objects of such an address are in the bucket of this process.
 pub fn directory_of(url: &str) -> PathBuf {
     SERVED.directory.join(url.strip_prefix("s3://").expect("the address of a bucket"))
 }
 
-/// What lets a command into the bucket.
+/// What lets a command into either bucket.
 pub fn credentials() -> [(&'static str, &'static str); 2] {
     [("AWS_ACCESS_KEY_ID", FakeS3::KEY), ("AWS_SECRET_ACCESS_KEY", FakeS3::SECRET)]
-}
-
-fn is_begun(data: &Path) -> bool {
-    BEGUN.lock().unwrap_or_else(PoisonError::into_inner).contains(data)
-}
-
-/// The file that the content of a digest is in, for those who want to damage it.
-pub fn file_of(data: &Path, digest: &str) -> PathBuf {
-    if !is_begun(data) {
-        let hex = digest.strip_prefix("sha256:").expect("a digest");
-        return data.join("layers/sha256").join(&hex[..2]).join(hex);
-    }
-    let database = rusqlite::Connection::open(data.join("wharf.db")).expect("the database");
-    let key: String = database
-        .query_row("select storage_key from blobs where digest = ?1", [digest], |row| row.get(0))
-        .expect("the row of the blob says where it lies");
-    below(data).join("blobs").join(key)
-}
-
-/// The content of all objects of a registry; `None`: they are files of its data directory.
-pub fn objects_of(data: &Path) -> Option<Vec<Vec<u8>>> {
-    if !is_begun(data) {
-        return None;
-    }
-    let objects = std::fs::read_dir(below(data).join("blobs")).into_iter().flatten();
-    Some(objects.map(|object| std::fs::read(object.expect("an object").path()).expect("an object")).collect())
-}
-
-/// Where what is set aside is noted.
-pub fn quarantine_of(data: &Path) -> PathBuf {
-    if is_begun(data) { below(data).join("quarantine") } else { data.join("quarantine") }
-}
-
-fn below(data: &Path) -> PathBuf {
-    SERVED.directory.join(BUCKET).join(prefix(data))
 }
 
 fn prefix(data: &Path) -> String {

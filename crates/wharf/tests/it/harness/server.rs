@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use wharf_testkit::{PostgresDatabase, PostgresServer};
+use wharf_testkit::PostgresDatabase;
 
-use super::{Client, Memory, bucket};
+use super::engines::{self, Engines};
+use super::{Client, Kept, Memory};
 
 /// How long a server may take to say that it listens, or to end after it was asked to.
 const LIFE_LIMIT: Duration = Duration::from_secs(60);
@@ -31,8 +32,8 @@ pub struct Builder {
     args: Vec<OsString>,
     accounts: bool,
     environment: Vec<(&'static str, OsString)>,
-    /// Where its metadata is, if not in the data directory.
-    metadata: Option<PostgresDatabase>,
+    /// Where its metadata and content are; `None`: where the suite has them.
+    engines: Option<Engines>,
     /// The command line that the server's own is put behind.
     under: Vec<OsString>,
     data: PathBuf,
@@ -81,9 +82,9 @@ impl Builder {
         &self.data
     }
 
-    /// With its metadata in this database.
+    /// With its metadata in this database, whatever the suite runs over.
     pub fn metadata_in(mut self, database: &PostgresDatabase) -> Self {
-        self.metadata = Some(database.clone());
+        self.engines = Some(Engines { metadata: Some(database.clone()), content: None });
         self
     }
 
@@ -101,9 +102,18 @@ impl Builder {
             .arg(directory.join("key.pem"))
     }
 
-    /// What tells a command where this server's metadata is.
-    pub fn metadata_environment(&self) -> Option<(&'static str, String)> {
-        self.metadata.as_ref().map(|database| ("WHARF_METADATA__URL", database.url.clone()))
+    /// Whether its registry may have replicas.
+    pub fn is_shared(&self) -> bool {
+        self.engines().are_shared()
+    }
+
+    /// Changes the metadata of the registry behind its back.
+    #[track_caller]
+    pub fn tamper(&self, sql: &str) {
+        match self.engines().metadata {
+            Some(database) => _ = database.sql(sql),
+            None => rusqlite::Connection::open(self.data.join("wharf.db")).unwrap().execute_batch(sql).unwrap(),
+        }
     }
 
     /// Starts the server and waits until it listens.
@@ -144,16 +154,16 @@ impl Wharf {
             args: Vec::new(),
             accounts: false,
             environment: Vec::new(),
-            metadata: metadata_elsewhere(),
+            engines: None,
             under: Vec::new(),
             data: data.path().to_owned(),
             _owned: Some(Arc::new(data)),
         }
     }
 
-    /// The same with its own database, whatever the suite runs over.
+    /// The same with everything in its data directory, whatever the suite runs over.
     pub fn embedded() -> Builder {
-        Builder { metadata: None, ..Self::builder() }
+        Builder { engines: Some(Engines::default()), ..Self::builder() }
     }
 
     /// A server with accounts, of which there is `admin`.
@@ -188,41 +198,36 @@ impl Wharf {
         &self.builder.data
     }
 
-    /// As [`Builder::metadata_environment`].
-    pub fn metadata_environment(&self) -> Option<(&'static str, String)> {
-        self.builder.metadata_environment()
+    /// The content that it keeps.
+    pub fn kept(&self) -> Kept<'_> {
+        Kept::by(self.data())
     }
 
     /// The texts that `sql` finds in its metadata.
     #[track_caller]
     pub fn look(&self, sql: &str) -> Vec<Vec<String>> {
-        if let Some(database) = &self.builder.metadata {
-            let cells = |line: &str| line.split('|').map(str::to_owned).collect();
-            return database.sql(sql).lines().map(cells).collect();
-        }
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let database = rusqlite::Connection::open_with_flags(self.data().join("wharf.db"), flags).unwrap();
-        let mut statement = database.prepare(sql).unwrap();
-        let width = statement.column_count();
-        let rows = statement.query_map([], |row| (0..width).map(|column| row.get(column)).collect());
-        rows.unwrap().map(Result::unwrap).collect()
+        look(self.data(), &self.builder.engines(), sql)
     }
 
-    /// Changes its metadata behind its back.
+    /// As [`Builder::tamper`].
     #[track_caller]
     pub fn tamper(&self, sql: &str) {
-        match &self.builder.metadata {
-            Some(database) => _ = database.sql(sql),
-            None => rusqlite::Connection::open(self.data().join("wharf.db")).unwrap().execute_batch(sql).unwrap(),
-        }
+        self.builder.tamper(sql);
+    }
+
+    /// Whether its metadata is in PostgreSQL, which has words of its own for some things.
+    pub fn is_on_postgres(&self) -> bool {
+        self.builder.engines().metadata.is_some()
+    }
+
+    /// As [`Builder::is_shared`].
+    pub fn is_shared(&self) -> bool {
+        self.builder.is_shared()
     }
 
     /// Bytes as hexadecimal digits, in the SQL of its database.
     pub fn hex_of(&self, column: &str) -> String {
-        match self.builder.metadata {
-            Some(_) => format!("encode({column}, 'hex')"),
-            None => format!("lower(hex({column}))"),
-        }
+        if self.is_on_postgres() { format!("encode({column}, 'hex')") } else { format!("lower(hex({column}))") }
     }
 
     /// What the kernel says about the process's memory now.
@@ -382,6 +387,9 @@ impl Running {
 
     #[track_caller]
     fn try_start(builder: &Builder) -> Result<Self, Ended> {
+        if builder.engines.is_none() {
+            engines::nobody_else_is_there(&builder.data);
+        }
         let started_at = Instant::now();
         let mut child = builder.command().stderr(Stdio::piped()).spawn().expect("starting wharf");
         let log = Log::default();
@@ -425,6 +433,10 @@ impl Builder {
         Self { args: Vec::new(), environment: Vec::new(), under: Vec::new(), ..self.clone() }
     }
 
+    fn engines(&self) -> Engines {
+        self.engines.clone().unwrap_or_else(|| engines::begin(&self.data))
+    }
+
     fn command(&self) -> Command {
         let mut words = self.under.iter().cloned().chain([binary().into_os_string()]);
         let mut command = Command::new(words.next().expect("at least the server"));
@@ -436,13 +448,12 @@ impl Builder {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_")) {
             command.env_remove(name);
         }
-        command.envs(bucket::environment(&self.data));
         if self.accounts {
             command.env("WHARF_ADMIN_PASSWORD", ADMIN_PASSWORD);
         }
         // No load balancer has to take notice here.
         command.env("WHARF_SERVER__DRAIN_DELAY", "0s");
-        command.envs(self.metadata_environment());
+        command.envs(self.engines().environment());
         for (name, value) in &self.environment {
             command.env(name, value);
         }
@@ -451,13 +462,19 @@ impl Builder {
     }
 }
 
-/// `WHARF_TEST_METADATA=postgres` has every server keep its metadata in a fresh PostgreSQL database.
-fn metadata_elsewhere() -> Option<PostgresDatabase> {
-    match std::env::var("WHARF_TEST_METADATA").as_deref() {
-        Err(_) | Ok("embedded") => None,
-        Ok("postgres") => Some(PostgresServer::shared().database()),
-        Ok(other) => panic!("WHARF_TEST_METADATA is {other}; it may be embedded or postgres"),
+/// The texts that `sql` finds in the metadata of a registry.
+#[track_caller]
+pub fn look(data: &Path, engines: &Engines, sql: &str) -> Vec<Vec<String>> {
+    if let Some(database) = &engines.metadata {
+        let cells = |line: &str| line.split('|').map(str::to_owned).collect();
+        return database.sql(sql).lines().map(cells).collect();
     }
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = rusqlite::Connection::open_with_flags(data.join("wharf.db"), flags).unwrap();
+    let mut statement = database.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let rows = statement.query_map([], |row| (0..width).map(|column| row.get(column)).collect());
+    rows.unwrap().map(Result::unwrap).collect()
 }
 
 /// The binary under test.

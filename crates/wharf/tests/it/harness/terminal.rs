@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{ADMIN_PASSWORD, Wharf, binary, bucket};
+use super::{ADMIN_PASSWORD, Wharf, binary, engines};
 
 /// Somebody at a terminal, with a home directory of their own.
 pub struct Terminal {
@@ -71,9 +71,8 @@ impl Terminal {
             command.env_remove(name);
         }
         if let Some((_, data)) = args.split_once("--data ") {
-            command.envs(bucket::environment(Path::new(data.split_whitespace().next().unwrap())));
+            command.envs(engines::of(Path::new(data.split_whitespace().next().unwrap())).environment());
         }
-        command.envs(self.server.metadata_environment());
         command.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path().join("config"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.current_dir(self.home.path());

@@ -4,6 +4,7 @@ use super::place::{Place, objects};
 use super::{admin, ask, blobs_of, fill, migrate};
 use crate::backup::desk::{Desk, questions};
 use crate::harness::Image;
+use crate::only_in_the_embedded_run;
 
 /// Places at which the target is no registry yet, and those at which it is.
 const BEFORE: [&str; 5] =
@@ -12,6 +13,7 @@ const AFTER: [&str; 3] = ["migrate.committed", "migrate.whole", "migrate.checked
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_that_is_killed_goes_on_both_ways() {
+    only_in_the_embedded_run!("names its engines itself");
     let old = Place::embedded();
     let mut server = old.start();
     fill(&server, 12).await;
@@ -43,6 +45,7 @@ async fn a_move_that_is_killed_goes_on_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_moves_alone_is_given_up_also_after_a_kill() {
+    only_in_the_embedded_run!("names its engines itself");
     let old = Place::embedded();
     let new = old.with_postgres();
     let mut server = old.start();
@@ -64,6 +67,7 @@ async fn a_database_that_moves_alone_is_given_up_also_after_a_kill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_went_on_after_the_target_was_made_is_not_forgotten() {
+    only_in_the_embedded_run!("names its engines itself");
     let (old, new) = (Place::embedded(), Place::scaled_out());
     let mut server = old.start();
     Image::small(1, "amd64", 5_000).push(&mut admin(&server), "a/b", "v1").await;

@@ -148,7 +148,7 @@ impl Actor {
 
     /// Works until the server does not answer any more.
     pub async fn work(mut self) -> Self {
-        while self.something().await.is_ok() {}
+        while matches!(self.something().await, Ok(()) | Err(Cut::Failed)) {}
         self
     }
 

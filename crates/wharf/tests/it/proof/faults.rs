@@ -14,6 +14,7 @@ use super::actor::{Actor, Cut, Done, Fuse, Style};
 use super::ledger::After;
 use super::{GRACE, after_grace, eager, settle, verify};
 use crate::harness::{Builder, Image, PATIENCE, Strace, Wharf, content};
+use crate::only_in_the_embedded_run;
 
 /// How many scripts run at the same time.
 const AT_ONCE: usize = 6;
@@ -53,6 +54,7 @@ struct Fault {
 /// with `all` all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft04_every_call_fails_and_is_survived() {
+    only_in_the_embedded_run!("fails system calls about the data directory");
     let begun = Instant::now();
     let mut faults = faults().await.into_iter();
     let mut running = tokio::task::JoinSet::new();

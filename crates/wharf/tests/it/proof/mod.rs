@@ -20,7 +20,7 @@ mod soak;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::collection::{collect_all, on_disk};
+use crate::collection::collect_all;
 use crate::harness::{Builder, Wharf};
 pub use actor::Actor;
 use actor::Fuse;
@@ -68,7 +68,7 @@ async fn settle(server: &mut Wharf, actors: &mut [Actor]) {
     collect_all(&mut client).await;
     let held: BTreeSet<String> = actors.iter_mut().flat_map(|actor| actor.ledger().held()).collect();
     let strays: BTreeSet<String> = actors.iter_mut().flat_map(|actor| actor.ledger().strays().clone()).collect();
-    let found = on_disk(server.data());
+    let found = server.kept().digests();
     let lost: Vec<_> = held.difference(&found).collect();
     assert!(lost.is_empty(), "names without a file: {lost:?}");
     let foreign: Vec<_> = found.difference(&held).filter(|digest| !strays.contains(*digest)).collect();
@@ -78,10 +78,12 @@ async fn settle(server: &mut Wharf, actors: &mut [Actor]) {
 
 /// Whatever lies under a digest's name has that digest.
 fn only_whole_files(server: &Wharf) {
-    for digest in on_disk(server.data()) {
-        let (prefix, hex) = (&digest[7..9], &digest[7..]);
-        let path = server.data().join("layers/sha256").join(prefix).join(hex);
-        let bytes = std::fs::read(&path).expect("a file of the store");
+    // What an object is called says nothing of its bytes; those of each row are what `wharf check --deep` compares.
+    if server.kept().is_in_a_bucket() {
+        return;
+    }
+    for digest in server.kept().digests() {
+        let bytes = server.kept().read(&digest).expect("a file of the store");
         assert_eq!(crate::harness::sha256(&bytes), digest, "a torn file");
     }
 }

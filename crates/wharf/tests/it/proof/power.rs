@@ -13,6 +13,7 @@ use super::kills::draw;
 use super::ledger::After;
 use super::{GRACE, eager, seeds, settle, verify};
 use crate::harness::{Disk, DiskKind, Wharf};
+use crate::only_in_the_embedded_run;
 
 /// How many clients there are.
 const ACTORS: u64 = 8;
@@ -29,6 +30,7 @@ const VERDICTS: [&str; 3] = ["proof/r", "names without a file", "a torn file"];
 /// Twenty cuts; `WHARF_PROOF_CUTS=200` for more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_power_cuts_lose_nothing() {
+    only_in_the_embedded_run!("cuts the power of a disk");
     let (mut cuts, mut promises) = (0, 0);
     for seed in seeds("WHARF_PROOF_CUTS", 20) {
         let kind = if seed % 2 == 0 { DiskKind::Journal } else { DiskKind::Bare };
@@ -43,6 +45,7 @@ async fn ft02_power_cuts_lose_nothing() {
 /// next sync of any file takes it along.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_each_sync_is_needed() {
+    only_in_the_embedded_run!("cuts the power of a disk");
     for (failpoint, kind) in [
         ("store.sync-file", DiskKind::Journal),
         ("store.sync-file", DiskKind::Bare),

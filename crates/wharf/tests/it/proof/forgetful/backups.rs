@@ -8,6 +8,7 @@ use super::disk::{ForgetfulDisk, Unsynced};
 use super::{CALLS, Facts, agrees, in_order, path_of};
 use crate::backup::{Desk, finish, text};
 use crate::harness::{Call, Image, Strace, Wharf};
+use crate::only_in_the_embedded_run;
 
 /// The places whose syncs a generation depends on; other syncs there are doubled by that of everything.
 const BACKUP_NEEDS: &[&str] = &[
@@ -23,6 +24,7 @@ const RESTORE_NEEDS: &[&str] = &["data", "data/wharf.id.new", "everything"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_a_generation_that_was_reported_lasts() {
+    only_in_the_embedded_run!("plays a trace of a backup's files to a disk that forgets");
     let (server, desk) = (with_images().await, Desk::new());
     let words = desk.backup_words(&server);
     let calls = traced(&desk, &words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -39,6 +41,7 @@ async fn ft02_a_generation_that_was_reported_lasts() {
 /// Without content there is nothing to sync but what describes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_a_generation_of_nothing_lasts_too() {
+    only_in_the_embedded_run!("plays a trace of a backup's files to a disk that forgets");
     let (server, desk) = (Wharf::start(), Desk::new());
     let words = desk.backup_words(&server);
     let calls = traced(&desk, &words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -51,6 +54,7 @@ async fn ft02_a_generation_of_nothing_lasts_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_a_restored_directory_lasts() {
+    only_in_the_embedded_run!("plays a trace of a backup's files to a disk that forgets");
     let (server, desk) = (with_images().await, Desk::new());
     desk.backup(&server);
     let place = tempfile::tempdir().unwrap();

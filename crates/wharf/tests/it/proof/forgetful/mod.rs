@@ -19,6 +19,7 @@ use super::setting;
 use crate::check;
 use crate::collection::{collect_all, eager_with, post};
 use crate::harness::{Call, Client, Image, OCI_MANIFEST, Request, Strace, Wharf, content, sha256};
+use crate::only_in_the_embedded_run;
 use disk::{ForgetfulDisk, Unsynced};
 
 /// Everything that changes files, and the requests and answers between.
@@ -60,6 +61,7 @@ const NOT_NEEDED: &[&str] = &["data/uploads", "data/uploads/probe", "data/wharf.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_what_was_acknowledged_is_on_the_most_forgetful_disk() {
+    only_in_the_embedded_run!("plays a trace of the data directory to a disk that forgets");
     let story = tell().await;
     let mut cuts = 0;
     for (moment, facts) in &story.moments {
@@ -82,6 +84,7 @@ async fn ft02_what_was_acknowledged_is_on_the_most_forgetful_disk() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ft02_without_any_one_sync_something_is_lost() {
+    only_in_the_embedded_run!("plays a trace of the data directory to a disk that forgets");
     let story = tell().await;
     let expected: BTreeSet<String> = NEEDED.iter().chain(NOT_NEEDED).map(|place| (*place).to_owned()).collect();
     assert_eq!(synced_places(&story.directory, &story.calls), expected);
