@@ -6,6 +6,7 @@ use std::path::Path;
 use wharf_testkit::{Mood, Proxy};
 
 use crate::harness::{Builder, Client, Image, PATIENCE, Request, Wharf, binary, bucket, content, sha256};
+use crate::only_in_the_embedded_run;
 
 /// Beyond what is passed on in any case.
 const LARGE: usize = 1_500_000;
@@ -110,6 +111,7 @@ async fn a_bucket_that_does_not_answer_costs_what_needs_it_and_no_more() {
 
 #[tokio::test]
 async fn a_registry_keeps_the_kind_of_storage_that_it_was_begun_with() {
+    only_in_the_embedded_run!("names its engines itself");
     let mut server = builder().start();
     let mut client = server.client();
     client.put_blob("a/b", content(1, 10)).await;
