@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in wall time: microseconds since 1970-01-01T00:00:00 UTC.
@@ -113,22 +113,42 @@ pub struct SteeredClock {
     system: SystemClock,
     /// The other wall time at which monotonic time was zero, in microseconds; [`UNSTEERED`] while there is none.
     origin_us: AtomicI64,
+    heard: Mutex<Option<Heard>>,
+}
+
+/// How well the other time is known.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Duration,
+    /// By how much it may have been wrong then.
+    error: Duration,
 }
 
 const UNSTEERED: i64 = i64::MIN;
 
+/// In so much time a machine's monotonic clock goes wrong by one part of it at most.
+const DRIFTS_ONE_IN: u32 = 2_000;
+
 impl SteeredClock {
     /// The machine's clock.
     pub fn new() -> Self {
-        Self { system: SystemClock::new(), origin_us: AtomicI64::new(UNSTEERED) }
+        Self { system: SystemClock::new(), origin_us: AtomicI64::new(UNSTEERED), heard: Mutex::default() }
     }
 
-    /// It was `theirs` elsewhere when monotonic time was `at`. By how many microseconds this machine's own clock is ahead.
-    pub fn steer(&self, theirs: Timestamp, at: Duration) -> i64 {
-        let since = self.system.monotonic().saturating_sub(at);
-        let ahead_us = self.system.now().as_micros().saturating_sub(theirs.plus(since).as_micros());
-        self.origin_us.store(theirs.minus(at).as_micros(), Ordering::Relaxed);
-        ahead_us
+    /// It was `theirs` elsewhere at some moment from `asked` to `answered`, in monotonic time; which one, nobody knows. So an answer
+    /// that took long is not believed while what was heard before must be nearer.
+    ///
+    /// By how many microseconds this machine's own clock is ahead.
+    pub fn steer(&self, theirs: Timestamp, asked: Duration, answered: Duration) -> i64 {
+        let error = answered.saturating_sub(asked) / 2;
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_better =
+            heard.is_none_or(|heard| error <= heard.error + answered.saturating_sub(heard.at) / DRIFTS_ONE_IN);
+        if is_better {
+            *heard = Some(Heard { at: answered, error });
+            self.origin_us.store(theirs.minus(asked + error).as_micros(), Ordering::Relaxed);
+        }
+        self.system.now().as_micros().saturating_sub(self.now().as_micros())
     }
 }
 
@@ -165,22 +185,22 @@ impl ManualClock {
 
     /// Moves wall and monotonic time forward by `span`.
     pub fn advance(&self, span: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = (state.0.plus(span), state.1.saturating_add(span));
     }
 
     /// Sets wall time alone, as somebody does who corrects a clock.
     pub fn set(&self, now: Timestamp) {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0 = now;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = now;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn monotonic(&self) -> Duration {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

@@ -109,12 +109,35 @@ fn a_distribution_counts_each_thing_in_one_bucket() {
 }
 
 #[test]
+fn r017_an_answer_that_took_long_is_not_believed_by_a_clock_that_knows_better() {
+    let (clock, second) = (SteeredClock::new(), std::time::Duration::from_secs(1));
+    let began = SystemClock::new().now();
+    let at = |seconds: u32| clock.monotonic() + second * seconds;
+    let is_about = |wanted: Timestamp| {
+        let off_us = clock.now().as_micros() - wanted.as_micros();
+        assert!(off_us.abs() < 900_000, "{off_us} µs off");
+    };
+    // As a replica starts: there is nothing better yet.
+    clock.steer(began.plus(second * 10), at(0), at(4));
+    is_about(began.plus(second * 8));
+    clock.steer(began.plus(second * 20), at(4), at(4));
+    is_about(began.plus(second * 16));
+    // A question that was lost, and its repetition six seconds later.
+    clock.steer(began.plus(second * 26), at(4), at(10));
+    is_about(began.plus(second * 16));
+    // Nobody knows after two days how far the machine has drifted.
+    clock.steer(began.plus(second * 100), at(200_000), at(200_004));
+    is_about(began.minus(second * 199_902));
+}
+
+#[test]
 fn r017_a_clock_that_was_told_the_time_is_not_moved_by_its_own_machine() {
     let clock = SteeredClock::new();
     let near = |us: i64, wanted: i64| assert!((us - wanted).abs() < 60_000_000, "{us} is not about {wanted}");
     near(clock.now().as_micros(), SystemClock::new().now().as_micros());
     let theirs = SystemClock::new().now().plus(std::time::Duration::from_secs(2 * 86_400));
-    near(clock.steer(theirs, clock.monotonic()), -2 * 86_400_000_000);
+    let at = clock.monotonic();
+    near(clock.steer(theirs, at, at), -2 * 86_400_000_000);
     near(clock.now().as_micros(), theirs.as_micros());
     let before = clock.now();
     assert!(clock.now() >= before);

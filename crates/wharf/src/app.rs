@@ -473,8 +473,7 @@ pub(crate) async fn has_content(store: &dyn BlobStore) -> Result<bool, wharf_sto
 async fn take_time(clock: &SteeredClock, meta: &dyn Metadata) -> wharf_meta::Result<i64> {
     let asked = clock.monotonic();
     let theirs = meta.time().await?;
-    let answered = clock.monotonic();
-    Ok(clock.steer(theirs, asked + answered.saturating_sub(asked) / 2))
+    Ok(clock.steer(theirs, asked, clock.monotonic()))
 }
 
 async fn keep_time(clock: Arc<SteeredClock>, meta: Arc<dyn Metadata>, shutdown: Shutdown) {
