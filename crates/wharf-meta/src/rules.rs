@@ -61,12 +61,6 @@ statements! {
                 updated_by
            from policy_rules indexed by policy_rules_in_order
           where priority >= $1 and enabled = 1
-          order by priority, id",
-    postgres:
-        "select id, priority, enabled, rule_json, description, version, created_at_us, created_by, updated_at_us,
-                updated_by
-           from policy_rules
-          where priority >= $1 and enabled = 1
           order by priority, id";
     PAGE =
         "select id, priority, enabled, rule_json, description, version, created_at_us, created_by, updated_at_us,

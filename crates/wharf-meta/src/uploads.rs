@@ -106,11 +106,6 @@ statements! {
         "select count(*)
            from (select 1 from uploads indexed by uploads_open_by_owner
                   where state = 'open' and expires_at_us > $1
-                  limit $2) found",
-    postgres:
-        "select count(*)
-           from (select 1 from uploads
-                  where state = 'open' and expires_at_us > $1
                   limit $2) found";
     /// Counts as many as a limit allows, and no more.
     INSERT =
@@ -126,21 +121,6 @@ statements! {
                           limit $8) found) < $8
             and (select count(*)
                    from (select 1 from uploads indexed by uploads_open_by_owner
-                          where state = 'open' and expires_at_us > $5
-                          limit $9) found) < $9",
-    postgres:
-        "insert into uploads (id, repository, owner, algorithm, state, started_at_us, expires_at_us)
-         select $1, $2, $3, $4, 'open', $5, $6
-          where (select count(*)
-                   from (select 1 from uploads
-                          where state = 'open' and repository = $2 and expires_at_us > $5
-                          limit $7) found) < $7
-            and (select count(*)
-                   from (select 1 from uploads
-                          where state = 'open' and owner = $3 and expires_at_us > $5
-                          limit $8) found) < $8
-            and (select count(*)
-                   from (select 1 from uploads
                           where state = 'open' and expires_at_us > $5
                           limit $9) found) < $9";
     FIND =

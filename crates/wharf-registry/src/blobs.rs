@@ -169,15 +169,12 @@ impl Registry {
                 return Err(self.why_not_served(ok, digest).await?);
             };
             failpoint::arrive("registry.pull-looked").await;
-            let is_always_read = self.verify_reads == VerifyReads::Always;
-            if !is_always_read && let Some(content) = self.small.get(digest, size_bytes) {
+            if let Some(content) = self.small.get(digest, size_bytes) {
                 return Ok(self.opened(place, content));
             }
             let doubt = match self.open_content(&place, size_bytes).await? {
                 Ok(content) => {
-                    if !is_always_read {
-                        self.small.keep(*digest, &content);
-                    }
+                    self.small.keep(*digest, &content);
                     return Ok(self.opened(place, content));
                 }
                 Err(doubt) => doubt,

@@ -163,7 +163,11 @@ impl Registry {
             check: settings.check,
             verify_reads: settings.verify_reads,
             verified: blobs::Verified::default(),
-            small: small::SmallBlobs::new(settings.remembered),
+            small: small::SmallBlobs::new(match settings.verify_reads {
+                // Each read then looks at what lies in the store.
+                VerifyReads::Always => ByteSize::bytes(0),
+                VerifyReads::Scrub | VerifyReads::First => settings.remembered,
+            }),
             scrub: check::Scrub::default(),
             guard,
             checks: check::Checks::default(),

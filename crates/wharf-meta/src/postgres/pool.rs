@@ -101,14 +101,19 @@ impl Pool {
         self.run(doing, permits, move |worker| worker.read(doing, &question)).await
     }
 
+    /// What a change needs before it has a connection: some are left to those who ask.
+    async fn to_change(&self, doing: &'static str) -> Result<Vec<OwnedSemaphorePermit>> {
+        let change = permit(doing, &self.shared.changes).await?;
+        Ok(vec![change, permit(doing, &self.shared.permits).await?])
+    }
+
     /// Runs `work` in a transaction of its own, to the end even if the caller stops waiting.
     pub(super) async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
     {
-        let change = permit(doing, &self.shared.changes).await?;
-        let permits = vec![change, permit(doing, &self.shared.permits).await?];
+        let permits = self.to_change(doing).await?;
         self.run(doing, permits, move |worker| worker.write(doing, &work)).await
     }
 
@@ -118,8 +123,7 @@ impl Pool {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> sql::Result<T> + Send + 'static,
     {
-        let change = permit(doing, &self.shared.changes).await?;
-        let permits = vec![change, permit(doing, &self.shared.permits).await?];
+        let permits = self.to_change(doing).await?;
         self.run(doing, permits, move |worker| worker.read(doing, &work)).await
     }
 

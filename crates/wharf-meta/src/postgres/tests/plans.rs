@@ -3,7 +3,7 @@
 use super::{Place, config};
 use crate::postgres::connector::Connector;
 use crate::postgres::schema;
-use crate::postgres::session::Session;
+use crate::postgres::session::{Session, dialect};
 use crate::statements::all;
 
 /// A million of what grows most, without the checks of references that would take longest; the shapes are those of a registry with a hundred repositories.
@@ -91,7 +91,7 @@ const OF_SNAPSHOTS: [&str; 6] = [
 fn plan(session: &Session, sql: &str, parameters: usize) -> Vec<String> {
     let values = vec!["null"; parameters].join(", ");
     let values = if parameters == 0 { String::new() } else { format!("({values})") };
-    session.batch(&format!("prepare asked as {}", sql.replace("cross join", "join"))).unwrap();
+    session.batch(&format!("prepare asked as {}", dialect(sql))).unwrap();
     let steps = session.lines(&format!("explain (costs off) execute asked{values}")).unwrap();
     session.batch("deallocate asked").unwrap();
     steps
