@@ -111,7 +111,8 @@ impl Connection {
     }
 
     fn send(&mut self, head: &str, body: &[&[u8]]) -> Result<(), Error> {
-        let mut message = Vec::with_capacity(head.len() + 2 + BUFFER_BYTES);
+        let body_bytes: usize = body.iter().map(|part| part.len()).sum();
+        let mut message = Vec::with_capacity(head.len() + 2 + body_bytes.min(BUFFER_BYTES));
         message.extend_from_slice(head.as_bytes());
         message.extend_from_slice(b"\r\n");
         let mut parts = body;
