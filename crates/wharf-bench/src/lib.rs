@@ -9,6 +9,7 @@ mod fixture;
 mod measure;
 mod picture;
 mod process;
+mod records;
 mod report;
 mod target;
 mod wire;

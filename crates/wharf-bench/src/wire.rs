@@ -10,6 +10,7 @@ use rustix::net::RecvFlags;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::Error;
+use crate::records::Records;
 use crate::target::Address;
 
 /// How long one read or write may stand still.
@@ -18,12 +19,15 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest head of an answer.
 const HEAD_MAX_BYTES: usize = 64 << 10;
 
+/// From this length on a body over TLS is thrown away as it comes, which ends the connection: another handshake weighs less.
+const UNDECRYPTED_FROM_BYTES: u64 = 16 << 20;
+
 /// How much is read at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
 enum Stream {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ClientConnection, Records>>),
 }
 
 /// A connection to a server, reopened when the server has closed it.
@@ -107,7 +111,7 @@ impl Connection {
         let Some((config, name)) = &address.tls else { return Ok(Stream::Plain(socket)) };
         let session = ClientConnection::new(Arc::clone(config), name.clone());
         let session = session.map_err(|error| failed(io::Error::other(error)))?;
-        Ok(Stream::Tls(Box::new(StreamOwned::new(session, socket))))
+        Ok(Stream::Tls(Box::new(StreamOwned::new(session, Records::new(socket)))))
     }
 
     fn send(&mut self, head: &str, body: &[&[u8]]) -> Result<(), Error> {
@@ -208,8 +212,17 @@ impl Connection {
         Ok(body)
     }
 
-    /// Throws the body away, and says how long it was. Without TLS the kernel does it without copying.
+    /// Throws the body away, and says how long it was. Without TLS the kernel does it without copying; with TLS a long one is not
+    /// decrypted.
     pub(crate) fn discard(&mut self, head: &Head) -> Result<u64, Error> {
+        if let (Length::Bytes(bytes @ UNDECRYPTED_FROM_BYTES..), Some(Stream::Tls(stream))) =
+            (head.length, &mut self.stream)
+        {
+            // What came with the head has been decrypted, and nothing behind it.
+            let thrown = stream.sock.throw_away(bytes - self.unread.len() as u64);
+            self.stream = None;
+            return thrown.map(|()| bytes).map_err(|source| self.address.broke(source));
+        }
         let (Length::Bytes(bytes), Some(Stream::Plain(socket))) = (head.length, &self.stream) else {
             return self.read_body(head, |_| {});
         };

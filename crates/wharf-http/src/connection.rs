@@ -89,7 +89,11 @@ pub(crate) struct Connection<I> {
     head: HeadScan,
     /// `None` while busy.
     waiting: Option<Waiting>,
-    read_deadline: Pin<Box<Sleep>>,
+    /// When what is waited for must have come; `None` until nothing more is there to be read.
+    read_deadline: Option<Instant>,
+    /// Goes off at the deadline or before it: most requests are there long before, and setting a timer for each would cost more than
+    /// looking at the clock when it goes off.
+    read_timer: Pin<Box<Sleep>>,
     /// Set while a write makes no progress.
     write_deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -104,24 +108,39 @@ impl<I> Connection<I> {
             protocol: Protocol::Unknown(0),
             head: HeadScan::default(),
             waiting: Some(Waiting::Head),
-            read_deadline: Box::pin(tokio::time::sleep(timeouts.head)),
+            read_deadline: Some(Instant::now() + timeouts.head),
+            read_timer: Box::pin(tokio::time::sleep(timeouts.head)),
             write_deadline: None,
         }
     }
 
     /// Follows the state of the connection before more is read.
-    fn before_read(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+    fn before_read(&mut self) {
         if self.in_flight.any() {
             self.waiting = None;
-            return Ok(());
+        } else if self.waiting.is_none() {
+            self.wait_for(Waiting::Idle);
         }
-        if self.waiting.is_none() {
-            self.wait_for(Waiting::Idle, self.timeouts.keep_alive);
+    }
+
+    /// Keeps the time of whatever is waited for, when nothing is there to be read.
+    fn watch_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limit = match self.waiting {
+            Some(Waiting::Head) => self.timeouts.head,
+            Some(Waiting::Idle) => self.timeouts.keep_alive,
+            None => return Poll::Pending,
+        };
+        let deadline = *self.read_deadline.get_or_insert_with(|| Instant::now() + limit);
+        if self.read_timer.deadline() > deadline {
+            self.read_timer.as_mut().reset(deadline);
         }
-        if self.read_deadline.as_mut().poll(context).is_ready() {
-            return Err(io::ErrorKind::TimedOut.into());
+        while self.read_timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.read_timer.as_mut().reset(deadline);
         }
-        Ok(())
+        Poll::Pending
     }
 
     fn after_read(&mut self, bytes: &mut [u8]) {
@@ -132,18 +151,18 @@ impl<I> Connection<I> {
             (Protocol::Http1, Some(Waiting::Idle)) => {
                 self.head.begin();
                 self.head.look(bytes);
-                self.wait_for(Waiting::Head, self.timeouts.head);
+                self.wait_for(Waiting::Head);
             }
             (Protocol::Http1 | Protocol::Unknown(_), Some(Waiting::Head)) => self.head.look(bytes),
             (Protocol::Http1, None) => self.head.skip(bytes),
-            (Protocol::Http2, Some(_)) => self.wait_for(Waiting::Idle, self.timeouts.keep_alive),
+            (Protocol::Http2, Some(_)) => self.wait_for(Waiting::Idle),
             (Protocol::Http2, None) | (Protocol::Unknown(_), _) => {}
         }
     }
 
-    fn wait_for(&mut self, what: Waiting, limit: Duration) {
+    fn wait_for(&mut self, what: Waiting) {
         self.waiting = Some(what);
-        self.read_deadline.as_mut().reset(Instant::now() + limit);
+        self.read_deadline = None;
     }
 
     /// Keeps the time of writes that make no progress.
@@ -176,13 +195,16 @@ impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.before_read(context)?;
+        self.before_read();
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = read {
-            self.after_read(&mut buffer.filled_mut()[before..]);
+        match Pin::new(&mut self.io).poll_read(context, buffer) {
+            Poll::Pending => self.watch_read(context),
+            Poll::Ready(Ok(())) => {
+                self.after_read(&mut buffer.filled_mut()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            failed => failed,
         }
-        read
     }
 }
 

@@ -41,21 +41,28 @@ impl HeadScan {
     /// A head that begins with a line's end may be the rest of one that the parser has half of already (a client that
     /// pipelines); where it ends is not known here, so it is let through rather than mistaken for a body.
     pub(crate) fn look(&mut self, bytes: &mut [u8]) {
-        for byte in &mut *bytes {
-            if self.state == State::Done {
-                break;
+        if self.state == State::Fresh && bytes.first() == Some(&b'\r') {
+            self.state = State::Done;
+        }
+        let mut from = 0;
+        while self.state != State::Done && from < bytes.len() {
+            // Of what stands between two line feeds only this matters: whether there is anything, and what the last byte is.
+            let line_feed = memchr::memchr(b'\n', &bytes[from..]).map(|offset| from + offset);
+            let line = &bytes[from..line_feed.unwrap_or(bytes.len())];
+            if line.iter().any(|byte| *byte != b'\r') {
+                self.state = State::Line;
             }
-            self.state = match (self.state, self.last, *byte) {
-                (_, before, b'\n') if before != b'\r' => {
-                    *byte = 0;
+            let Some(line_feed) = line_feed else { break };
+            let before = if line_feed == 0 { self.last } else { bytes[line_feed - 1] };
+            self.state = match self.state {
+                _ if before != b'\r' => {
+                    bytes[line_feed] = 0;
                     State::Done
                 }
-                (State::Line, _, b'\n') => State::LineStart,
-                (State::LineStart, _, b'\n') | (State::Fresh, _, b'\r' | b'\n') => State::Done,
-                (state, _, b'\r') => state,
-                _ => State::Line,
+                State::Line => State::LineStart,
+                _ => State::Done,
             };
-            self.last = *byte;
+            from = line_feed + 1;
         }
         self.skip(bytes);
     }
@@ -63,6 +70,9 @@ impl HeadScan {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What the parser gets when `text` arrives in pieces of `size` bytes.
@@ -90,6 +100,47 @@ mod tests {
         ] {
             for size in 1..=head.len() {
                 assert_eq!(seen(head.as_bytes(), size), expected.as_bytes(), "{head:?} in pieces of {size}");
+            }
+        }
+    }
+
+    /// The same, byte by byte.
+    fn look_at_each(scan: &mut HeadScan, bytes: &mut [u8]) {
+        for byte in &mut *bytes {
+            if scan.state == State::Done {
+                break;
+            }
+            scan.state = match (scan.state, scan.last, *byte) {
+                (_, before, b'\n') if before != b'\r' => {
+                    *byte = 0;
+                    State::Done
+                }
+                (State::Line, _, b'\n') => State::LineStart,
+                (State::LineStart, _, b'\n') | (State::Fresh, _, b'\r' | b'\n') => State::Done,
+                (state, _, b'\r') => state,
+                _ => State::Line,
+            };
+            scan.last = *byte;
+        }
+        scan.skip(bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_looked_at_as_their_bytes_are(
+            heads in vec(vec("[ab\r\n]{0,12}|(ab\r\n){0,3}", 0..4), 0..4)
+        ) {
+            let (mut scan, mut model) = (HeadScan::default(), HeadScan::default());
+            for pieces in heads {
+                scan.begin();
+                model.begin();
+                for piece in pieces {
+                    let (mut seen, mut expected) = (piece.clone().into_bytes(), piece.into_bytes());
+                    scan.look(&mut seen);
+                    look_at_each(&mut model, &mut expected);
+                    prop_assert_eq!(&seen, &expected);
+                    prop_assert_eq!((scan.state, scan.last), (model.state, model.last));
+                }
             }
         }
     }

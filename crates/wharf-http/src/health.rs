@@ -13,12 +13,15 @@ use crate::reply::{Payload, Reply};
 use crate::service::{Peer, Port};
 use crate::{App, metrics};
 
+/// Whether `path` may be one of these.
+pub(crate) fn is_here(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics" | "/.well-known/jwks.json")
+}
+
 /// The answer to `path`, if it is one of these.
 pub(crate) async fn answer(app: &App, method: &Method, uri: &Uri, asker: Asker) -> Option<Reply> {
     let reply = match uri.path() {
-        "/healthz" | "/readyz" | "/metrics" | "/.well-known/jwks.json"
-            if !matches!(*method, Method::GET | Method::HEAD) =>
-        {
+        path if is_here(path) && !matches!(*method, Method::GET | Method::HEAD) => {
             text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"))
         }
         "/.well-known/jwks.json" => keys(app)?,

@@ -27,6 +27,7 @@ mod tls;
 mod v2;
 mod web;
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -120,7 +121,13 @@ impl RequestIds {
     }
 
     fn take(&self) -> Arc<str> {
-        format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed)).into()
+        let mut id = [0; 2 * 16 + 1];
+        let mut rest = &mut id[..];
+        // There is room for two numbers of 64 bits.
+        let _ = write!(rest, "{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
+        let left_bytes = rest.len();
+        let id = &id[..id.len() - left_bytes];
+        std::str::from_utf8(id).unwrap_or_default().into()
     }
 }
 

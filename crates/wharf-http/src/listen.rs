@@ -26,9 +26,6 @@ use crate::service::{self, Peer, Port};
 use crate::tls::{Certificates, TlsError};
 use crate::{App, Config, Parts, RequestIds, plaintext};
 
-/// The most headers of a request; one more is answered 431.
-const HEADERS_MAX: usize = 128;
-
 /// Requests that one HTTP/2 connection may have under way.
 const HTTP2_STREAMS_MAX: u32 = 128;
 
@@ -51,8 +48,9 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// Fewer connections serve nobody, whatever the system allows.
 const CONNECTIONS_AT_LEAST: u64 = 16;
 
-/// How much a TLS connection encrypts before it writes. With the 64 KiB that rustls has by itself a blob costs half as much again.
-const TLS_BUFFER_BYTES: usize = 256 << 10;
+/// How much a TLS connection encrypts before it writes: as much as there can be at once. With the 64 KiB that rustls has by itself a blob
+/// costs half as much again.
+const TLS_BUFFER_BYTES: usize = 1 << 20;
 
 /// How long to wait when the system has no descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -294,8 +292,9 @@ impl Acceptor {
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Times are kept by `Connection`, which knows when a head begins.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEADERS_MAX).half_close(false);
+    // Times are kept by `Connection`, which knows when a head begins. More than hyper's own 100 headers are answered 431; for any other
+    // number it would take memory for each request.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).half_close(false);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -65,11 +65,11 @@ impl Reply {
 
 /// A header value from text made of parsed values. Anything else than visible ASCII cannot come through (S-045).
 pub(crate) fn header_value(text: &str) -> HeaderValue {
-    let is_visible = |c: &char| c.is_ascii() && !c.is_ascii_control();
-    let made = if text.chars().all(|c| is_visible(&c)) {
+    let is_visible = |byte: &u8| matches!(byte, b' '..=b'~');
+    let made = if text.as_bytes().iter().all(is_visible) {
         HeaderValue::from_str(text)
     } else {
-        HeaderValue::from_str(&text.chars().filter(is_visible).collect::<String>())
+        HeaderValue::from_bytes(&text.bytes().filter(is_visible).collect::<Vec<u8>>())
     };
     made.expect("visible ASCII is a header value")
 }
@@ -105,6 +105,9 @@ impl Payload {
         let length_bytes = range.end - range.start;
         if length_bytes == 0 {
             return Self::Empty;
+        }
+        if let Some(bytes) = blob.bytes(&range) {
+            return Self::Bytes(bytes);
         }
         match (length_bytes >= FILES_FROM_BYTES).then(|| blob.file(&range)).flatten() {
             Some(file) => Self::File { blob: blob.clone(), file, range },

@@ -206,15 +206,14 @@ impl FileSender {
         Self { socket, lane, is_corked: false, turn_bytes: 0, bringing: None }
     }
 
-    /// Writes what comes before a file: it is held back until the file's first bytes are there to fill the segment.
-    fn poll_write_before(&self, context: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_bytes(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+        flags: SendFlags,
+    ) -> Poll<io::Result<usize>> {
         self.poll_call(context, |socket| {
-            rustix::net::sendmsg(
-                socket,
-                buffers,
-                &mut SendAncillaryBuffer::default(),
-                SendFlags::MORE | SendFlags::NOSIGNAL,
-            )
+            rustix::net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), flags | SendFlags::NOSIGNAL)
         })
     }
 
@@ -313,9 +312,10 @@ impl AsyncWrite for FileSender {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.lane.find(buffers) {
-            None => Pin::new(&mut self.socket).poll_write_vectored(context, buffers),
+            None => self.poll_write_bytes(context, buffers, SendFlags::empty()),
             Some((0, slice)) => self.poll_send(context, &slice),
-            Some((index, _)) => self.poll_write_before(context, &buffers[..index]),
+            // Held back until the file's first bytes are there to fill the segment.
+            Some((index, _)) => self.poll_write_bytes(context, &buffers[..index], SendFlags::MORE),
         }
     }
 

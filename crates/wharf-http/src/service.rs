@@ -1,9 +1,10 @@
 //! The one door: what every request is measured against before it is looked at, and what every answer gets.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -15,7 +16,7 @@ use http::header::{
     CONTENT_SECURITY_POLICY, EXPECT, HeaderName, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tracing::Instrument;
@@ -127,8 +128,11 @@ pub(crate) async fn serve(
     let lane = lane.filter(|_| head.version <= http::Version::HTTP_11);
     let in_v2 = is_v2(app.origins.strip(head.uri.path()));
 
-    let answering = AssertUnwindSafe(answer(&app, peer, client, head, incoming, &record)).catch_unwind();
-    let answered = answering.instrument(span.clone()).await;
+    let answered = {
+        // Pinned where it is made: it is large, and each of these would move it.
+        let answering = pin!(answer(&app, peer, client, head, incoming, &record));
+        AssertUnwindSafe(answering).catch_unwind().instrument(span.clone()).await
+    };
     let (mut reply, place) = answered.unwrap_or_else(|panic| (panicked(&*panic), None));
     record.place = place;
     span.in_scope(|| log_cause(&reply));
@@ -154,9 +158,11 @@ async fn answer(
     if let Err(failure) = admit(app, client, &head) {
         return (failure.into_reply(), None);
     }
-    let asker = health::Asker::of(peer, &head.headers);
-    if let Some(reply) = health::answer(app, &head.method, &head.uri, asker).await {
-        return (reply, None);
+    if health::is_here(head.uri.path()) {
+        let asker = health::Asker::of(peer, &head.headers);
+        if let Some(reply) = Box::pin(health::answer(app, &head.method, &head.uri, asker)).await {
+            return (reply, None);
+        }
     }
     if peer.port == Port::Metrics {
         return (Failure::not_found().into_reply(), None);
@@ -378,9 +384,11 @@ struct Record {
     place: Option<Permit>,
     began: Duration,
     method: Method,
-    path: String,
+    /// As it was sent.
+    uri: Uri,
     client: IpAddr,
-    user_agent: String,
+    /// As it was sent.
+    user_agent: Option<HeaderValue>,
     status: StatusCode,
     received: Arc<AtomicU64>,
     sent_bytes: u64,
@@ -388,7 +396,6 @@ struct Record {
 
 impl Record {
     fn begin(app: &Arc<App>, head: &http::request::Parts, client: IpAddr) -> Self {
-        let user_agent = head.headers.get(USER_AGENT).map_or(String::new(), |value| capped(value.as_bytes()));
         Self {
             id: app.ids.take(),
             app: Arc::clone(app),
@@ -396,9 +403,9 @@ impl Record {
             place: None,
             began: app.parts.clock.monotonic(),
             method: head.method.clone(),
-            path: capped(head.uri.path().as_bytes()),
+            uri: head.uri.clone(),
             client,
-            user_agent,
+            user_agent: head.headers.get(USER_AGENT).cloned(),
             status: StatusCode::INTERNAL_SERVER_ERROR,
             received: Arc::default(),
             sent_bytes: 0,
@@ -418,7 +425,9 @@ impl Drop for Record {
         self.app.requests.count(self.class, self.status, duration, received_bytes, self.sent_bytes);
         let bytes = received_bytes.saturating_add(self.sent_bytes);
         self.app.requests.recent.count(now, self.status.is_server_error(), bytes);
-        let (status, path) = (self.status.as_u16(), self.path.as_str());
+        let status = self.status.as_u16();
+        let path = &*capped(self.uri.path().as_bytes());
+        let user_agent = self.user_agent.as_ref().map_or(Cow::Borrowed(""), |value| capped(value.as_bytes()));
         tracing::info!(
             target: "wharf::access",
             {
@@ -430,7 +439,7 @@ impl Drop for Record {
                 received_bytes,
                 sent_bytes = self.sent_bytes,
                 duration_ms = duration.as_secs_f64() * 1_000.0,
-                user_agent = self.user_agent,
+                user_agent = &*user_agent,
             },
             "{} {path} {status}",
             self.method,
@@ -438,6 +447,6 @@ impl Drop for Record {
     }
 }
 
-fn capped(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(LOGGED_MAX_BYTES)]).into_owned()
+fn capped(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LOGGED_MAX_BYTES)])
 }

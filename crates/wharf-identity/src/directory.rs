@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quick_cache::sync::Cache;
 use wharf_base::{Timestamp, TokenId};
 use wharf_meta::{Account, ApiToken, Metadata};
+use wharf_policy::Principal;
+
+use crate::local;
 
 /// How many accounts, and tokens, are kept in memory.
 const KEPT_MAX: usize = 10_000;
@@ -24,13 +27,19 @@ const USE_STEP_MICROS: i64 = 60_000_000;
 /// What was read, and under which number.
 type Known<T> = (u64, Arc<T>);
 
+/// An account, and who it is to policy.
+pub(crate) struct KnownAccount {
+    pub(crate) account: Account,
+    pub(crate) principal: Principal,
+}
+
 /// A token with the account it is of.
 type OfAccount = (ApiToken, Account);
 
 pub(crate) struct Directory {
     meta: Arc<dyn Metadata>,
     generation: AtomicU64,
-    accounts: Cache<String, Known<Account>>,
+    accounts: Cache<String, Known<KnownAccount>>,
     tokens: Cache<[u8; 32], Known<OfAccount>>,
     by_id: Cache<TokenId, Known<OfAccount>>,
     uses: Mutex<HashMap<TokenId, Timestamp>>,
@@ -57,16 +66,17 @@ impl Directory {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn account(&self, name: &str) -> wharf_meta::Result<Option<Arc<Account>>> {
+    pub(crate) async fn account(&self, name: &str) -> wharf_meta::Result<Option<Arc<KnownAccount>>> {
         let generation = self.generation();
         if let Some((at, account)) = self.accounts.get(name)
             && at == generation
         {
             return Ok(Some(account));
         }
-        let Some(account) = self.meta.account(name).await?.map(Arc::new) else { return Ok(None) };
-        self.accounts.insert(name.to_owned(), (generation, Arc::clone(&account)));
-        Ok(Some(account))
+        let Some(account) = self.meta.account(name).await? else { return Ok(None) };
+        let known = Arc::new(KnownAccount { principal: local::principal(&account), account });
+        self.accounts.insert(name.to_owned(), (generation, Arc::clone(&known)));
+        Ok(Some(known))
     }
 
     pub(crate) async fn token(&self, sha256: &[u8; 32]) -> wharf_meta::Result<Option<Arc<OfAccount>>> {

@@ -206,7 +206,7 @@ impl Identity {
         match credentials {
             Credentials::None => Ok(asker(Principal::anonymous(), Limits::default(), origin)),
             Credentials::Basic { username, password } => {
-                let login = self.check(username, password, origin).await?;
+                let login = Box::pin(self.check(username, password, origin)).await?;
                 Ok(asker(login.principal, Limits { bearer: None, api_token: login.scopes }, origin))
             }
             Credentials::Bearer(token) => self.bearer(token, origin, place).await,
@@ -341,7 +341,7 @@ impl Identity {
     async fn bearer(&self, token: &Secret<String>, origin: &Origin, place: Place) -> Result<Asker, AuthError> {
         let text = token.expose();
         if secret_text::is_ours(text) {
-            let login = self.tokens.log_in(token, TokenKind::Api, origin.source).await?;
+            let login = Box::pin(self.tokens.log_in(token, TokenKind::Api, origin.source)).await?;
             let login = login.ok_or(AuthError::InvalidToken)?;
             return Ok(asker(login.principal, Limits { bearer: None, api_token: login.scopes }, origin));
         }
@@ -353,7 +353,7 @@ impl Identity {
             };
         }
         let Some(mcias) = &self.mcias else { return Err(AuthError::InvalidToken) };
-        let vouched = mcias.validate_token(token).await?.ok_or(AuthError::InvalidToken)?;
+        let vouched = Box::pin(mcias.validate_token(token)).await?.ok_or(AuthError::InvalidToken)?;
         Ok(asker(vouched.principal, Limits::default(), origin))
     }
 
@@ -402,8 +402,8 @@ impl Identity {
             let found = (local::principal(account), local::access(&token.scopes));
             return if is_good { Ok(found) } else { Err(AuthError::InvalidToken) };
         }
-        let account = self.directory.account(&claims.sub).await?.filter(|account| account.enabled);
-        account.map(|account| (local::principal(&account), None)).ok_or(AuthError::InvalidToken)
+        let known = self.directory.account(&claims.sub).await?.filter(|known| known.account.enabled);
+        known.map(|known| (known.principal.clone(), None)).ok_or(AuthError::InvalidToken)
     }
 
     pub(crate) fn note_login(&self, login: &Login, origin: &Origin) {

@@ -36,15 +36,15 @@ impl Provider for Local {
 
     /// A name that is not known here is not ours; the work of a check is done all the same (S-028).
     async fn verify(&self, attempt: &Attempt<'_>) -> Result<Verdict, AuthError> {
-        let account = self.directory.account(attempt.username).await?;
-        let hash = account.as_ref().and_then(|account| account.password_hash.as_ref());
+        let known = self.directory.account(attempt.username).await?;
+        let hash = known.as_ref().and_then(|known| known.account.password_hash.as_ref());
         let is_right = self.passwords.verify(hash, attempt.password).await?;
-        let Some(account) = account else { return Ok(Verdict::NotMine) };
-        if !is_right || !account.enabled {
+        let Some(known) = known else { return Ok(Verdict::NotMine) };
+        if !is_right || !known.account.enabled {
             return Ok(Verdict::Wrong);
         }
-        self.strengthen(&account, attempt.password).await;
-        Ok(Verdict::Right(Login { principal: principal(&account), scopes: None, proof: Proof::Password }))
+        self.strengthen(&known.account, attempt.password).await;
+        Ok(Verdict::Right(Login { principal: known.principal.clone(), scopes: None, proof: Proof::Password }))
     }
 }
 

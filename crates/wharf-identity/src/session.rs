@@ -5,13 +5,13 @@
 //! neither is anywhere when the browser is not (S-038, S-039, S-090).
 
 use wharf_base::{Secret, Timestamp};
-use wharf_meta::{AuditRecord, Outcome, Session};
+use wharf_meta::{Account, AuditRecord, Outcome, Session};
 use wharf_policy::{AccountSelf, Asker, Authorized, Limits, Principal, Provider};
 
 use crate::identity::Origin;
 use crate::provider::{Login, Proof};
 use crate::sealed::{derived, open, seal};
-use crate::{AuthError, Identity, local, secret_text};
+use crate::{AuthError, Identity, secret_text};
 
 /// How many digits of base 16 a browser holds.
 const SECRET_DIGITS: usize = 64;
@@ -135,9 +135,9 @@ impl Identity {
     /// is over: what it was begun with does not hold any more (S-038).
     async fn still_vouched(&self, session: &Session, secret: &Secret<String>) -> Result<Option<Principal>, AuthError> {
         if session.provider == Provider::Local.as_str() {
-            let account = self.directory.account(&session.subject).await?;
-            let account = account.filter(|account| account.enabled && account.updated_at <= session.created_at);
-            return Ok(account.map(|account| local::principal(&account)));
+            let known = self.directory.account(&session.subject).await?;
+            let is_good = |account: &Account| account.enabled && account.updated_at <= session.created_at;
+            return Ok(known.filter(|known| is_good(&known.account)).map(|known| known.principal.clone()));
         }
         let Some(token) = session.sealed_token.as_deref().and_then(|sealed| open(secret, FOR_TOKENS, sealed)) else {
             return Ok(None);

@@ -129,6 +129,10 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
+        // The usual one is read once; whatever is wrong with it is found below.
+        if let Some(hash) = text.strip_prefix("sha256:").and_then(lower_hex) {
+            return Ok(Self::Sha256(hash));
+        }
         let (algorithm, encoded) = split(text)?;
         match algorithm.parse()? {
             Algorithm::Sha256 => decode_hex(encoded).map(Self::Sha256),
@@ -210,13 +214,38 @@ fn is_algorithm(text: &str) -> bool {
 
 /// Upper-case digits are refused, so that one content has one address (P-044).
 fn decode_hex<const N: usize>(encoded: &str) -> Result<[u8; N], DigestError> {
-    let mut hash = [0; N];
     if encoded.len() != 2 * N {
         return Err(DigestError::Malformed(format!("its hash has {} digits instead of {}", encoded.len(), 2 * N)));
     }
-    let is_lower_hex = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
-    if !encoded.bytes().all(is_lower_hex) || hex::decode_to_slice(encoded, &mut hash).is_err() {
-        return Err(DigestError::malformed("its hash is not lower-case hexadecimal"));
-    }
-    Ok(hash)
+    lower_hex(encoded).ok_or_else(|| DigestError::malformed("its hash is not lower-case hexadecimal"))
 }
+
+/// The bytes that `encoded` is in lower-case hexadecimal, if it is `N` of them. Without a branch for each digit, which no processor
+/// could foresee.
+fn lower_hex<const N: usize>(encoded: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = encoded.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let mut seen = 0;
+    let mut hash = [0; N];
+    for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+        seen |= high | low;
+        *byte = (high << 4) | (low & 0xf);
+    }
+    (seen < NO_DIGIT).then_some(hash)
+}
+
+/// What each byte is worth as a digit.
+static DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
+const NO_DIGIT: u8 = 0x80;

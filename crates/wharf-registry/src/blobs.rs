@@ -89,6 +89,11 @@ impl OpenBlob {
         self.content.file()
     }
 
+    /// The bytes of `range` (end exclusive), if they are in memory, where they have been hashed.
+    pub fn bytes(&self, range: &Range<u64>) -> Option<Bytes> {
+        self.content.bytes(range)
+    }
+
     /// Takes note that its file could not be sent: it is looked at, and set aside if it is damaged.
     pub fn broke(&self) {
         self.registry.suspect(self.place.digest, Depth::Fast);
@@ -166,20 +171,21 @@ impl Registry {
     pub async fn open_blob(self: &Arc<Self>, ok: &Authorized<Pull>, digest: &Digest) -> Result<OpenBlob, Error> {
         for _ in 0..OPENINGS {
             let Some((size_bytes, place)) = self.find_blob(ok, digest).await? else {
-                return Err(self.why_not_served(ok, digest).await?);
+                return Err(Box::pin(self.why_not_served(ok, digest)).await?);
             };
             failpoint::arrive("registry.pull-looked").await;
             if let Some(content) = self.small.get(digest, size_bytes) {
                 return Ok(self.opened(place, content));
             }
-            let doubt = match self.open_content(&place, size_bytes).await? {
+            // Boxed, because what is in memory would have to be moved with as many bytes.
+            let doubt = match Box::pin(self.open_content(&place, size_bytes)).await? {
                 Ok(content) => {
                     self.small.keep(*digest, &content);
                     return Ok(self.opened(place, content));
                 }
                 Err(doubt) => doubt,
             };
-            match self.judge(digest, doubt, &itself("read")).await? {
+            match Box::pin(self.judge(digest, doubt, &itself("read"))).await? {
                 // It was being placed, replaced or removed.
                 Verdict::Sound => {}
                 Verdict::SetAside(_) => return Err(Error::BlobSetAside(*digest)),

@@ -3,6 +3,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +16,13 @@ use crate::hash::Running;
 
 /// How much is read at once. A stream holds at most two of these: one on its way to the client, one read ahead.
 const CHUNK_BYTES: u64 = 512 << 10;
+
+/// How much is read at once of what the operating system has in memory: less where the client takes its time, because it is held for
+/// so long; more where it does not, because then each call costs more than its memory.
+const AT_HAND_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=1 << 20;
+
+/// A client that has taken a chunk within this time gets a chunk of twice the size.
+const QUICKLY: Duration = Duration::from_millis(4);
 
 /// How much of verified content is held back at least until its hash is known.
 const HELD_BACK_BYTES: u64 = 64 << 10;
@@ -34,6 +42,11 @@ pub(crate) trait Content: Send + Sync + fmt::Debug {
     /// The same, if it can be had without waiting for a disk; may be called on any thread.
     fn read_now(&self, offset_bytes: u64, len_bytes: usize) -> Option<Bytes> {
         let _ = (offset_bytes, len_bytes);
+        None
+    }
+
+    /// All of it, if it is in this process's memory.
+    fn bytes(&self) -> Option<&Bytes> {
         None
     }
 
@@ -107,6 +120,13 @@ impl BlobReader {
         content.file().is_some().then(|| ContentFile(Arc::clone(content)))
     }
 
+    /// The bytes of `range` (end exclusive), if the content is in memory and has them.
+    pub fn bytes(&self, range: &Range<u64>) -> Option<Bytes> {
+        let Source::Here(content) = &self.source else { return None };
+        let (from, to) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+        content.bytes().filter(|bytes| from <= to && to <= bytes.len()).map(|bytes| bytes.slice(from..to))
+    }
+
     /// All bytes as [`stream`](Self::stream) gives them, and hashed on their way: the last 64 KiB at least are held back
     /// until the hash is known.
     ///
@@ -120,7 +140,8 @@ impl BlobReader {
     fn read(&self, rest: Range<u64>, digest: Option<Digest>) -> BoxStream<'static, io::Result<Bytes>> {
         match &self.source {
             Source::Here(content) => {
-                let reading = Reading { content: Arc::clone(content), rest, ahead: None, digest };
+                let pace = Pace { chunk_bytes: CHUNK_BYTES, last: None };
+                let reading = Reading { content: Arc::clone(content), rest, ahead: None, digest, pace };
                 stream::unfold(reading, Reading::next).boxed()
             }
             Source::Elsewhere(content) => {
@@ -169,7 +190,7 @@ impl BlobReader {
         Rehash { from, rest, running: Some(Running::new(algorithm)) }
     }
 
-    /// The bytes of `range` (end exclusive), in order, in chunks of at most 512 KiB. Reading begins when the stream is
+    /// The bytes of `range` (end exclusive), in order, in chunks of at most 1 MiB. Reading begins when the stream is
     /// first polled. What the operating system has in memory is read at once; the polling thread never waits for a disk:
     /// other threads do, one chunk ahead.
     ///
@@ -192,6 +213,10 @@ impl BlobReader {
 struct InMemory(Bytes);
 
 impl Content for InMemory {
+    fn bytes(&self) -> Option<&Bytes> {
+        Some(&self.0)
+    }
+
     fn read_exact(&self, offset_bytes: u64, len_bytes: usize) -> io::Result<Bytes> {
         let from = usize::try_from(offset_bytes).map_err(io::Error::other)?;
         let end = from.checked_add(len_bytes).filter(|end| *end <= self.0.len());
@@ -284,6 +309,26 @@ struct Reading {
     ahead: Option<JoinHandle<io::Result<Piece>>>,
     /// What all of it must hash to, if that is to be seen.
     digest: Option<Digest>,
+    pace: Pace,
+}
+
+/// How quickly chunks are taken.
+struct Pace {
+    chunk_bytes: u64,
+    /// When the last one was.
+    last: Option<Instant>,
+}
+
+impl Pace {
+    /// How long the chunk should be that is taken now.
+    fn next(&mut self, now: Instant) -> u64 {
+        match self.last.replace(now) {
+            None => {}
+            Some(last) if now - last < QUICKLY => self.chunk_bytes = (self.chunk_bytes * 2).min(*AT_HAND_BYTES.end()),
+            Some(_) => self.chunk_bytes = *AT_HAND_BYTES.start(),
+        }
+        self.chunk_bytes
+    }
 }
 
 /// Some bytes, and the hash over everything up to their end, if there is one.
@@ -319,10 +364,11 @@ impl Reading {
 
     /// The next chunk, if nobody has to wait for it and it need not be hashed.
     fn take_now(&mut self) -> Option<Bytes> {
-        let len = self.rest.end.saturating_sub(self.rest.start).min(CHUNK_BYTES);
-        if len == 0 || self.digest.is_some() {
+        let left = self.rest.end.saturating_sub(self.rest.start);
+        if left == 0 || self.digest.is_some() {
             return None;
         }
+        let len = left.min(self.pace.next(Instant::now()));
         let chunk = self.content.read_now(self.rest.start, usize::try_from(len).ok()?)?;
         self.rest.start += len;
         Some(chunk)

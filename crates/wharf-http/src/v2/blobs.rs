@@ -83,9 +83,7 @@ fn wanted_range(call: &Call, digest: &Digest) -> RangeRequest {
 }
 
 fn describe(reply: Reply, digest: &Digest) -> Reply {
-    reply
-        .with(DIGEST, header_value(&digest.to_string()))
-        .with(conditions::NAME, conditions::etag(digest))
+    conditions::about(reply, digest)
         .with(ACCEPT_RANGES, HeaderValue::from_static("bytes"))
         .with(CACHE_CONTROL, FOR_EVER)
 }

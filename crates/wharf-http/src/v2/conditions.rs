@@ -1,20 +1,45 @@
 //! Conditional requests (RFC 9110 §13). Validators are strong and are the digest itself.
 
+use std::fmt::Write as _;
+
+use bytes::Bytes;
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderValue, StatusCode};
 use wharf_oci::{Code, Digest};
 use wharf_registry::Condition;
 
+use super::blobs::DIGEST;
 use super::{Call, Failure};
-use crate::reply::header_value;
+use crate::reply::Reply;
 
 /// `"<digest>"`.
 pub(super) fn etag(digest: &Digest) -> HeaderValue {
-    header_value(&format!("\"{digest}\""))
+    named(digest).1
+}
+
+/// What `Docker-Content-Digest` says, and what `ETag` says, which is the same in quotes: one text.
+fn named(digest: &Digest) -> (HeaderValue, HeaderValue) {
+    let algorithm = digest.algorithm();
+    let mut text = String::with_capacity(algorithm.as_str().len() + algorithm.hex_len() + r#"":""#.len());
+    // Writing into a string does not fail.
+    let _ = write!(text, "\"{digest}\"");
+    let quoted = Bytes::from(text);
+    let bare = quoted.slice(1..quoted.len() - 1);
+    let value = |text| HeaderValue::from_maybe_shared(text).expect("a digest is visible ASCII");
+    (value(bare), value(quoted))
+}
+
+/// `reply` with the digest of what it is about, and with its validator.
+pub(super) fn about(reply: Reply, digest: &Digest) -> Reply {
+    let (bare, quoted) = named(digest);
+    reply.with(DIGEST, bare).with(ETAG, quoted)
 }
 
 /// Whether the client has this already: `If-None-Match` names the digest, quoted or bare, or is `*` (P-126, P-203).
 pub(super) fn is_unchanged(call: &Call, digest: &Digest) -> bool {
+    if !call.inbound.headers.contains_key(IF_NONE_MATCH) {
+        return false;
+    }
     let digest = digest.to_string();
     let values = call.inbound.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).any(|tag| tag == "*" || unquoted(tag) == digest)
@@ -36,6 +61,3 @@ pub(super) fn of_push(call: &Call) -> Result<Condition, Failure> {
 fn unquoted(tag: &str) -> &str {
     tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag)
 }
-
-/// The header of [`etag`].
-pub(super) const NAME: http::HeaderName = ETAG;

@@ -1,7 +1,7 @@
 //! The version check and the lists: tags, catalog, referrers (end-1, end-8, end-12; protocol checklist §4, §16 … §18).
 
 use http::StatusCode;
-use http::header::{HeaderName, HeaderValue, LINK};
+use http::header::{ETAG, HeaderName, HeaderValue, LINK};
 use wharf_oci::{Algorithm, AnyDigest, Digest, DigestError, NextLink, PageSize, referrers_index};
 use wharf_policy::{Authorized, Catalog, Pull, VersionCheck};
 use wharf_registry::{Page, ReferrerCursor};
@@ -58,7 +58,7 @@ pub(super) async fn referrers(ok: &Authorized<Pull>, call: &Call, digest: &str) 
     } else {
         Reply::of(StatusCode::OK, INDEX, Payload::Bytes(body.into()))
     };
-    reply = reply.with(conditions::NAME, conditions::etag(&digest));
+    reply = reply.with(ETAG, conditions::etag(&digest));
     if !artifact_types.is_empty() {
         reply = reply.with(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
     }

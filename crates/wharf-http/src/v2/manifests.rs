@@ -161,10 +161,7 @@ fn describe(reply: Reply, reference: &Reference, digest: &Digest) -> Reply {
         Reference::Digest(_) => FOR_EVER,
         Reference::Tag(_) => HeaderValue::from_static("no-cache"),
     };
-    reply
-        .with(DIGEST, header_value(&digest.to_string()))
-        .with(conditions::NAME, conditions::etag(digest))
-        .with(CACHE_CONTROL, cache_control)
+    conditions::about(reply, digest).with(CACHE_CONTROL, cache_control)
 }
 
 fn not_modified(reference: &Reference, digest: &Digest) -> Reply {

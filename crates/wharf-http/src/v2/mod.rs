@@ -14,9 +14,12 @@ pub(crate) mod table;
 mod token;
 mod uploads;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::poll;
 use http::header::ALLOW;
 use http::{Method, StatusCode};
 use wharf_identity::Place;
@@ -75,7 +78,7 @@ impl Call {
 /// Answers a request; every failure is an answer in the form of the specification.
 pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
     let answer = match read(&inbound) {
-        Ok((Route::Token, query)) => token::answer(app, &inbound, &query, body).await,
+        Ok((Route::Token, query)) => Box::pin(token::answer(app, &inbound, &query, body)).await,
         Ok((route, query)) => guarded(app, inbound, route, query, body).await,
         Err(failure) => Err(failure),
     };
@@ -112,11 +115,16 @@ async fn guarded(app: &Arc<App>, inbound: Inbound, route: Route, query: Query, b
 async fn within_time(route: Route, call: Call, body: RequestBody) -> Answer {
     let carries_content = matches!(route, Route::Uploads { .. } | Route::Upload { .. })
         || (matches!(route, Route::Manifest { .. }) && call.inbound.method == Method::PUT);
-    if carries_content {
-        return dispatch(route, call, body).await;
-    }
     let limit: Duration = call.app.config.request_timeout.get();
-    tokio::time::timeout(limit, dispatch(route, call, body)).await.unwrap_or_else(|_| Err(Failure::timed_out()))
+    let mut dispatched = pin!(dispatch(route, call, body));
+    if carries_content {
+        return dispatched.await;
+    }
+    // What is answered from memory needs no timer.
+    if let Poll::Ready(answer) = poll!(&mut dispatched) {
+        return answer;
+    }
+    tokio::time::timeout(limit, dispatched).await.unwrap_or_else(|_| Err(Failure::timed_out()))
 }
 
 /// The table of contents: what is asked, which permission it needs, who answers.

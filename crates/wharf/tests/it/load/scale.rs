@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::functions::FunctionFlags;
 use serde_json::json;
@@ -64,6 +64,7 @@ async fn at(size: u64) -> Vec<(&'static str, f64)> {
     let mut client = server.client();
     client.get("/v2/").await.expect(200);
     let first_answer = started.elapsed().min(server.started_at().elapsed());
+    settle(server.pid()).await;
     let repositories = size / TAGS_PER_REPOSITORY;
     let middle = size / 2;
     let mut figures = vec![("first answer, ms", first_answer.as_secs_f64() * 1e3)];
@@ -92,6 +93,18 @@ async fn at(size: u64) -> Vec<(&'static str, f64)> {
     figures.push(("review, µs", collect(&mut server).await));
     figures.push(("resident, MiB", server.memory().resident_bytes as f64 / MIB as f64));
     figures
+}
+
+/// Waits until the server does nothing of its own accord: what it counts after a start is not what a request costs.
+async fn settle(pid: u32) {
+    let begun = Instant::now();
+    loop {
+        let before = cpu_time(pid);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if cpu_time(pid) - before < Duration::from_millis(10) || begun.elapsed() > crate::harness::PATIENCE {
+            return;
+        }
+    }
 }
 
 /// CPU time of a push of an image with two blobs and a manifest.
