@@ -437,3 +437,29 @@ fn chunk_bytes(left: u64, is_verified: bool) -> u64 {
     let would_leave_little = left > CHUNK_BYTES && left - CHUNK_BYTES < HELD_BACK_BYTES;
     if is_verified && would_leave_little { left - HELD_BACK_BYTES } else { left.min(CHUNK_BYTES) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_grow_for_a_quick_client_and_are_small_for_a_slow_one() {
+        let (mut now, mut pace) = (Instant::now(), Pace { chunk_bytes: CHUNK_BYTES, last: None });
+        let mut after = |millis| {
+            now += Duration::from_millis(millis);
+            pace.next(now) >> 10
+        };
+        assert_eq!([after(50), after(1), after(1)], [512, 1024, 1024], "nobody knows the client at first");
+        assert_eq!([after(4), after(40)], [128, 128]);
+        assert_eq!([after(3), after(3), after(3), after(3)], [256, 512, 1024, 1024]);
+    }
+
+    #[test]
+    fn what_is_in_memory_is_given_as_it_is_within_its_bounds() {
+        let content = BlobReader::in_memory(Bytes::from_static(b"content"));
+        assert_eq!(content.bytes(&(0..7)).as_deref(), Some(&b"content"[..]));
+        assert_eq!(content.bytes(&(3..5)).as_deref(), Some(&b"te"[..]));
+        assert_eq!(content.bytes(&(3..8)), None);
+        assert_eq!(content.bytes(&(7..7)).as_deref(), Some(&b""[..]));
+    }
+}
