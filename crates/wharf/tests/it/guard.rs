@@ -1,27 +1,24 @@
 //! How many system calls one request costs, compared with what is written down in `guard.txt`.
 //!
 //! Counts repeat on a noisy machine where times do not, but for what a process does by itself meanwhile: so it runs with the load
-//! tests. They are those of all threads of the process. (Instructions would be
-//! counted by valgrind, which does not know `openat2`, and the store does without it for nobody.) When a request costs
-//! more for a good reason, or less, write that down:
+//! tests. They are those of all threads of the process. (Instructions are counted by valgrind, which does not know `openat2`, and the
+//! store does without it for nobody: so `kernels` counts those of what needs no store.) When a request costs more for a good reason,
+//! or less, write that down:
 //! `WHARF_UPDATE_GUARD=1 cargo test --release -p wharf --test it guard:: -- --ignored`
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Client, Image, OCI_MANIFEST, Request, Wharf, content, sha256, tools};
+use crate::harness::{Client, Image, OCI_MANIFEST, Request, Table, Wharf, content, sha256, tools};
 use crate::load::policy::{Asking, with_rules};
 
 /// Requests of each kind that are counted together; what a process does by itself meanwhile disappears among them.
 const REQUESTS: u64 = 400;
 
-/// How much more a request may cost than what is written down; a wake-up more or less is the scheduler's affair.
-const MARGIN: f64 = 1.25;
-const MARGIN_CALLS: f64 = 2.0;
+/// A wake-up more or less is the scheduler's affair.
+const TABLE: Table = Table { file: "guard.txt", things: "a request of", counted: "system calls", slack: 2.0 };
 
 const KINDS: [&str; 8] = [
     "manifest by tag",
@@ -37,41 +34,7 @@ const KINDS: [&str; 8] = [
 #[tokio::test]
 #[ignore = "wants the machine to itself"]
 async fn a_request_costs_no_more_than_is_written_down() {
-    let found = count().await;
-    let text = written(&found);
-    println!("{text}");
-    if std::env::var_os("WHARF_UPDATE_GUARD").is_some() {
-        std::fs::write(file(), text).unwrap();
-        return;
-    }
-    let known = read(&std::fs::read_to_string(file()).expect("guard.txt"));
-    for (kind, calls) in found {
-        let known = known.get(kind).unwrap_or_else(|| panic!("guard.txt has no line for {kind:?}"));
-        let most = (known * MARGIN).max(known + MARGIN_CALLS);
-        assert!(calls <= most, "{kind}: {calls:.1} system calls; {known:.1} are written down");
-    }
-}
-
-fn file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/guard.txt")
-}
-
-fn written(found: &BTreeMap<&str, f64>) -> String {
-    let mut text = format!("{:<24}{:>14}\n", "# a request of", "system calls");
-    for kind in KINDS {
-        text += &format!("{kind:<24}{:>14.1}\n", found[kind]);
-    }
-    text
-}
-
-fn read(text: &str) -> BTreeMap<String, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (kind, calls) = line.split_at(24);
-            (kind.trim().to_owned(), calls.trim().parse().expect("a number"))
-        })
-        .collect()
+    TABLE.compare(&count().await);
 }
 
 /// A registry with rules and a few things in it, and who asks it.
@@ -136,13 +99,13 @@ async fn put_tag(client: &mut Client, image: &Image, tag: &str) {
 }
 
 /// System calls of one request of each kind.
-async fn count() -> BTreeMap<&'static str, f64> {
+async fn count() -> Vec<(&'static str, f64)> {
     let mut world = World::new(Wharf::builder().accounts().start()).await;
-    let mut costs = BTreeMap::new();
+    let mut costs = Vec::new();
     for kind in KINDS {
         let counting = Counting::of(world.server.pid());
         world.ask(kind, REQUESTS).await;
-        costs.insert(kind, counting.end() as f64 / REQUESTS as f64);
+        costs.push((kind, counting.end() as f64 / REQUESTS as f64));
     }
     world.server.stop();
     costs

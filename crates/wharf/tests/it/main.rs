@@ -33,6 +33,7 @@ mod deploy;
 mod embedded_run;
 mod framing;
 mod help;
+mod kernels;
 mod large;
 mod limits;
 mod load;

@@ -19,6 +19,7 @@ mod terminal;
 mod tls;
 pub mod tools;
 mod wire;
+mod written_down;
 
 pub use accounts::{Admin, Forge, basic, bearer_payload};
 pub use client::{Body, Client, Request, with_digest};
@@ -37,3 +38,4 @@ pub use terminal::Terminal;
 pub use tls::{Authority, connector};
 pub use tools::Tool;
 pub use wire::{Connection, PATIENCE, Reply, WireError};
+pub use written_down::Table;
