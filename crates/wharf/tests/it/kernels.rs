@@ -15,7 +15,7 @@ use crate::harness::{Table, binary, tools};
 const KERNELS: [(&str, u64); 4] =
     [("parse", 1_000), ("evaluate with 200 rules", 10_000), ("token check", 10_000), ("manifest hit", 100_000)];
 
-const TABLE: Table = Table { file: "kernels.txt", things: "one", counted: "instructions", slack: 500.0 };
+const TABLE: Table = Table { file: "kernels.txt", things: "one", counted: "instructions", slack: 200.0 };
 
 #[test]
 #[ignore = "wants the release build"]
