@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,26 +22,46 @@ use crate::head_scan::HeadScan;
 const HTTP2_PREFACE: &[u8] = b"PRI";
 
 /// How many requests of a connection are under way; shared between the connection and their answers.
-#[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+#[derive(Clone)]
+pub(crate) struct InFlight(Arc<Counted>);
+
+struct Counted {
+    requests: AtomicUsize,
+    began: Instant,
+    /// When the last request was over, in microseconds from `began`.
+    idle_since_us: AtomicU64,
+}
 
 /// One request under way; over when dropped.
 pub(crate) struct Busy(InFlight);
 
 impl InFlight {
+    /// None, on a connection that begins now.
+    pub(crate) fn new() -> Self {
+        let requests = AtomicUsize::new(0);
+        Self(Arc::new(Counted { requests, began: Instant::now(), idle_since_us: AtomicU64::new(0) }))
+    }
+
     pub(crate) fn begin(&self) -> Busy {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
     }
 
     fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.requests.load(Ordering::Acquire) > 0
+    }
+
+    fn idle_since(&self) -> Instant {
+        self.0.began + Duration::from_micros(self.0.idle_since_us.load(Ordering::Relaxed))
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        let counted = &*self.0.0;
+        let since_us = u64::try_from(counted.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counted.idle_since_us.store(since_us, Ordering::Relaxed);
+        counted.requests.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -60,6 +80,11 @@ impl Timeouts {
             keep_alive: config.keep_alive_timeout.get(),
             write: config.write_timeout.get(),
         }
+    }
+
+    /// After at most so much time a connection looks whether it has waited too long.
+    fn step(&self) -> Duration {
+        self.head.min(self.keep_alive)
     }
 }
 
@@ -92,7 +117,7 @@ pub(crate) struct Connection<I> {
     /// When what is waited for must have come; `None` until nothing more is there to be read.
     read_deadline: Option<Instant>,
     /// Goes off at the deadline or before it: most requests are there long before, and setting a timer for each would cost more than
-    /// looking at the clock when it goes off.
+    /// looking at the clock when it goes off. It runs while a request is under way, because nobody reads again when that is over.
     read_timer: Pin<Box<Sleep>>,
     /// Set while a write makes no progress.
     write_deadline: Option<Pin<Box<Sleep>>>,
@@ -109,7 +134,7 @@ impl<I> Connection<I> {
             head: HeadScan::default(),
             waiting: Some(Waiting::Head),
             read_deadline: Some(Instant::now() + timeouts.head),
-            read_timer: Box::pin(tokio::time::sleep(timeouts.head)),
+            read_timer: Box::pin(tokio::time::sleep(timeouts.step())),
             write_deadline: None,
         }
     }
@@ -119,26 +144,30 @@ impl<I> Connection<I> {
         if self.in_flight.any() {
             self.waiting = None;
         } else if self.waiting.is_none() {
-            self.wait_for(Waiting::Idle);
+            self.waiting = Some(Waiting::Idle);
+            self.read_deadline = Some(self.in_flight.idle_since() + self.timeouts.keep_alive);
         }
     }
 
     /// Keeps the time of whatever is waited for, when nothing is there to be read.
     fn watch_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let limit = match self.waiting {
-            Some(Waiting::Head) => self.timeouts.head,
-            Some(Waiting::Idle) => self.timeouts.keep_alive,
-            None => return Poll::Pending,
-        };
-        let deadline = *self.read_deadline.get_or_insert_with(|| Instant::now() + limit);
-        if self.read_timer.deadline() > deadline {
+        let deadline = self.waiting.map(|waiting| {
+            let limit = match waiting {
+                Waiting::Head => self.timeouts.head,
+                Waiting::Idle => self.timeouts.keep_alive,
+            };
+            *self.read_deadline.get_or_insert_with(|| Instant::now() + limit)
+        });
+        if let Some(deadline) = deadline.filter(|deadline| self.read_timer.deadline() > *deadline) {
             self.read_timer.as_mut().reset(deadline);
         }
         while self.read_timer.as_mut().poll(context).is_ready() {
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.read_timer.as_mut().reset(deadline);
+            let next = now + self.timeouts.step();
+            self.read_timer.as_mut().reset(deadline.map_or(next, |deadline| deadline.min(next)));
         }
         Poll::Pending
     }

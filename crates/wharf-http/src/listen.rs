@@ -269,7 +269,7 @@ impl Acceptor {
 
     /// `lane` is there if `io` sends its files.
     async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: I, peer: Peer, lane: Option<Lane>) {
-        let in_flight = InFlight::default();
+        let in_flight = InFlight::new();
         let io = Connection::new(io, in_flight.clone(), Timeouts::new(&self.app.config));
         let app = Arc::clone(&self.app);
         let service = hyper::service::service_fn(move |request| {

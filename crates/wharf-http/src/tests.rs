@@ -83,7 +83,7 @@ fn p128_a_stream_that_ends_early_or_late_is_an_error_and_never_an_end() {
 }
 
 fn connection(io: tokio::io::DuplexStream) -> (Connection<tokio::io::DuplexStream>, InFlight) {
-    let in_flight = InFlight::default();
+    let in_flight = InFlight::new();
     (Connection::new(io, in_flight.clone(), Timeouts::new(&Config::default())), in_flight)
 }
 
@@ -103,6 +103,22 @@ async fn a_first_head_that_does_not_come_ends_the_connection() {
     let (_client, server) = tokio::io::duplex(64);
     let (result, secs) = timed(read(&mut connection(server).0)).await;
     assert_eq!((result.expect_err("it timed out").kind(), secs), (io::ErrorKind::TimedOut, 10));
+}
+
+/// The server reads while it answers, and not again when it has answered.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_nobody_reads_after_its_request_is_closed_when_it_has_idled() {
+    let (mut client, server) = tokio::io::duplex(64);
+    let (mut connection, in_flight) = connection(server);
+    client.write_all(b"GET").await.expect("room");
+    read(&mut connection).await.expect("bytes");
+    let busy = in_flight.begin();
+    let reading = tokio::spawn(async move { read(&mut connection).await });
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    drop(busy);
+    let (result, secs) = timed(tokio::time::timeout(Duration::from_secs(1_000), reading)).await;
+    let error = result.expect("woken").expect("no panic").expect_err("it timed out");
+    assert_eq!((error.kind(), secs), (io::ErrorKind::TimedOut, 75));
 }
 
 #[tokio::test(start_paused = true)]
