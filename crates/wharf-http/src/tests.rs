@@ -87,6 +87,15 @@ fn connection(io: tokio::io::DuplexStream) -> (Connection<tokio::io::DuplexStrea
     (Connection::new(io, in_flight.clone(), Timeouts::new(&Config::default())), in_flight)
 }
 
+/// A connection, with its client, on which a head has begun.
+async fn begun() -> (tokio::io::DuplexStream, Connection<tokio::io::DuplexStream>, InFlight) {
+    let (mut client, server) = tokio::io::duplex(64);
+    let (mut connection, in_flight) = connection(server);
+    client.write_all(b"GET").await.expect("room");
+    read(&mut connection).await.expect("bytes");
+    (client, connection, in_flight)
+}
+
 async fn read(connection: &mut Connection<tokio::io::DuplexStream>) -> io::Result<usize> {
     connection.read(&mut [0; 64]).await
 }
@@ -108,10 +117,7 @@ async fn a_first_head_that_does_not_come_ends_the_connection() {
 /// The server reads while it answers, and not again when it has answered.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_nobody_reads_after_its_request_is_closed_when_it_has_idled() {
-    let (mut client, server) = tokio::io::duplex(64);
-    let (mut connection, in_flight) = connection(server);
-    client.write_all(b"GET").await.expect("room");
-    read(&mut connection).await.expect("bytes");
+    let (_client, mut connection, in_flight) = begun().await;
     let busy = in_flight.begin();
     let reading = tokio::spawn(async move { read(&mut connection).await });
     tokio::time::sleep(Duration::from_secs(100)).await;
@@ -145,10 +151,7 @@ async fn a_head_that_drips_ends_the_connection_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn between_requests_the_connection_may_idle_and_then_the_next_head_has_its_own_time() {
-    let (mut client, server) = tokio::io::duplex(64);
-    let (mut connection, in_flight) = connection(server);
-    client.write_all(b"GET").await.expect("room");
-    read(&mut connection).await.expect("bytes");
+    let (_client, mut connection, in_flight) = begun().await;
     drop(in_flight.begin());
     let busy = in_flight.begin();
     // While busy nothing limits the connection itself.

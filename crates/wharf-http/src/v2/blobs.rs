@@ -32,7 +32,7 @@ pub(super) async fn head(ok: &Authorized<Pull>, call: &Call, digest: &str) -> An
 pub(super) async fn get(ok: &Authorized<Pull>, call: &Call, digest: &str) -> Answer {
     let digest = read_digest(digest)?;
     let registry = &call.app.parts.registry;
-    if call.inbound.headers.contains_key(http::header::IF_NONE_MATCH) && conditions::is_unchanged(call, &digest) {
+    if conditions::is_unchanged(call, &digest) {
         registry.blob_head(ok, &digest).await?;
         return Ok(not_modified(&digest));
     }
