@@ -35,6 +35,9 @@ pub enum Error {
         /// Where the session stands, without what the other request is sending.
         offset_bytes: u64,
     },
+    /// The database does not know any more that this request is the one that writes to the session; nothing of it was kept.
+    #[error("the upload session was interrupted and stands where it was; ask for its status and go on from there")]
+    UploadInterrupted,
     /// The body is not as long as announced; nothing of it was kept.
     #[error("the chunk was announced with {announced_bytes} bytes and has {found_bytes}")]
     SizeInvalid {

@@ -49,6 +49,16 @@ enum Claiming {
     Finished(Digest),
 }
 
+impl Claiming {
+    /// Where an open session stands.
+    fn offset_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Open(claimed) => Some(claimed.offset_bytes()),
+            Self::Finished(_) => None,
+        }
+    }
+}
+
 impl Registry {
     /// Opens an upload session whose content will be hashed with `algorithm` (end-4a, end-4c).
     ///
@@ -107,6 +117,7 @@ impl Registry {
     ///
     /// - [`Error::UploadUnknown`]: no such session, or it ended meanwhile.
     /// - [`Error::OutOfOrder`], [`Error::UploadBusy`]: nothing was written; both say where to go on.
+    /// - [`Error::UploadInterrupted`]: the session stands where it was.
     /// - [`Error::SizeInvalid`]: the chunk was dropped, the session stands where it was.
     /// - [`Error::BlobTooLarge`]: the session has ended.
     /// - [`Error::Body`]: what had arrived is kept.
@@ -124,10 +135,8 @@ impl Registry {
         self.writable()?;
         let (registry, ok) = (Arc::clone(self), ok.clone());
         self.detached("append", async move {
-            let appending = async {
-                let Claiming::Open(claimed) = registry.claim_upload(&ok, id).await? else {
-                    return Err(Error::UploadUnknown);
-                };
+            let appending = async |claiming| {
+                let Claiming::Open(claimed) = claiming else { return Err(Error::UploadUnknown) };
                 registry.check_announced(&claimed, chunk.range, chunk.length_bytes).await?;
                 let _memory = registry.memory_for(chunk.announced_bytes()).await?;
                 let writer = registry.receive(&claimed, claimed.upload.algorithm, chunk).await?;
@@ -160,8 +169,8 @@ impl Registry {
         self.writable()?;
         let (registry, ok) = (Arc::clone(self), ok.clone());
         self.detached("finish upload", async move {
-            let finishing = async {
-                let claimed = match registry.claim_upload(&ok, id).await? {
+            let finishing = async |claiming| {
+                let claimed = match claiming {
                     Claiming::Open(claimed) => claimed,
                     Claiming::Finished(finished) if finished == digest => return Ok(FinishedBlob { digest }),
                     Claiming::Finished(_) => return Err(Error::UploadUnknown),
@@ -224,17 +233,26 @@ impl Registry {
         &self,
         ok: &Authorized<Push>,
         id: UploadId,
-        work: impl Future<Output = Result<T, Error>>,
+        work: impl AsyncFnOnce(Claiming) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let Some(_claim) = self.sessions.claim(id) else { return Err(self.busy(ok, id).await) };
-        match self.as_the_one(&wharf_meta::name_of_upload(id), work).await? {
+        let Some(_claim) = self.sessions.claim(id) else { return Err(self.busy(ok, id, None).await) };
+        let mut began_at = None;
+        let working = async {
+            let claiming = self.claim_upload(ok, id).await?;
+            began_at = claiming.offset_bytes();
+            work(claiming).await
+        };
+        match self.as_the_one(&wharf_meta::name_of_upload(id), working).await? {
             Some(done) => Ok(done),
-            None => Err(self.busy(ok, id).await),
+            None => Err(self.busy(ok, id, began_at).await),
         }
     }
 
-    async fn busy(&self, ok: &Authorized<Push>, id: UploadId) -> Error {
+    /// Why this request may not write, which found the session at `began_at` if it was the one that might. A lease that is lost
+    /// without another writer's having come further is one that the database forgot when it crashed: its commit is not waited for.
+    async fn busy(&self, ok: &Authorized<Push>, id: UploadId, began_at: Option<u64>) -> Error {
         match self.upload_status(ok, id).await {
+            Ok(UploadStatus { offset_bytes, .. }) if began_at == Some(offset_bytes) => Error::UploadInterrupted,
             Ok(UploadStatus { offset_bytes, .. }) => Error::UploadBusy { offset_bytes },
             Err(error) => error,
         }

@@ -9,8 +9,11 @@ use crate::FakeS3;
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends the server together with its own input.
-const SCRIPT: &str = r#""$@" & server=$!; read -r _; kill -9 "$server""#;
+/// How often one is started that ends at once: a port that was free has been taken meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Ends the server together with its own input, and itself with the server.
+const SCRIPT: &str = r#""$@" & server=$!; { read -r _; kill -9 "$server"; } <&0 & wait "$server""#;
 
 /// A real S3 server, SeaweedFS, which `scripts/install-test-tools` installs. Ends with the process. Buckets are made by the first
 /// object in them.
@@ -37,6 +40,11 @@ impl Weed {
 
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
+        let begun = (0..ATTEMPTS).find_map(|_| Self::try_start());
+        begun.expect("weed ends at once: has scripts/install-test-tools been run?")
+    }
+
+    fn try_start() -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
         let identities = serde_json::json!({ "identities": [{
             "name": "test",
@@ -58,9 +66,8 @@ impl Weed {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], ports[3]));
-        let weed = Self { address, input: child.stdin.take(), child, _place: place };
-        weed.wait_until_it_answers();
-        weed
+        let mut weed = Self { address, input: child.stdin.take(), child, _place: place };
+        weed.comes_to_answer().then_some(weed)
     }
 
     /// Where it listens.
@@ -73,12 +80,17 @@ impl Weed {
         format!("http://{}", self.address)
     }
 
-    fn wait_until_it_answers(&self) {
+    /// Whether it answers at last; otherwise it has ended.
+    fn comes_to_answer(&mut self) -> bool {
         let begun = Instant::now();
         while !self.answers().unwrap_or(false) {
-            assert!(begun.elapsed() < PATIENCE, "weed does not answer: has scripts/install-test-tools been run?");
+            assert!(begun.elapsed() < PATIENCE, "weed does not answer");
+            if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
+        true
     }
 
     fn answers(&self) -> std::io::Result<bool> {

@@ -258,6 +258,7 @@ impl From<wharf_registry::Error> for Problem {
             | Error::SourceScope
             | Error::OutOfOrder { .. }
             | Error::UploadBusy { .. }
+            | Error::UploadInterrupted
             | Error::SizeInvalid { .. }
             | Error::BlobTooLarge { .. }
             | Error::TooManyChunks { .. }

@@ -241,6 +241,7 @@ impl From<Error> for Failure {
             Error::OutOfOrder { .. } | Error::UploadBusy { .. } => {
                 say(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid)
             }
+            Error::UploadInterrupted => Self::unavailable(&error.to_string()).because(error),
             Error::SizeInvalid { .. } => say(StatusCode::BAD_REQUEST, Code::SizeInvalid),
             Error::BlobTooLarge { .. } => say(StatusCode::PAYLOAD_TOO_LARGE, Code::BlobUploadInvalid),
             Error::TooManyChunks { .. } => say(StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),

@@ -155,10 +155,15 @@ impl Connector {
             self.lock_timeout.as_millis().max(1),
             IDLE_MAX.as_millis(),
         ))?;
-        let [commit, recovery] = session
-            .texts("select current_setting('synchronous_commit'), pg_is_in_recovery()::text")?
+        let [commit, recovery, life] = session
+            .texts(
+                "select current_setting('synchronous_commit'), pg_is_in_recovery()::text,
+                        (select coalesce(stats_reset::text, '') from pg_stat_bgwriter)",
+            )?
             .try_into()
             .map_err(|_| sql::Error::Server("the server does not say how it is set"))?;
+        // Its statistics survive an orderly end, by which everything is synced, and begin anew after a crash.
+        session.is_of_life(life);
         if recovery != "false" {
             return Err(sql::Error::Server("the server is a standby, which cannot be written"));
         }

@@ -1,6 +1,6 @@
 //! A connection to the server, and what runs on it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::fmt::Write as _;
@@ -42,6 +42,8 @@ pub(crate) struct Session {
     deferred: RefCell<Vec<(Statement, Vec<Value>)>>,
     /// Whether something is left that only the end of the connection undoes.
     spoilt: Cell<bool>,
+    /// Which of its lives the server is in; empty if that is not known.
+    life: OnceCell<String>,
 }
 
 impl fmt::Debug for Session {
@@ -61,9 +63,13 @@ enum Transaction {
     Begun(Option<TransactionId>),
 }
 
-/// The number of a transaction, by which the server remembers what became of it.
+/// The number of a transaction, by which the server remembers what became of it, and in which life of the server it is that
+/// transaction's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TransactionId(String);
+pub(super) struct TransactionId {
+    number: String,
+    life: Option<String>,
+}
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,18 @@ impl Session {
             transaction: RefCell::default(),
             deferred: RefCell::default(),
             spoilt: Cell::new(false),
+            life: OnceCell::new(),
         }
+    }
+
+    /// Tells the session which life of the server it was made in.
+    pub(super) fn is_of_life(&self, life: String) {
+        // Told once, when the connection is set up.
+        let _ = self.life.set(life);
+    }
+
+    fn life(&self) -> Option<&String> {
+        self.life.get().filter(|life| !life.is_empty())
     }
 
     /// Lets each answer take `patience` for as long as `work` runs.
@@ -296,7 +313,8 @@ impl Session {
             _ => None,
         });
         let number = number.ok_or_else(|| Contradiction("a transaction has no number".to_owned()))?;
-        self.transaction.replace(Transaction::Begun(Some(TransactionId(number.to_owned()))));
+        let number = TransactionId { number: number.to_owned(), life: self.life().cloned() };
+        self.transaction.replace(Transaction::Begun(Some(number)));
         Ok(())
     }
 
@@ -340,14 +358,19 @@ impl Session {
     }
 
     /// What became of a transaction whose connection was lost while it ended.
+    ///
+    /// A server that crashed before anything of a transaction was synced does not know that its number was ever given, and gives
+    /// it to another one. So that a number is one that was committed says nothing if the server has crashed since.
     pub(super) fn fate(&self, transaction: &TransactionId) -> Result<Fate> {
-        let rows = self.query("select pg_xact_status(($1::text)::xid8)", vec![Value::Text(transaction.0.clone())])?;
+        let number = Value::Text(transaction.number.clone());
+        let rows = self.query("select pg_xact_status(($1::text)::xid8)", vec![number])?;
+        let is_the_same_life = transaction.life.is_some() && transaction.life.as_ref() == self.life();
         let status: Option<&str> = match rows.first() {
             Some(row) => row.try_get(0)?,
             None => None,
         };
         Ok(match status {
-            Some("committed") => Fate::Committed,
+            Some("committed") if is_the_same_life => Fate::Committed,
             Some("aborted") => Fate::TakenBack,
             _ => Fate::Unknown,
         })

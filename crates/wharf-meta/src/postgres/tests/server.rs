@@ -175,3 +175,41 @@ async fn r015_connections_may_be_cut_at_any_moment() {
     pushing.await.unwrap();
     assert!(cuts > 10, "{cuts} connections were cut");
 }
+
+/// A transaction of which nothing was synced when the server crashed, and whose number others have had since, was not committed
+/// because they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft12_a_number_that_the_server_gave_again_is_no_acknowledgement() {
+    let server = PostgresServer::start(None);
+    let place = Place::on(&server);
+    place.database.sql("alter system set wal_writer_delay = '10s'");
+    server.crash();
+    server.start_again();
+    let metadata = Arc::new(place.open().await);
+    let upload = begin(&*metadata, 1, "a", "alice").await;
+    let (written, is_written) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let ending = {
+        let metadata = Arc::clone(&metadata);
+        let work = move |tx: &crate::sql::Tx<'_>| {
+            let ended = crate::uploads::end(tx, upload, &name("a"), "alice")?;
+            // Nobody listens or speaks any more should it run again.
+            let _ = written.send(());
+            let _ = may_go_on.lock().unwrap().recv();
+            Ok(ended)
+        };
+        tokio::spawn(async move { metadata.pool.write("ending an upload", work).await })
+    };
+    tokio::task::block_in_place(|| is_written.recv().unwrap());
+    server.crash();
+    server.start_again();
+    for _ in 0..20 {
+        place.database.sql("select pg_current_xact_id()");
+    }
+    drop(go_on);
+    let ended = ending.await.unwrap();
+    let is_there = metadata.upload(upload, &name("a"), "alice", at(1)).await.unwrap().is_some();
+    assert!(ended.is_err() || !is_there, "{ended:?} was acknowledged and has not happened");
+    assert!(metadata.end_upload(upload, &name("a"), "alice").await.is_ok(), "it may be tried again");
+}

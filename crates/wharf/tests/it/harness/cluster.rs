@@ -64,6 +64,11 @@ impl Cluster {
         self.database.sql("update leases set until_us = 0");
     }
 
+    /// As if the database's server had crashed before it had synced a lease.
+    pub fn forget_leases(&self) {
+        self.database.sql("delete from leases");
+    }
+
     /// The holders' leases of uploads.
     pub fn upload_leases(&self) -> usize {
         self.database.sql("select count(*) from leases where name like 'upload %'").parse().expect("a number")

@@ -164,6 +164,25 @@ async fn gr18_a_replica_that_was_asleep_is_shut_out() {
     crate::check::sound(&cluster.replicas[0]);
 }
 
+/// FT-12: a lease that the database's server has forgotten costs another try, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ft12_a_chunk_whose_lease_was_forgotten_can_be_tried_again() {
+    let cluster = Cluster::start(2).await;
+    let mut client = cluster.client_of(1);
+    let blob = Bytes::from(content(1, 3_000));
+    for start in [0, 1_000] {
+        let location = begun(&mut client, &blob, start).await;
+        let half = Half::begin(&cluster, 0, &location, start, blob.slice(start..2_000)).await;
+        cluster.forget_leases();
+        let reply = half.end().await.expect(503);
+        assert_eq!(reply.code(), "UNAVAILABLE", "{reply}");
+        assert!(reply.header("retry-after").is_some(), "{reply}");
+        client.append(&location, start, blob.slice(start..2_000)).await.expect(202);
+        client.finish_upload(&location, &sha256(&blob), blob.slice(2_000..)).await.expect(201);
+        assert!(client.get(&format!("/v2/a/b/blobs/{}", sha256(&blob))).await.expect(200).body == blob);
+    }
+}
+
 /// GR-37: what a dead replica had begun goes on elsewhere when its lease is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gr37_an_upload_outlives_its_replica() {
