@@ -134,7 +134,7 @@ impl Identity {
         let Parts { meta, clock, rng, store_id, default_service } = parts;
         let ring = load_ring(&*meta, &*clock, &*rng).await?;
         let directory = Arc::new(Directory::new(Arc::clone(&meta)));
-        let passwords = Arc::new(Passwords::new(Arc::clone(&clock), &*rng)?);
+        let passwords = Arc::new(Passwords::new(Arc::clone(&clock), &*rng));
         let mcias = McIas::new(&configs.mcias, Arc::clone(&clock))?.map(Arc::new);
         let oidc = Oidc::new(&configs.oidc, Arc::clone(&clock))?.map(Arc::new);
         let local = Arc::new(Local {

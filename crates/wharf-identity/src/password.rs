@@ -52,18 +52,18 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    pub(crate) fn new(clock: Arc<dyn Clock>, rng: &dyn Rng) -> Result<Self, crate::StartError> {
+    pub(crate) fn new(clock: Arc<dyn Clock>, rng: &dyn Rng) -> Self {
         let mut key = [0; 32];
         rng.fill(&mut key);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
+        Self {
             gate: Semaphore::new(cores.min(4)),
             waiting: AtomicUsize::new(0),
-            nobody: hash_bytes(&key, rng)?.into(),
+            nobody: hash_of_nobody().into(),
             remembered: Cache::new(REMEMBERED_MAX),
             key: Secret::new(key),
             clock,
-        })
+        }
     }
 
     /// Whether `password` has `hash`. Without one the work is done all the same and the answer is no (S-028).
@@ -134,14 +134,18 @@ pub(crate) fn check(password: &Secret<String>) -> Result<(), PasswordError> {
 
 /// The hash of `password` in PHC form, with a salt of its own. Takes some 20 ms; not for threads that serve requests.
 pub(crate) fn hash(password: &Secret<String>, rng: &dyn Rng) -> Result<Secret<String>, crate::StartError> {
-    hash_bytes(password.expose().as_bytes(), rng).map(Secret::from)
-}
-
-fn hash_bytes(password: &[u8], rng: &dyn Rng) -> Result<String, crate::StartError> {
     let mut salt = [0; 16];
     rng.fill(&mut salt);
+    let password = password.expose().as_bytes();
     let hash = hasher().hash_password_with_salt(password, &salt).map_err(|_| crate::StartError::Hash)?;
-    Ok(hash.to_string())
+    Ok(hash.to_string().into())
+}
+
+/// A hash in PHC form that is as much work to check as any other, and that no password has as far as anybody knows: 16 bytes of
+/// salt and 32 of hash, all zero. To make a real one would be most of the time that a start takes.
+fn hash_of_nobody() -> String {
+    let (salt, hash) = ("A".repeat(22), "A".repeat(43));
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${hash}")
 }
 
 /// Whether the hash was made with weaker parameters than those of today.
@@ -154,4 +158,25 @@ pub(crate) fn is_weak(hash: &Secret<String>) -> bool {
 fn hasher() -> Argon2<'static> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are in argon2's range");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::password_hash::Error;
+    use wharf_base::SystemRng;
+
+    use super::*;
+
+    /// S-028: whoever has no account costs as much as somebody who has one.
+    #[test]
+    fn s028_the_hash_of_nobody_is_checked_like_any_other() {
+        let of_somebody = hash(&"correct horse".to_owned().into(), &SystemRng).expect("a hash");
+        let (nobody, somebody) = (hash_of_nobody(), of_somebody.expose());
+        let [nobody, somebody] = [&nobody, somebody].map(|text| PasswordHash::new(text).expect("a hash"));
+        assert_eq!(nobody.params.to_string(), somebody.params.to_string());
+        assert_eq!((nobody.algorithm, nobody.version), (somebody.algorithm, somebody.version));
+        let lengths = |hash: &PasswordHash| (hash.salt.map(|salt| salt.len()), hash.hash.map(|hash| hash.len()));
+        assert_eq!(lengths(&nobody), lengths(&somebody));
+        assert_eq!(hasher().verify_password(b"correct horse", &nobody), Err(Error::PasswordInvalid), "it was hashed");
+    }
 }

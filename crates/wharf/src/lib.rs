@@ -13,6 +13,7 @@ mod credentials;
 pub mod error;
 pub mod logging;
 mod migrate;
+mod program_pages;
 mod progress;
 mod table;
 mod text;

@@ -11,12 +11,16 @@ use crate::app::{Access, App, AppError, End};
 use crate::cli::OpenMode;
 use crate::config::Config;
 use crate::error::{CommandError, Exit};
+use crate::program_pages;
 
 /// Threads for blocking work: reads, writes and syncs of blobs.
 const BLOCKING_THREADS_MAX: usize = 128;
 
 /// How long the end waits for calls that block.
 const THREAD_GRACE: Duration = Duration::from_secs(5);
+
+/// By then everything that runs by itself has run once, and what only the start needed is needed no more.
+const STARTED_AFTER: Duration = Duration::from_secs(6);
 
 /// Serves until a signal asks to stop.
 ///
@@ -54,6 +58,10 @@ async fn serve(config: &Config, access: Access) -> Result<(), CommandError> {
     if let Some(address) = addresses.first() {
         greet(config, *address, is_open, app.take_first_password());
     }
+    tokio::spawn(async {
+        tokio::time::sleep(STARTED_AFTER).await;
+        program_pages::give_back_what_started();
+    });
     let end = tokio::select! {
         end = app.run() => end,
         () = signals.handle(shutdown) => {
