@@ -205,7 +205,7 @@ statements! {
          select value ->> 'request_id', value ->> 'at_us', value ->> 'principal', value ->> 'account_type',
                 value ->> 'source', value ->> 'action', value ->> 'repository', value ->> 'target', value ->> 'outcome',
                 value ->> 'rule_id', value ->> 'detail'
-           from json_each($1)",
+           from jsonb_each($1)",
     postgres:
         "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
                                 rule_id, detail)

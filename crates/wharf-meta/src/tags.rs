@@ -42,7 +42,7 @@ statements! {
         "select coalesce(max(version), 0) + 1 from tag_history where repository_id = $1 and name = $2";
     POINT =
         "insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
-         select $1, value ->> 'name', $2, value ->> 'version', $3, $4 from json_each($5) where true
+         select $1, value ->> 'name', $2, value ->> 'version', $3, $4 from jsonb_each($5) where true
              on conflict (repository_id, name) do update
             set manifest_id = excluded.manifest_id,
                 version = excluded.version,
@@ -59,7 +59,7 @@ statements! {
                 updated_by = excluded.updated_by";
     NOTE_ALL =
         "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
-         select $1, value ->> 'name', value ->> 'version', value ->> 'from_digest', $2, $3, $4 from json_each($5)",
+         select $1, value ->> 'name', value ->> 'version', value ->> 'from_digest', $2, $3, $4 from jsonb_each($5)",
     postgres:
         "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
          select $1, name, version, from_digest, $2, $3, $4
