@@ -12,8 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often one is started that ends at once: a port that was free has been taken meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// Ends the server together with its own input, and itself with the server.
-const SCRIPT: &str = r#""$@" & server=$!; { read -r _; kill -9 "$server"; } <&0 & wait "$server""#;
+/// Ends the server together with its own input, and itself with the server. What runs behind the script has no input but that
+/// which it is given.
+const SCRIPT: &str = r#"exec 3<&0; "$@" 3<&- & server=$!; { read -r _ <&3; kill -9 "$server"; } & wait "$server""#;
 
 /// A real S3 server, SeaweedFS, which `scripts/install-test-tools` installs. Ends with the process. Buckets are made by the first
 /// object in them.
