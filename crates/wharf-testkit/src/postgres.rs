@@ -159,12 +159,23 @@ impl PostgresDatabase {
 
     /// Runs `statement` and answers what it prints: columns between `|`, a row a line.
     pub fn sql(&self, statement: &str) -> String {
+        self.try_sql(statement).unwrap_or_else(|said| panic!("{statement}: {said}"))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    ///
+    /// What the server says against it.
+    pub fn try_sql(&self, statement: &str) -> Result<String, String> {
         let mut command = Command::new(&self.psql);
         command.arg("--host").arg(&self.socket).args(["--port", &self.port.to_string(), "--username", "wharf"]);
         command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1"]);
         let output = command.args(["--command", statement, &self.name]).output().unwrap();
-        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
     }
 }
 
