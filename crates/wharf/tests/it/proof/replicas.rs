@@ -45,8 +45,8 @@ async fn ft15_replicas_die_and_nothing_is_lost() {
     verify_cluster(&cluster, &mut actors).await;
     let promises: u64 = actors.iter_mut().map(|actor| actor.ledger().acknowledged()).sum();
     println!("{kills} kills in {seconds} s, {failures} requests failed, {promises} promises kept");
-    assert!(kills > 0 && failures > 0, "nobody noticed anything");
-    assert!(promises > 0, "the load did nothing");
+    assert!(kills > 1 && failures > 0, "nobody noticed anything");
+    assert!(promises > 100, "the load did nothing");
     for replica in &mut cluster.replicas {
         replica.stop();
     }
@@ -79,7 +79,7 @@ async fn ft12_the_database_server_dies_and_nothing_is_lost() {
     verify_cluster(&cluster, &mut actors).await;
     let promises: u64 = actors.iter_mut().map(|actor| actor.ledger().acknowledged()).sum();
     println!("{deaths} deaths of the server in {seconds} s, {failures} requests failed, {promises} promises kept");
-    assert!(deaths > 0 && promises > 0, "the load did nothing");
+    assert!(deaths > 0 && promises > 100, "the load did nothing");
     // It ends before the server does that it needs.
     drop(cluster);
 }
