@@ -70,86 +70,66 @@ impl Pace {
     }
 }
 
-/// The body of a request. Whatever is not read of it is drained when it is dropped, except behind an
+/// The body of a request; most have none, and those cost nothing here.
+pub(crate) struct RequestBody(Option<Box<Reading>>);
+
+/// A body that is being read. Whatever is not read of it is drained when it is dropped, except behind an
 /// `Expect: 100-continue` that nobody answered: there the client is still waiting and sends nothing (P-021).
-pub(crate) struct RequestBody {
+struct Reading {
     incoming: Option<Incoming>,
     drainer: Drainer,
     pace: Pace,
     awaits_continue: bool,
-    received: Arc<AtomicU64>,
+    received: Received,
     waited: Duration,
     window_bytes: u64,
 }
 
+/// How much has been received of a body, in bytes; shared between the body and the record of its request.
+#[derive(Clone, Default)]
+pub(crate) struct Received(Option<Arc<AtomicU64>>);
+
+impl Received {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, more: usize) {
+        if let Some(bytes) = &self.0 {
+            bytes.fetch_add(more as u64, Ordering::Relaxed);
+        }
+    }
+}
+
 impl RequestBody {
-    pub(crate) fn new(
-        incoming: Incoming,
-        awaits_continue: bool,
-        drainer: &Drainer,
-        pace: Pace,
-        received: Arc<AtomicU64>,
-    ) -> Self {
-        Self {
+    pub(crate) fn new(incoming: Incoming, awaits_continue: bool, drainer: &Drainer, pace: Pace) -> Self {
+        if incoming.is_end_stream() {
+            return Self(None);
+        }
+        Self(Some(Box::new(Reading {
             incoming: Some(incoming),
             drainer: drainer.clone(),
             pace,
             awaits_continue,
-            received,
+            received: Received(Some(Arc::default())),
             waited: Duration::ZERO,
             window_bytes: 0,
-        }
+        })))
+    }
+
+    /// Counts what is received from now on.
+    pub(crate) fn received(&self) -> Received {
+        self.0.as_ref().map_or_else(Received::default, |reading| reading.received.clone())
     }
 
     /// Whether there is nothing in it, without waiting.
     pub(crate) fn is_empty(&self) -> bool {
-        self.incoming.as_ref().is_none_or(|incoming| incoming.is_end_stream())
+        self.0.as_ref().and_then(|reading| reading.incoming.as_ref()).is_none_or(|incoming| incoming.is_end_stream())
     }
 
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        loop {
-            let incoming = self.incoming.as_mut()?;
-            self.awaits_continue = false;
-            let began = Instant::now();
-            let frame = match timeout(self.pace.idle, incoming.frame()).await {
-                Ok(frame) => frame,
-                Err(_) => return Some(self.give_up(BodyError::Stalled)),
-            };
-            match frame {
-                None => {
-                    self.incoming = None;
-                    return None;
-                }
-                Some(Err(_)) => return Some(self.give_up(BodyError::Broken)),
-                Some(Ok(frame)) => {
-                    // Trailers mean nothing to us.
-                    let Ok(bytes) = frame.into_data() else { continue };
-                    self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    if self.is_too_slow(began.elapsed(), bytes.len() as u64) {
-                        return Some(self.give_up(BodyError::Stalled));
-                    }
-                    return Some(Ok(bytes));
-                }
-            }
-        }
-    }
-
-    fn give_up(&mut self, error: BodyError) -> Result<Bytes, BodyError> {
-        self.incoming = None;
-        Err(error)
-    }
-
-    fn is_too_slow(&mut self, waited: Duration, bytes: u64) -> bool {
-        self.waited += waited;
-        self.window_bytes += bytes;
-        if self.waited < RATE_WINDOW {
-            return false;
-        }
-        let wanted = u64::from(self.pace.rate_min) * self.waited.as_secs();
-        let slow = self.window_bytes < wanted;
-        (self.waited, self.window_bytes) = (Duration::ZERO, 0);
-        slow
+        self.0.as_mut()?.next().await
     }
 
     /// The body as the use cases take it.
@@ -179,6 +159,54 @@ impl RequestBody {
     }
 }
 
+impl Reading {
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            let incoming = self.incoming.as_mut()?;
+            self.awaits_continue = false;
+            let began = Instant::now();
+            let frame = match timeout(self.pace.idle, incoming.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => return Some(self.give_up(BodyError::Stalled)),
+            };
+            match frame {
+                None => {
+                    self.incoming = None;
+                    return None;
+                }
+                Some(Err(_)) => return Some(self.give_up(BodyError::Broken)),
+                Some(Ok(frame)) => {
+                    // Trailers mean nothing to us.
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    self.received.add(bytes.len());
+                    if self.is_too_slow(began.elapsed(), bytes.len() as u64) {
+                        return Some(self.give_up(BodyError::Stalled));
+                    }
+                    return Some(Ok(bytes));
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, error: BodyError) -> Result<Bytes, BodyError> {
+        self.incoming = None;
+        Err(error)
+    }
+
+    fn is_too_slow(&mut self, waited: Duration, bytes: u64) -> bool {
+        self.waited += waited;
+        self.window_bytes += bytes;
+        if self.waited < RATE_WINDOW {
+            return false;
+        }
+        let wanted = u64::from(self.pace.rate_min) * self.waited.as_secs();
+        let slow = self.window_bytes < wanted;
+        (self.waited, self.window_bytes) = (Duration::ZERO, 0);
+        slow
+    }
+}
+
 /// Why a body could not be collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CollectError {
@@ -188,7 +216,7 @@ pub(crate) enum CollectError {
     Body(BodyError),
 }
 
-impl Drop for RequestBody {
+impl Drop for Reading {
     fn drop(&mut self) {
         if let Some(incoming) = self.incoming.take()
             && !self.awaits_continue

@@ -15,17 +15,21 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use wharf_identity::Remembered;
+
 use crate::Config;
 use crate::head_scan::HeadScan;
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI";
 
-/// How many requests of a connection are under way; shared between the connection and their answers.
+/// How many requests of a connection are under way, and who asked last; shared between the connection, its requests and
+/// their answers.
 #[derive(Clone)]
-pub(crate) struct InFlight(Arc<Counted>);
+pub(crate) struct InFlight(Arc<Shared>);
 
-struct Counted {
+struct Shared {
+    remembered: Remembered,
     requests: AtomicUsize,
     began: Instant,
     /// When the last request was over, in microseconds from `began`.
@@ -39,12 +43,22 @@ impl InFlight {
     /// None, on a connection that begins now.
     pub(crate) fn new() -> Self {
         let requests = AtomicUsize::new(0);
-        Self(Arc::new(Counted { requests, began: Instant::now(), idle_since_us: AtomicU64::new(0) }))
+        Self(Arc::new(Shared {
+            remembered: Remembered::default(),
+            requests,
+            began: Instant::now(),
+            idle_since_us: AtomicU64::new(0),
+        }))
     }
 
     pub(crate) fn begin(&self) -> Busy {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
+    }
+
+    /// Who asked over this connection last.
+    pub(crate) fn remembered(&self) -> &Remembered {
+        &self.0.remembered
     }
 
     fn any(&self) -> bool {
@@ -56,12 +70,19 @@ impl InFlight {
     }
 }
 
+impl Busy {
+    /// The connection it is on.
+    pub(crate) fn connection(&self) -> InFlight {
+        self.0.clone()
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
-        let counted = &*self.0.0;
-        let since_us = u64::try_from(counted.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        counted.idle_since_us.store(since_us, Ordering::Relaxed);
-        counted.requests.fetch_sub(1, Ordering::Release);
+        let shared = &*self.0.0;
+        let since_us = u64::try_from(shared.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        shared.idle_since_us.store(since_us, Ordering::Relaxed);
+        shared.requests.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -3,7 +3,7 @@
 //! because many clients retry badly; then the answer is 429.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ struct Gate {
     queue_max: u32,
     wait_max: Duration,
     sources: Mutex<Sources>,
+    /// Changed under the lock of `sources` only; where nobody waits, nobody needs that lock to see it.
+    waiting_in_all: AtomicU32,
     refused: AtomicU64,
 }
 
@@ -73,7 +75,6 @@ struct Gate {
 struct Sources {
     working: HashMap<Source, u32>,
     waiting: HashMap<Source, u32>,
-    waiting_in_all: u32,
 }
 
 impl Gates {
@@ -124,15 +125,22 @@ impl Gates {
     }
 
     fn gate(&self, class: Class) -> Option<&Arc<Gate>> {
-        let index = Class::ALL.iter().position(|known| *known == class)?;
-        self.gates[index].as_ref()
+        self.gates[class as usize].as_ref()
     }
 }
 
 impl Gate {
     fn new(size: u32, queue_max: u32, wait_max: Duration) -> Self {
         let places = Arc::new(Semaphore::new(size as usize));
-        Self { places, size, queue_max, wait_max, sources: Mutex::default(), refused: AtomicU64::new(0) }
+        Self {
+            places,
+            size,
+            queue_max,
+            wait_max,
+            sources: Mutex::default(),
+            waiting_in_all: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
+        }
     }
 
     async fn enter(self: &Arc<Self>, source: Source) -> Option<Permit> {
@@ -150,8 +158,12 @@ impl Gate {
 
     /// One source may have all places as long as nobody else wants any; while others wait, half of them.
     fn is_over_share(&self, source: Source) -> bool {
+        if self.waiting_in_all.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
         let sources = self.sources();
-        let others_waiting = sources.waiting_in_all - sources.waiting.get(&source).copied().unwrap_or(0);
+        let waiting_in_all = self.waiting_in_all.load(Ordering::Relaxed);
+        let others_waiting = waiting_in_all - sources.waiting.get(&source).copied().unwrap_or(0);
         others_waiting > 0 && sources.working.get(&source).copied().unwrap_or(0) >= self.size.div_ceil(2)
     }
 
@@ -180,10 +192,10 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     fn begin(gate: &'a Gate, source: Source) -> Option<Self> {
         let mut sources = gate.sources();
-        if sources.waiting_in_all >= gate.queue_max {
+        if gate.waiting_in_all.load(Ordering::Relaxed) >= gate.queue_max {
             return None;
         }
-        sources.waiting_in_all += 1;
+        gate.waiting_in_all.fetch_add(1, Ordering::Relaxed);
         *sources.waiting.entry(source).or_insert(0) += 1;
         drop(sources);
         Some(Self { gate, source })
@@ -193,7 +205,7 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut sources = self.gate.sources();
-        sources.waiting_in_all -= 1;
+        self.gate.waiting_in_all.fetch_sub(1, Ordering::Relaxed);
         count_down(&mut sources.waiting, self.source);
     }
 }
@@ -236,8 +248,8 @@ mod tests {
 
         let _first = gate.enter(source(1)).await.expect("an empty gate");
         assert!(gate.enter(source(1)).await.is_none(), "nobody left");
-        let sources = gate.sources();
-        assert_eq!((sources.waiting_in_all, sources.waiting.len(), sources.working.len()), (0, 0, 1));
+        let (sources, waiting_in_all) = (gate.sources(), gate.waiting_in_all.load(Ordering::Relaxed));
+        assert_eq!((waiting_in_all, sources.waiting.len(), sources.working.len()), (0, 0, 1));
     }
 
     #[tokio::test(start_paused = true)]

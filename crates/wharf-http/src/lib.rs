@@ -27,7 +27,6 @@ mod tls;
 mod v2;
 mod web;
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -109,25 +108,38 @@ struct App {
 
 /// Request ids: unique in this process by a counter, across processes by a random beginning.
 struct RequestIds {
-    process: u64,
+    /// What stands in front of the counter: 16 hexadecimal digits and a hyphen.
+    process: [u8; 17],
     next: AtomicU64,
 }
 
 impl RequestIds {
     fn new(rng: &dyn Rng) -> Self {
-        let mut process = [0; 8];
-        rng.fill(&mut process);
-        Self { process: u64::from_ne_bytes(process), next: AtomicU64::new(1) }
+        let mut random = [0; 8];
+        rng.fill(&mut random);
+        let mut process = [b'-'; 17];
+        write_hex(u64::from_ne_bytes(random), &mut process[..16]);
+        Self { process, next: AtomicU64::new(1) }
     }
 
     fn take(&self) -> Arc<str> {
-        let mut id = [0; 2 * 16 + 1];
-        let mut rest = &mut id[..];
-        // There is room for two numbers of 64 bits.
-        let _ = write!(rest, "{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
-        let left_bytes = rest.len();
-        let id = &id[..id.len() - left_bytes];
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1) as usize;
+        let mut id = [0; 17 + 16];
+        let id = &mut id[..17 + digits];
+        id[..17].copy_from_slice(&self.process);
+        write_hex(number, &mut id[17..]);
         std::str::from_utf8(id).unwrap_or_default().into()
+    }
+}
+
+/// The last `digits.len()` hexadecimal digits of `number`. Every request has one written, and the formatter takes several
+/// times as long.
+fn write_hex(number: u64, digits: &mut [u8]) {
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(rest & 0xf) as usize];
+        rest >>= 4;
     }
 }
 

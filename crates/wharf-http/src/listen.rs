@@ -239,6 +239,8 @@ impl Acceptor {
             let _descriptor = descriptor;
             let cut = acceptor.cut.clone();
             tokio::select! {
+                // Each is polled each time anyway; an order chosen at random only takes time.
+                biased;
                 () = cut.cancelled() => {}
                 () = acceptor.handle(stream, peer, place) => {}
             }
@@ -278,6 +280,7 @@ impl Acceptor {
         let builder = builder();
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();

@@ -128,7 +128,11 @@ impl Origins {
 
     /// The path without the configured prefix, for proxies that leave it on (P-028).
     pub(crate) fn strip<'p>(&self, path: &'p str) -> &'p str {
-        match path.strip_prefix(self.prefix()) {
+        let prefix = self.prefix();
+        if prefix.is_empty() {
+            return path;
+        }
+        match path.strip_prefix(prefix) {
             Some(rest) if rest.starts_with('/') => rest,
             _ => path,
         }

@@ -89,14 +89,16 @@ pub(crate) enum Payload {
         content: BoxStream<'static, io::Result<Bytes>>,
     },
     /// A part of a blob that the kernel can send, where the connection lets it.
-    File {
-        /// The blob.
-        blob: OpenBlob,
-        /// The file that it is.
-        file: ContentFile,
-        /// The part; end exclusive.
-        range: Range<u64>,
-    },
+    File(Box<FilePart>),
+}
+
+/// A part of a blob that is in a file.
+pub(crate) struct FilePart {
+    pub(crate) blob: OpenBlob,
+    /// The file that the blob is.
+    pub(crate) file: ContentFile,
+    /// End exclusive.
+    pub(crate) range: Range<u64>,
 }
 
 impl Payload {
@@ -110,7 +112,7 @@ impl Payload {
             return Self::Bytes(bytes);
         }
         match (length_bytes >= FILES_FROM_BYTES).then(|| blob.file(&range)).flatten() {
-            Some(file) => Self::File { blob: blob.clone(), file, range },
+            Some(file) => Self::File(Box::new(FilePart { blob: blob.clone(), file, range })),
             None => Self::Stream { length_bytes, content: blob.stream(range) },
         }
     }
@@ -118,7 +120,8 @@ impl Payload {
     /// The same bytes, read, for a connection that does not send files.
     pub(crate) fn without_file(self) -> Self {
         match self {
-            Self::File { blob, range, .. } => {
+            Self::File(part) => {
+                let FilePart { blob, range, .. } = *part;
                 Self::Stream { length_bytes: range.end - range.start, content: blob.stream(range) }
             }
             payload => payload,
@@ -130,7 +133,7 @@ impl Payload {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Stream { length_bytes, .. } => *length_bytes,
-            Self::File { range, .. } => range.end - range.start,
+            Self::File(part) => part.range.end - part.range.start,
         }
     }
 
@@ -147,7 +150,7 @@ impl Payload {
                 let next = ready!(Pin::new(content).poll_next(context));
                 Poll::Ready(check_length(length_bytes, next))
             }
-            Self::File { .. } => Poll::Ready(Some(Err(io::Error::other("a file is not sent here")))),
+            Self::File(_) => Poll::Ready(Some(Err(io::Error::other("a file is not sent here")))),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,13 +21,13 @@ use hyper::body::Incoming;
 use tracing::Instrument;
 use wharf_oci::Code;
 
-use crate::body::{Pace, RequestBody};
+use crate::body::{Pace, Received, RequestBody};
 use crate::class::Class;
-use crate::connection::Busy;
+use crate::connection::{Busy, InFlight};
 use crate::gate::Permit;
 use crate::limits::Source;
 use crate::origin::{Asked, Origins};
-use crate::reply::{Payload, Reply, header_value};
+use crate::reply::{FilePart, Payload, Reply, header_value};
 use crate::sendfile::{FilePiece, Lane};
 use crate::v2::Failure;
 use crate::{App, api, health, v2, web};
@@ -45,7 +44,8 @@ const LOGGED_MAX_BYTES: usize = 256;
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request as the rest of this room sees it: measured, and with everything that its connection knows.
+/// A request as the rest of this room sees it: measured, and with everything that its connection knows. It is handed on
+/// in a box: it is large, and is moved a dozen times on its way.
 pub(crate) struct Inbound {
     pub(crate) method: Method,
     /// Without the configured prefix, still percent-encoded.
@@ -59,6 +59,8 @@ pub(crate) struct Inbound {
     pub(crate) client: IpAddr,
     pub(crate) request_id: Arc<str>,
     pub(crate) peer: Peer,
+    /// What it shares with the other requests of its connection.
+    pub(crate) connection: InFlight,
     /// Host and port from the request line, as HTTP/2 sends them.
     authority: Option<Authority>,
 }
@@ -123,6 +125,10 @@ pub(crate) async fn serve(
     let (head, incoming) = request.into_parts();
     let client = app.origins.client(peer.address, &head.headers);
     let mut record = Record::begin(&app, &head, client);
+    let awaits_continue =
+        head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let body = RequestBody::new(incoming, awaits_continue, &app.drainer, Pace::new(&app.config));
+    record.received = body.received();
     let span = tracing::info_span!("request", request.id = &*record.id);
     let is_head = head.method == Method::HEAD;
     let lane = lane.filter(|_| head.version <= http::Version::HTTP_11);
@@ -130,7 +136,7 @@ pub(crate) async fn serve(
 
     let answered = {
         // Pinned where it is made: it is large, and each of these would move it.
-        let answering = pin!(answer(&app, peer, client, head, incoming, &record));
+        let answering = pin!(answer(&app, peer, client, head, body, &record, busy.connection()));
         AssertUnwindSafe(answering).catch_unwind().instrument(span.clone()).await
     };
     let (mut reply, place) = answered.unwrap_or_else(|panic| (panicked(&*panic), None));
@@ -148,13 +154,10 @@ async fn answer(
     peer: Peer,
     client: IpAddr,
     head: http::request::Parts,
-    incoming: Incoming,
+    body: RequestBody,
     record: &Record,
+    connection: InFlight,
 ) -> (Reply, Option<Permit>) {
-    let awaits_continue =
-        head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let body =
-        RequestBody::new(incoming, awaits_continue, &app.drainer, Pace::new(&app.config), Arc::clone(&record.received));
     if let Err(failure) = admit(app, client, &head) {
         return (failure.into_reply(), None);
     }
@@ -177,17 +180,18 @@ async fn answer(
         headers: &head.headers,
         authority: head.uri.authority().map(Authority::as_str),
     };
-    let inbound = Inbound {
+    let inbound = Box::new(Inbound {
         base: app.origins.base(asked),
         path: app.origins.strip(head.uri.path()).to_owned(),
         query: head.uri.query().map(str::to_owned),
         client,
         request_id: Arc::clone(&record.id),
         peer,
+        connection,
         authority: head.uri.authority().cloned(),
         method: head.method,
         headers: head.headers,
-    };
+    });
     // Boxed, like pushes in `v2`: what is small here is moved about for every request.
     let reply = if api::is_below(&inbound.path) {
         Box::pin(api::answer(app, inbound, body)).await
@@ -271,7 +275,7 @@ fn finish_headers(headers: &mut HeaderMap, id: &str, in_v2: bool) {
     }
 }
 
-fn into_response(reply: Reply, lane: Option<Lane>, mut record: Record, busy: Busy) -> Response<ReplyBody> {
+fn into_response(reply: Reply, lane: Option<Lane>, mut record: Box<Record>, busy: Busy) -> Response<ReplyBody> {
     record.status = reply.status;
     let ending = Some(Ending { record, _busy: busy });
     let payload = if lane.is_some() { reply.payload } else { reply.payload.without_file() };
@@ -283,7 +287,7 @@ fn into_response(reply: Reply, lane: Option<Lane>, mut record: Record, busy: Bus
 
 /// What lasts to the end of an answer.
 struct Ending {
-    record: Record,
+    record: Box<Record>,
     _busy: Busy,
 }
 
@@ -329,9 +333,10 @@ impl http_body::Body for ReplyBody {
 impl ReplyBody {
     /// The file that is the whole of this body. The answer ends when the piece does, which is later than the body.
     fn take_file(&mut self) -> Option<FilePiece> {
-        let lane = self.lane.as_ref().filter(|_| matches!(self.payload, Payload::File { .. }))?;
+        let lane = self.lane.as_ref().filter(|_| matches!(self.payload, Payload::File(_)))?;
         let taken = std::mem::replace(&mut self.payload, Payload::Empty);
-        let Payload::File { blob, file, range } = taken else { return None };
+        let Payload::File(part) = taken else { return None };
+        let FilePart { blob, file, range } = *part;
         let mut ending = self.ending.take();
         Some(lane.piece(Box::new(file), range, move |sent_bytes, failure| {
             let Some(Ending { record, .. }) = &mut ending else { return };
@@ -375,7 +380,7 @@ impl Buf for Piece {
     }
 }
 
-/// What the access log says of one request.
+/// What the access log says of one request. In a box, for it goes to the end of the answer with whatever is handed on.
 struct Record {
     id: Arc<str>,
     app: Arc<App>,
@@ -390,13 +395,13 @@ struct Record {
     /// As it was sent.
     user_agent: Option<HeaderValue>,
     status: StatusCode,
-    received: Arc<AtomicU64>,
+    received: Received,
     sent_bytes: u64,
 }
 
 impl Record {
-    fn begin(app: &Arc<App>, head: &http::request::Parts, client: IpAddr) -> Self {
-        Self {
+    fn begin(app: &Arc<App>, head: &http::request::Parts, client: IpAddr) -> Box<Self> {
+        Box::new(Self {
             id: app.ids.take(),
             app: Arc::clone(app),
             class: Class::of(&head.method, app.origins.strip(head.uri.path())),
@@ -407,9 +412,9 @@ impl Record {
             client,
             user_agent: head.headers.get(USER_AGENT).cloned(),
             status: StatusCode::INTERNAL_SERVER_ERROR,
-            received: Arc::default(),
+            received: Received::default(),
             sent_bytes: 0,
-        }
+        })
     }
 
     fn broke(&self, error: &std::io::Error) {
@@ -421,7 +426,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let now = self.app.parts.clock.monotonic();
         let duration = now.saturating_sub(self.began);
-        let received_bytes = self.received.load(Ordering::Relaxed);
+        let received_bytes = self.received.bytes();
         self.app.requests.count(self.class, self.status, duration, received_bytes, self.sent_bytes);
         let bytes = received_bytes.saturating_add(self.sent_bytes);
         self.app.requests.recent.count(now, self.status.is_server_error(), bytes);

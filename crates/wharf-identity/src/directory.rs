@@ -62,15 +62,21 @@ impl Directory {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn generation(&self) -> u64 {
+    /// Counts what has changed; what was looked up under another number counts for nothing.
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn account(&self, name: &str) -> wharf_meta::Result<Option<Arc<KnownAccount>>> {
+    /// An account as it is now, if it was asked for since anything about identities changed.
+    pub(crate) fn known_account(&self, name: &str) -> Option<Arc<KnownAccount>> {
         let generation = self.generation();
-        if let Some((at, account)) = self.accounts.get(name)
-            && at == generation
-        {
+        self.accounts.get(name).filter(|(at, _)| *at == generation).map(|(_, account)| account)
+    }
+
+    pub(crate) async fn account(&self, name: &str) -> wharf_meta::Result<Option<Arc<KnownAccount>>> {
+        // Before it is read: what changes meanwhile counts it up.
+        let generation = self.generation();
+        if let Some(account) = self.known_account(name) {
             return Ok(Some(account));
         }
         let Some(account) = self.meta.account(name).await? else { return Ok(None) };

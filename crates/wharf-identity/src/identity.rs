@@ -1,5 +1,6 @@
 //! The room as others see it: credentials in, somebody who asks out.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::mcias::{McIas, McIasProvider};
 use crate::oidc::Oidc;
 use crate::password::Passwords;
 use crate::provider::{Attempt, Login, Proof, Provider, Verdict};
+use crate::remembered::{Recognised, Remembered};
 use crate::secret_text;
 use crate::{AuditConfig, AuthError, Config, StartError, first, mcias, oidc};
 
@@ -38,8 +40,8 @@ const SIGN_INS_PER_SOURCE: u32 = 60;
 const USERNAME_MAX_BYTES: usize = 512;
 
 /// What was presented.
-#[derive(Clone, Debug)]
-pub enum Credentials {
+#[derive(Clone)]
+pub enum Credentials<'r> {
     /// Nothing, or an empty name with an empty password (P-079).
     None,
     /// A name and a password, or an API token in the place of one.
@@ -49,8 +51,19 @@ pub enum Credentials {
         /// The password.
         password: Secret<String>,
     },
-    /// A bearer token of whatever kind.
-    Bearer(Secret<String>),
+    /// A bearer token of whatever kind, where it stands in the request: most are known, and need no copy of their own.
+    Bearer(&'r str),
+}
+
+/// Says of which kind they are and who names themselves, never the secret.
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Basic { username, .. } => f.debug_struct("Basic").field("username", username).finish_non_exhaustive(),
+            Self::Bearer(_) => f.write_str("Bearer([redacted])"),
+        }
+    }
 }
 
 /// From where a request comes.
@@ -192,16 +205,17 @@ impl Identity {
         self.ring.load().jwks()
     }
 
-    /// Who asks, on every request.
+    /// Who asks, on every request; `remembered` is that of the connection it came over.
     ///
     /// # Errors
     ///
     /// [`AuthError`]; wrong credentials are never anonymous (P-080).
     pub async fn authenticate(
         &self,
-        credentials: &Credentials,
+        credentials: &Credentials<'_>,
         origin: &Origin,
         place: Place,
+        remembered: &Remembered,
     ) -> Result<Asker, AuthError> {
         match credentials {
             Credentials::None => Ok(asker(Principal::anonymous(), Limits::default(), origin)),
@@ -209,7 +223,22 @@ impl Identity {
                 let login = Box::pin(self.check(username, password, origin)).await?;
                 Ok(asker(login.principal, Limits { bearer: None, api_token: login.scopes }, origin))
             }
-            Credentials::Bearer(token) => self.bearer(token, origin, place).await,
+            Credentials::Bearer(token) => {
+                // Before anything is looked up: what changes meanwhile counts it up.
+                let generation = self.directory.generation();
+                let is_here = place == Place::Registry;
+                let recalled = || remembered.recall(token, generation, self.clock.now(), origin);
+                if let Some(asker) = is_here.then(recalled).flatten() {
+                    return Ok(asker);
+                }
+                let sha256 = secret_text::sha256(token);
+                if let Some(recognised) = is_here.then(|| self.recognise(token, &sha256, generation)).flatten() {
+                    let asker = recognised.asker(origin);
+                    remembered.keep(recognised);
+                    return Ok(asker);
+                }
+                Box::pin(self.bearer(token, sha256, origin, place)).await
+            }
         }
     }
 
@@ -338,14 +367,28 @@ impl Identity {
         Ok(Verdict::NotMine)
     }
 
-    async fn bearer(&self, token: &Secret<String>, origin: &Origin, place: Place) -> Result<Asker, AuthError> {
-        let text = token.expose();
+    /// What [`bearer`](Self::bearer) would say of one of our own tokens, if it would not have to ask the database. Not of
+    /// one that was fetched with an API token: that one has a life and networks of its own.
+    fn recognise(&self, token: &str, sha256: &[u8; 32], generation: u64) -> Option<Recognised> {
+        let Verified { claims, access } = self.verified.get(sha256)?;
+        let is_plain = claims.wharf.token.is_none() && jwt::is_alive(&claims, self.clock.now());
+        let principal = if !is_plain {
+            return None;
+        } else if claims.wharf.provider == wharf_policy::Provider::Local.as_str() {
+            self.directory.known_account(&claims.sub).filter(|known| known.account.enabled)?.principal.clone()
+        } else {
+            foreign(&claims)?
+        };
+        let limits = Limits { bearer: Some(access), api_token: None };
+        Some(Recognised { token: token.into(), generation, claims, principal, limits })
+    }
+
+    async fn bearer(&self, text: &str, sha256: [u8; 32], origin: &Origin, place: Place) -> Result<Asker, AuthError> {
         if secret_text::is_ours(text) {
-            let login = Box::pin(self.tokens.log_in(token, TokenKind::Api, origin.source)).await?;
+            let login = self.tokens.log_in(&text.into(), TokenKind::Api, origin.source).await?;
             let login = login.ok_or(AuthError::InvalidToken)?;
             return Ok(asker(login.principal, Limits { bearer: None, api_token: login.scopes }, origin));
         }
-        let sha256 = secret_text::sha256(text);
         if self.verified.get(&sha256).is_some() || jwt::is_ours(text, &self.issuer) {
             return match place {
                 Place::Registry => self.own_token(text, sha256, origin).await,
@@ -353,7 +396,7 @@ impl Identity {
             };
         }
         let Some(mcias) = &self.mcias else { return Err(AuthError::InvalidToken) };
-        let vouched = Box::pin(mcias.validate_token(token)).await?.ok_or(AuthError::InvalidToken)?;
+        let vouched = mcias.validate_token(&text.into()).await?.ok_or(AuthError::InvalidToken)?;
         Ok(asker(vouched.principal, Limits::default(), origin))
     }
 
@@ -470,6 +513,8 @@ impl Identity {
         self.ring.store(Arc::new(KeyRing::new(self.meta.signing_keys().await?)?));
         // What a key has verified that is gone must be verified again.
         self.verified.clear();
+        // The same for what connections remember.
+        self.directory.changed();
         Ok(())
     }
 
@@ -512,8 +557,8 @@ impl Identity {
     }
 }
 
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("service", &self.service).finish_non_exhaustive()
     }
 }

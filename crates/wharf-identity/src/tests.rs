@@ -190,10 +190,39 @@ async fn s024_each_kind_of_token_is_good_in_its_places_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn what_a_connection_remembers_is_one_token_as_it_came_and_ends_with_any_change() {
+    let world = World::new().await;
+    world.human("alice", &[]).await;
+    world.human("bob", &[]).await;
+    let (alice, bob) = (world.bearer("alice").await, world.bearer("bob").await);
+    for (token, name) in [(&alice, "alice"), (&bob, "bob"), (&bob, "bob"), (&alice, "alice"), (&alice, "alice")] {
+        let asker = world.authenticate(token, Place::Registry).await.expect("a good token");
+        assert_eq!(asker.principal.name(), name);
+    }
+    assert!(world.recalls(&alice));
+    assert!(!world.recalls(&bob), "only the last one");
+
+    let text = alice.expose();
+    for other in [&text[..text.len() - 1], &format!("{text}A"), &format!("x{}", &text[1..])] {
+        let other = Secret::from(other);
+        assert!(!world.recalls(&other));
+        assert!(world.authenticate(&other, Place::Registry).await.is_err());
+    }
+
+    world.rotate().await;
+    assert!(!world.recalls(&alice), "the key that signed it may be gone");
+    assert!(world.authenticate(&alice, Place::Registry).await.is_ok());
+    world.clock.advance(crate::jwt::LIFE_MAX);
+    assert!(!world.recalls(&alice));
+    assert!(world.authenticate(&alice, Place::Registry).await.is_err(), "its life is over");
+}
+
+#[tokio::test]
 async fn p079_nothing_is_anonymous() {
     let world = World::new().await;
-    let asker =
-        world.identity.authenticate(&Credentials::None, &world.origin(), Place::Registry).await.expect("anybody");
+    let (origin, connection) = (world.origin(), &world.connection);
+    let asker = world.identity.authenticate(&Credentials::None, &origin, Place::Registry, connection).await;
+    let asker = asker.expect("anybody");
     assert!(asker.principal.is_anonymous());
 }
 

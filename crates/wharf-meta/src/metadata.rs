@@ -130,6 +130,9 @@ pub trait Metadata:
     /// A manifest of this repository with its bytes (P-197).
     async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>>;
 
+    /// The same if it is in memory and still holds, without any waiting; `None` does not say that there is none.
+    fn manifest_in_memory(&self, repository: &RepositoryName, reference: &Reference) -> Option<StoredManifest>;
+
     /// A manifest of this repository without its bytes.
     async fn manifest_head(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<ManifestHead>>;
 

@@ -78,9 +78,15 @@ impl Registry {
     ///
     /// [`Error::ManifestUnknown`]: the database says so.
     pub async fn manifest_head(&self, ok: &Authorized<Pull>, reference: &Reference) -> Result<ManifestHead, Error> {
-        let found = self.parts.meta.manifest_head(ok.repository(), reference).await;
-        let found = found.map_err(Error::meta("looking up a manifest"))?;
-        let head = found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
+        let meta = &self.parts.meta;
+        let head = match meta.manifest_in_memory(ok.repository(), reference) {
+            Some(manifest) => manifest.into(),
+            None => {
+                let found = meta.manifest_head(ok.repository(), reference).await;
+                let found = found.map_err(Error::meta("looking up a manifest"))?;
+                found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?
+            }
+        };
         Ok(ManifestHead { digest: head.digest, media_type: head.media_type, size_bytes: head.size_bytes })
     }
 
@@ -90,9 +96,15 @@ impl Registry {
     ///
     /// [`Error::ManifestUnknown`]; [`Error::Damaged`] when the stored bytes do not hash to their digest any more.
     pub async fn pull_manifest(&self, ok: &Authorized<Pull>, reference: &Reference) -> Result<PulledManifest, Error> {
-        let found = self.parts.meta.manifest(ok.repository(), reference).await;
-        let found = found.map_err(Error::meta("reading a manifest"))?;
-        let mut manifest = found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
+        let meta = &self.parts.meta;
+        let mut manifest = match meta.manifest_in_memory(ok.repository(), reference) {
+            Some(manifest) => manifest,
+            None => {
+                let found = meta.manifest(ok.repository(), reference).await;
+                let found = found.map_err(Error::meta("reading a manifest"))?;
+                found.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?
+            }
+        };
         if !manifest.verify() {
             tracing::error!(manifest.digest = %manifest.digest, "manifest {} is damaged", manifest.digest);
             return Err(Error::Damaged(manifest.digest));

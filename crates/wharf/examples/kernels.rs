@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wharf_base::{Clock, Rng, SeededRng, StoreId, SystemClock};
-use wharf_identity::{Configs, Credentials, Identity, Origin, Parts, Place};
+use wharf_identity::{Configs, Credentials, Identity, Origin, Parts, Place, Remembered};
 use wharf_meta::{Condition, ManifestRecord, Metadata, Missing, SqliteConfig, SqliteMetadata};
 use wharf_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Route};
 use wharf_policy::{
@@ -140,9 +140,11 @@ async fn check_token(times: u32) -> Done {
     let login = identity.log_in(wharf_identity::FIRST_ACCOUNT, &password.into(), &origin).await?;
     let access =
         Access { resource: Resource::Repository("team-7/app".parse()?), actions: vec![Action::Pull, Action::Push] };
-    let credentials = Credentials::Bearer(identity.issue(&login, &[access], &origin)?.token);
+    let token = identity.issue(&login, &[access], &origin)?.token;
+    let credentials = Credentials::Bearer(token.expose());
+    let remembered = Remembered::default();
     for _ in 0..=times {
-        black_box(identity.authenticate(black_box(&credentials), &origin, Place::Registry).await?);
+        black_box(identity.authenticate(black_box(&credentials), &origin, Place::Registry, &remembered).await?);
     }
     meta.close().await?;
     Ok(())

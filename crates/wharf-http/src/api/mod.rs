@@ -60,7 +60,7 @@ pub(crate) type Answer = Result<Reply, Problem>;
 /// A request on its way to a handler.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
-    pub(crate) inbound: Inbound,
+    pub(crate) inbound: Box<Inbound>,
     pub(crate) query: Query,
     pub(crate) asker: Asker,
     /// What stands in the path where the table has braces, decoded.
@@ -187,7 +187,7 @@ pub(crate) fn is_below(path: &str) -> bool {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
+pub(crate) async fn answer(app: &Arc<App>, inbound: Box<Inbound>, body: RequestBody) -> Reply {
     let request_id = Arc::clone(&inbound.request_id);
     let limit = app.config.request_timeout.get();
     let answering = tokio::time::timeout(limit, dispatch(app, inbound, body)).await;
@@ -199,7 +199,7 @@ fn answer_or_problem(answer: Answer, request_id: &str) -> Reply {
     answer.unwrap_or_else(|problem| problem.into_reply(request_id))
 }
 
-async fn dispatch(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Answer {
+async fn dispatch(app: &Arc<App>, inbound: Box<Inbound>, body: RequestBody) -> Answer {
     let (route, parameters) = find(ROUTES, &inbound, "there is nothing at this path")?;
     let query = Query::parse(inbound.query.as_deref()).map_err(|error| Problem::invalid(error.to_string()))?;
     check_site(&inbound)?;

@@ -36,7 +36,7 @@ pub(crate) enum BadCredentials {
 /// # Source
 ///
 /// P-078, P-079; RFC 7617, RFC 6750 §2.1.
-pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials, BadCredentials> {
+pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials<'_>, BadCredentials> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(Credentials::None) };
     if values.next().is_some() {
@@ -49,7 +49,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials, BadCredentials> {
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(if rest.is_empty() { Credentials::None } else { Credentials::Bearer(rest.into()) });
+        return Ok(if rest.is_empty() { Credentials::None } else { Credentials::Bearer(rest) });
     }
     if scheme.eq_ignore_ascii_case("basic") {
         return basic(rest);
@@ -57,7 +57,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials, BadCredentials> {
     Err(BadCredentials::Scheme)
 }
 
-fn basic(encoded: &str) -> Result<Credentials, BadCredentials> {
+fn basic(encoded: &str) -> Result<Credentials<'static>, BadCredentials> {
     let decoded = STANDARD.decode(encoded).map_err(|_| BadCredentials::Basic)?;
     let decoded = Secret::new(String::from_utf8(decoded).map_err(|_| BadCredentials::Basic)?);
     let (username, password) = decoded.expose().split_once(':').ok_or(BadCredentials::Basic)?;
@@ -90,7 +90,7 @@ mod tests {
         let found = match read(&headers(values)) {
             Ok(Credentials::None) => "none".to_owned(),
             Ok(Credentials::Basic { username, password }) => format!("basic {username} {}", password.expose()),
-            Ok(Credentials::Bearer(token)) => format!("bearer {}", token.expose()),
+            Ok(Credentials::Bearer(token)) => format!("bearer {token}"),
             Err(error) => format!("{error:?}"),
         };
         assert_eq!(found, expected, "{values:?}");

@@ -31,7 +31,7 @@ pub(crate) async fn require_auth(app: &App, inbound: &Inbound, place: Place) -> 
         return Ok(Asker::new(Principal::anonymous(), asked.source, asked.request_id));
     };
     let credentials = read_credentials(&inbound.headers)?;
-    Ok(identity.authenticate(&credentials, &asked, place).await?)
+    Ok(identity.authenticate(&credentials, &asked, place, inbound.connection.remembered()).await?)
 }
 
 /// Asks policy, and hands out the proof. A denial is told to the audit log (F-09).

@@ -40,7 +40,7 @@ pub(crate) type Answer = Result<Reply, Failure>;
 /// A request on its way to a handler.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
-    pub(crate) inbound: Inbound,
+    pub(crate) inbound: Box<Inbound>,
     pub(crate) query: Query,
     /// Who asks.
     pub(crate) asker: Asker,
@@ -76,7 +76,7 @@ impl Call {
 }
 
 /// Answers a request; every failure is an answer in the form of the specification.
-pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
+pub(crate) async fn answer(app: &Arc<App>, inbound: Box<Inbound>, body: RequestBody) -> Reply {
     let answer = match read(&inbound) {
         Ok((Route::Token, query)) => Box::pin(token::answer(app, &inbound, &query, body)).await,
         Ok((route, query)) => guarded(app, inbound, route, query, body).await,
@@ -98,7 +98,7 @@ fn read(inbound: &Inbound) -> Result<(Route, Query), Failure> {
 }
 
 /// The way of every request but those for tokens: who asks, then what.
-async fn guarded(app: &Arc<App>, inbound: Inbound, route: Route, query: Query, body: RequestBody) -> Answer {
+async fn guarded(app: &Arc<App>, inbound: Box<Inbound>, route: Route, query: Query, body: RequestBody) -> Answer {
     let action = table::action(&route, &inbound.method);
     let asker = auth::require_auth(app, &inbound, Place::Registry).await;
     let asker = asker.map_err(|refused| Demand { app, inbound: &inbound }.refused(refused))?;
@@ -130,13 +130,16 @@ async fn within_time(route: Route, call: Call, body: RequestBody) -> Answer {
 /// The table of contents: what is asked, which permission it needs, who answers.
 /// Tokens are answered before this: whoever asks for one has none yet.
 ///
-/// Pushes are boxed: their futures are many times as large as those of reads, which would have to be moved with as many bytes.
+/// What changes something, and lists, are boxed: their futures are many times as large as those of the other reads,
+/// which would have to be moved with as many bytes.
 async fn dispatch(route: Route, call: Call, body: RequestBody) -> Answer {
     match (route, call.inbound.method.clone()) {
         (Route::Base, _) => lists::version_check(&call.authorize::<VersionCheck>(())?),
-        (Route::Catalog, _) => lists::catalog(&call.authorize(())?, &call).await,
-        (Route::Tags { name }, _) => lists::tags(&call.authorize(name)?, &call).await,
-        (Route::Referrers { name, digest }, _) => lists::referrers(&call.authorize(name)?, &call, &digest).await,
+        (Route::Catalog, _) => Box::pin(lists::catalog(&call.authorize(())?, &call)).await,
+        (Route::Tags { name }, _) => Box::pin(lists::tags(&call.authorize(name)?, &call)).await,
+        (Route::Referrers { name, digest }, _) => {
+            Box::pin(lists::referrers(&call.authorize(name)?, &call, &digest)).await
+        }
 
         (Route::Blob { name, digest }, Method::DELETE) => {
             Box::pin(blobs::delete(&call.authorize(name)?, &call, &digest)).await

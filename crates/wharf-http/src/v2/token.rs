@@ -26,8 +26,8 @@ struct Wanted {
 }
 
 /// Who says so.
-enum Grant {
-    Credentials(Credentials),
+enum Grant<'r> {
+    Credentials(Credentials<'r>),
     RefreshToken(Secret<String>),
 }
 
@@ -111,7 +111,7 @@ impl From<AuthError> for Refused {
 }
 
 /// Who, how much, signed.
-async fn grant(app: &App, inbound: &Inbound, grant: Grant, wanted: &Wanted) -> Result<Reply, Refused> {
+async fn grant(app: &App, inbound: &Inbound, grant: Grant<'_>, wanted: &Wanted) -> Result<Reply, Refused> {
     let Some(identity) = &app.parts.identity else {
         // Open to everybody: nobody is ever sent here by a challenge.
         return Err(Refused::Failure(Failure::not_found()));

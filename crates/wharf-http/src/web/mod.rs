@@ -89,7 +89,7 @@ fn to_mend(problem: Problem) -> Result<(StatusCode, String), Failure> {
 /// A request on its way to a handler.
 pub(crate) struct Visit {
     pub(crate) app: Arc<App>,
-    inbound: Inbound,
+    inbound: Box<Inbound>,
     query: Query,
     asker: Asker,
     /// Who has signed in, if somebody has.
@@ -200,7 +200,7 @@ pub(crate) fn is_ours(inbound: &Inbound) -> bool {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
+pub(crate) async fn answer(app: &Arc<App>, inbound: Box<Inbound>, body: RequestBody) -> Reply {
     let is_https = inbound.is_https(&app.origins);
     let reply = match inbound.path.strip_prefix(assets::BELOW) {
         Some(name) if matches!(inbound.method, Method::GET | Method::HEAD) => assets::answer(name),
@@ -217,7 +217,7 @@ pub(crate) async fn answer(app: &Arc<App>, inbound: Inbound, body: RequestBody) 
     page::with_headers(reply.with(CACHE_CONTROL, HeaderValue::from_static("no-store")), is_https)
 }
 
-async fn visit(app: &Arc<App>, inbound: Inbound, body: RequestBody) -> Reply {
+async fn visit(app: &Arc<App>, inbound: Box<Inbound>, body: RequestBody) -> Reply {
     let query = match Query::parse(inbound.query.as_deref()) {
         Ok(query) => query,
         Err(error) => return page::of_problem(&page::Frame::bare(app), Problem::invalid(error.to_string())),

@@ -7,6 +7,7 @@ use wharf_policy::{AccountManage, AccountType, Asker, Authorized, Engine, Princi
 
 use crate::{
     AuthError, ChangeAccount, Configs, Credentials, Identity, Login, NewAccount, NewToken, Origin, Parts, Place,
+    Remembered,
 };
 
 pub(super) const PASSWORD: &str = "canary-password";
@@ -14,6 +15,8 @@ pub(super) const PASSWORD: &str = "canary-password";
 /// Identities over a database of their own.
 pub(super) struct World {
     pub(super) identity: Arc<Identity>,
+    /// The one connection that everybody asks over.
+    pub(super) connection: Remembered,
     pub(super) meta: Arc<dyn Metadata>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) rng: Arc<dyn Rng>,
@@ -41,7 +44,7 @@ impl World {
             default_service: "registry.example.org".to_owned(),
         };
         let identity = Identity::start(configs, parts).await.expect("identities");
-        Self { identity, meta, clock, rng, directory }
+        Self { identity, connection: Remembered::default(), meta, clock, rng, directory }
     }
 
     /// Proof that policy let an administrator manage accounts.
@@ -109,8 +112,14 @@ impl World {
         self.identity.issue(&login, &[], &self.origin()).expect("a token").token
     }
 
+    /// Whether the connection alone knows whose `token` is.
+    pub(super) fn recalls(&self, token: &Secret<String>) -> bool {
+        let generation = self.identity.directory.generation();
+        self.connection.recall(token.expose(), generation, self.clock.now(), &self.origin()).is_some()
+    }
+
     pub(super) async fn authenticate(&self, bearer: &Secret<String>, place: Place) -> Result<Asker, AuthError> {
-        self.identity.authenticate(&Credentials::Bearer(bearer.clone()), &self.origin(), place).await
+        self.identity.authenticate(&Credentials::Bearer(bearer.expose()), &self.origin(), place, &self.connection).await
     }
 
     pub(super) async fn with_token_of(&self, name: &str) -> Result<Asker, AuthError> {

@@ -122,8 +122,12 @@ impl<D: Database> Metadata for D {
         self.write("deleting a blob", move |tx| blobs::delete(tx, &repository, &digest, &by, now, review_at)).await
     }
 
+    fn manifest_in_memory(&self, repository: &RepositoryName, reference: &Reference) -> Option<StoredManifest> {
+        self.memory()?.manifest(repository, reference)
+    }
+
     async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
-        if let Some(manifest) = self.memory().and_then(|memory| memory.manifest(repository, reference)) {
+        if let Some(manifest) = self.manifest_in_memory(repository, reference) {
             return Ok(Some(manifest));
         }
         let generation = self.memory().map(|memory| memory.generation(repository));
