@@ -124,7 +124,7 @@ async fn verbose_readiness(app: &App) -> Reply {
         }),
     };
     let mut reply = Reply::json(plain.status, serde_json::to_vec(&report).unwrap_or_default());
-    reply.cause = plain.cause;
+    reply.cause = plain.into_parts().cause;
     reply
 }
 

@@ -199,7 +199,7 @@ struct Acceptor {
     tasks: TaskTracker,
     /// No more requests.
     stop: CancellationToken,
-    /// No more bytes.
+    /// No more bytes; always after the stop.
     cut: CancellationToken,
 }
 
@@ -237,13 +237,7 @@ impl Acceptor {
         let acceptor = self.clone();
         self.tasks.spawn(async move {
             let _descriptor = descriptor;
-            let cut = acceptor.cut.clone();
-            tokio::select! {
-                // Each is polled each time anyway; an order chosen at random only takes time.
-                biased;
-                () = cut.cancelled() => {}
-                () = acceptor.handle(stream, peer, place) => {}
-            }
+            acceptor.handle(stream, peer, place).await;
         });
     }
 
@@ -262,7 +256,11 @@ impl Acceptor {
             }
             tls.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES))).await
         });
-        match handshake.await {
+        let done = tokio::select! {
+            done = handshake => done,
+            () = self.cut.cancelled() => return,
+        };
+        match done {
             Ok(Ok(stream)) => self.serve(stream, Peer { address: peer.ip(), tls: true, port }, None).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer.ip(), %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(client.address = %peer.ip(), "a TLS handshake took too long"),
@@ -280,11 +278,16 @@ impl Acceptor {
         let builder = builder();
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
         let ended = tokio::select! {
+            // Both are looked at each time anyway; an order chosen at random only takes time.
             biased;
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // Nothing is cut before the stop, so nobody looks for it before.
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.cut.cancelled() => return,
+                }
             }
         };
         if let Err(error) = ended {

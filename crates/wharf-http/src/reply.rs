@@ -1,7 +1,7 @@
 //! Answers before they are sent: status, headers, payload of known length.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,8 +18,11 @@ const FILES_FROM_BYTES: u64 = 64 << 10;
 /// About as many headers as an answer has.
 const HEADERS: usize = 12;
 
-/// An answer.
-pub(crate) struct Reply {
+/// An answer. In a box, for it is handed on and added to many times.
+pub(crate) struct Reply(Box<Parts>);
+
+/// What an answer is made of.
+pub(crate) struct Parts {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
@@ -27,10 +30,32 @@ pub(crate) struct Reply {
     pub(crate) cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl Deref for Reply {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Reply {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 impl Reply {
+    fn new(status: StatusCode, headers: HeaderMap, payload: Payload) -> Self {
+        Self(Box::new(Parts { status, headers, payload, cause: None }))
+    }
+
+    pub(crate) fn into_parts(self) -> Parts {
+        *self.0
+    }
+
     /// An answer without a body: `Content-Length: 0`, except where the status forbids the header (P-002).
     pub(crate) fn empty(status: StatusCode) -> Self {
-        let mut reply = Self { status, headers: HeaderMap::new(), payload: Payload::Empty, cause: None };
+        let mut reply = Self::new(status, HeaderMap::new(), Payload::Empty);
         if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
             reply.headers.insert(CONTENT_LENGTH, HeaderValue::from(0_u64));
         }
@@ -42,7 +67,7 @@ impl Reply {
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(payload.length_bytes()));
         headers.insert(CONTENT_TYPE, content_type);
-        Self { status, headers, payload, cause: None }
+        Self::new(status, headers, payload)
     }
 
     /// A JSON document.

@@ -27,7 +27,7 @@ use crate::connection::{Busy, InFlight};
 use crate::gate::Permit;
 use crate::limits::Source;
 use crate::origin::{Asked, Origins};
-use crate::reply::{FilePart, Payload, Reply, header_value};
+use crate::reply::{FilePart, Parts, Payload, Reply, header_value};
 use crate::sendfile::{FilePiece, Lane};
 use crate::v2::Failure;
 use crate::{App, api, health, v2, web};
@@ -122,9 +122,9 @@ pub(crate) async fn serve(
     busy: Busy,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
     let client = app.origins.client(peer.address, &head.headers);
-    let mut record = Record::begin(&app, &head, client);
+    let mut record = Record::begin(&app, &mut head, client);
     let awaits_continue =
         head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let body = RequestBody::new(incoming, awaits_continue, &app.drainer, Pace::new(&app.config));
@@ -132,7 +132,7 @@ pub(crate) async fn serve(
     let span = tracing::info_span!("request", request.id = &*record.id);
     let is_head = head.method == Method::HEAD;
     let lane = lane.filter(|_| head.version <= http::Version::HTTP_11);
-    let in_v2 = is_v2(app.origins.strip(head.uri.path()));
+    let in_v2 = is_v2(app.origins.strip(record.uri.path()));
 
     let answered = {
         // Pinned where it is made: it is large, and each of these would move it.
@@ -158,12 +158,13 @@ async fn answer(
     record: &Record,
     connection: InFlight,
 ) -> (Reply, Option<Permit>) {
-    if let Err(failure) = admit(app, client, &head) {
+    let uri = &record.uri;
+    if let Err(failure) = admit(app, client, uri, &head.headers) {
         return (failure.into_reply(), None);
     }
-    if health::is_here(head.uri.path()) {
+    if health::is_here(uri.path()) {
         let asker = health::Asker::of(peer, &head.headers);
-        if let Some(reply) = Box::pin(health::answer(app, &head.method, &head.uri, asker)).await {
+        if let Some(reply) = Box::pin(health::answer(app, &head.method, uri, asker)).await {
             return (reply, None);
         }
     }
@@ -178,17 +179,17 @@ async fn answer(
         peer: peer.address,
         tls: peer.tls,
         headers: &head.headers,
-        authority: head.uri.authority().map(Authority::as_str),
+        authority: uri.authority().map(Authority::as_str),
     };
     let inbound = Box::new(Inbound {
         base: app.origins.base(asked),
-        path: app.origins.strip(head.uri.path()).to_owned(),
-        query: head.uri.query().map(str::to_owned),
+        path: app.origins.strip(uri.path()).to_owned(),
+        query: uri.query().map(str::to_owned),
         client,
         request_id: Arc::clone(&record.id),
         peer,
         connection,
-        authority: head.uri.authority().cloned(),
+        authority: uri.authority().cloned(),
         method: head.method,
         headers: head.headers,
     });
@@ -204,22 +205,22 @@ async fn answer(
 }
 
 /// What is decided before a request is looked at.
-fn admit(app: &App, client: IpAddr, head: &http::request::Parts) -> Result<(), Failure> {
-    let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+fn admit(app: &App, client: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
+    let target_bytes = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target_bytes > TARGET_MAX_BYTES {
         let message = format!("the request target has more than {TARGET_MAX_BYTES} bytes");
         return Err(Failure::new(StatusCode::URI_TOO_LONG, Code::Unsupported, message));
     }
-    let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if header_bytes > HEADERS_MAX_BYTES {
         let message = format!("the request's headers have more than {HEADERS_MAX_BYTES} bytes");
         return Err(Failure::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported, message));
     }
-    if !is_plainly_framed(&head.headers) {
+    if !is_plainly_framed(headers) {
         return Err(Failure::ambiguous_framing());
     }
     match &app.rate {
-        Some(rate) if !is_health(head.uri.path()) => {
+        Some(rate) if !is_health(uri.path()) => {
             rate.take(Source::of(client), app.parts.clock.monotonic()).map_err(Failure::too_many_requests)
         }
         _ => Ok(()),
@@ -276,12 +277,13 @@ fn finish_headers(headers: &mut HeaderMap, id: &str, in_v2: bool) {
 }
 
 fn into_response(reply: Reply, lane: Option<Lane>, mut record: Box<Record>, busy: Busy) -> Response<ReplyBody> {
-    record.status = reply.status;
+    let Parts { status, headers, payload, .. } = reply.into_parts();
+    record.status = status;
     let ending = Some(Ending { record, _busy: busy });
-    let payload = if lane.is_some() { reply.payload } else { reply.payload.without_file() };
+    let payload = if lane.is_some() { payload } else { payload.without_file() };
     let mut response = Response::new(ReplyBody { payload, lane, ending });
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     response
 }
 
@@ -400,7 +402,7 @@ struct Record {
 }
 
 impl Record {
-    fn begin(app: &Arc<App>, head: &http::request::Parts, client: IpAddr) -> Box<Self> {
+    fn begin(app: &Arc<App>, head: &mut http::request::Parts, client: IpAddr) -> Box<Self> {
         Box::new(Self {
             id: app.ids.take(),
             app: Arc::clone(app),
@@ -408,7 +410,7 @@ impl Record {
             place: None,
             began: app.parts.clock.monotonic(),
             method: head.method.clone(),
-            uri: head.uri.clone(),
+            uri: std::mem::take(&mut head.uri),
             client,
             user_agent: head.headers.get(USER_AGENT).cloned(),
             status: StatusCode::INTERNAL_SERVER_ERROR,
