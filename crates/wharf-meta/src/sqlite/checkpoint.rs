@@ -1,6 +1,7 @@
 //! Moves the write-ahead log into the database, beside the writer and never in a request: that alone doubles the rate
 //! of writes and takes the peaks out of their latency. A passive checkpoint waits for nobody; only a log that has
-//! outgrown its limit makes writes wait until it can begin anew.
+//! outgrown its limit makes writes wait until it can begin anew. Its file keeps the size that it had; when nobody
+//! writes any more, what is over the limit is given back to the system.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -21,6 +22,10 @@ const PACE: Duration = Duration::from_millis(50);
 /// How long a checkpoint that begins the log anew waits for readers; meanwhile writes wait for it.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long nothing must have been written before the file of the log is made smaller. Some of it would be wanted again
+/// otherwise, and writes would wait a tenth of a second for a few hundred MiB.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// The bytes of a page in the log, with its header.
 const FRAME_BYTES: u64 = 4096 + 24;
 
@@ -34,10 +39,15 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Starts the thread; it opens its connection when there is something to do for the first time.
     pub(super) fn start(path: PathBuf, config: SqliteConfig) -> std::io::Result<Self> {
+        Self::start_with(path, config, QUIET)
+    }
+
+    /// The same with another patience before the file is made smaller, for tests of it.
+    pub(super) fn start_with(path: PathBuf, config: SqliteConfig, quiet: Duration) -> std::io::Result<Self> {
         let (bell, rings) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("wharf-checkpoint".to_owned())
-            .spawn(move || CheckpointThread { path, config, connection: None }.run(&rings))?;
+        let thread = CheckpointThread { path, config, quiet, connection: None };
+        let thread =
+            std::thread::Builder::new().name("wharf-checkpoint".to_owned()).spawn(move || thread.run(&rings))?;
         Ok(Self { bell: Some(bell), thread: Some(thread) })
     }
 
@@ -62,22 +72,39 @@ impl Checkpointer {
 struct CheckpointThread {
     path: PathBuf,
     config: SqliteConfig,
+    quiet: Duration,
     connection: Option<Connection>,
 }
 
 impl CheckpointThread {
     fn run(mut self, rings: &Receiver<()>) {
-        while rings.recv().is_ok() {
+        let mut is_overgrown = false;
+        loop {
+            let rung = if is_overgrown { rings.recv_timeout(self.quiet) } else { rings.recv().map_err(Into::into) };
+            match rung {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    self.with_connection(Self::give_back);
+                    is_overgrown = self.is_overgrown();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
             // Rings of this time are answered by the checkpoint after it; a later one rings for the next.
             if let Err(RecvTimeoutError::Disconnected) = wait(rings) {
                 return;
             }
-            self.checkpoint();
+            self.with_connection(Self::checkpoint);
+            is_overgrown = self.is_overgrown();
         }
     }
 
+    fn is_overgrown(&self) -> bool {
+        super::file::log_bytes(&self.path) > self.config.wal_max.as_u64()
+    }
+
     /// What could not be moved now is moved next time; that it grows is what somebody must see.
-    fn checkpoint(&mut self) {
+    fn with_connection(&mut self, work: fn(&Self, &Connection) -> Result<()>) {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => match connection::open(&self.path, Role::Checkpointer, &self.config) {
@@ -85,13 +112,13 @@ impl CheckpointThread {
                 Err(error) => return warn!(%error, "no connection for checkpoints: {error}"),
             },
         };
-        match self.checkpoint_with(&connection) {
+        match work(self, &connection) {
             Ok(()) => self.connection = Some(connection),
             Err(error) => warn!(%error, "a checkpoint failed: {error}"),
         }
     }
 
-    fn checkpoint_with(&self, connection: &Connection) -> Result<()> {
+    fn checkpoint(&self, connection: &Connection) -> Result<()> {
         let (frames, _) = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?;
         failpoint::reach("meta.checkpointed");
         let bytes = u64::try_from(frames).unwrap_or(0) * FRAME_BYTES;
@@ -109,6 +136,15 @@ impl CheckpointThread {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the file of the log smaller; not while somebody reads from it.
+    fn give_back(&self, connection: &Connection) -> Result<()> {
+        connection.busy_timeout(PATIENCE)?;
+        match connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE) {
+            Err(error) if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) => Err(error),
+            _ => Ok(()),
         }
     }
 }

@@ -24,7 +24,8 @@ pub struct SqliteConfig {
     /// from the database again. Default 8 MiB; 0 for none.
     pub remembered: ByteSize,
 
-    /// How large the write-ahead log may grow before writes wait for a checkpoint. Default 64 MiB.
+    /// How large the write-ahead log may grow before writes wait for a checkpoint. Default 64 MiB. While there is much to
+    /// write its file may be several times as large; it is made smaller when nothing was written for ten seconds.
     pub wal_max: ByteSize,
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, ffi};
+use wharf_base::ByteSize;
 
 use super::super::SqliteConfig;
 use super::super::checkpoint::Checkpointer;
@@ -18,11 +20,20 @@ use crate::{DiskRefusal, Error, Result};
 const CREATE: &str = "create table t (x integer primary key) strict";
 
 fn writer(place: &Place, commit: fn(&Connection) -> rusqlite::Result<()>) -> Arc<Writer> {
+    let config = SqliteConfig::default();
+    let checkpointer = Checkpointer::start(place.path(), config.clone()).unwrap();
+    writer_with(place, commit, checkpointer)
+}
+
+fn writer_with(
+    place: &Place,
+    commit: fn(&Connection) -> rusqlite::Result<()>,
+    checkpointer: Checkpointer,
+) -> Arc<Writer> {
     drop(place.open());
     let config = SqliteConfig::default();
     let connection = connection::open(&place.path(), Role::Writer, &config).unwrap();
     connection.execute_batch(CREATE).unwrap();
-    let checkpointer = Checkpointer::start(place.path(), config.clone()).unwrap();
     let forgetting = Forgetting::follow(&connection, Arc::new(Memory::new(config.remembered))).unwrap();
     Arc::new(Writer::start_with(connection, checkpointer, forgetting, commit).unwrap())
 }
@@ -276,4 +287,70 @@ fn a_busy_database_is_asked_again_and_not_for_ever() {
     });
     assert_eq!(answer.unwrap_err().sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
     assert_eq!(asked, 4);
+}
+
+/// A writer whose log has a limit of 64 KiB, and whose checkpointer finds it quiet after `quiet`.
+fn writer_of_a_small_log(place: &Place, quiet: Duration) -> Arc<Writer> {
+    let config = SqliteConfig { wal_max: ByteSize::kib(64), ..SqliteConfig::default() };
+    writer_with(place, commit, Checkpointer::start_with(place.path(), config, quiet).unwrap())
+}
+
+/// Several times as much as the log's limit, in one transaction.
+async fn write_much(writer: &Writer) -> i64 {
+    let rows = 40_000;
+    writer.write("testing", move |tx| (0..rows).try_for_each(|x| insert(tx, x).map(|_| ()))).await.unwrap();
+    rows
+}
+
+fn log_bytes(place: &Place) -> u64 {
+    std::fs::metadata(place.beside("-wal")).unwrap().len()
+}
+
+#[tokio::test]
+async fn r012_the_log_is_made_smaller_when_nobody_writes_and_nobody_reads_from_it() {
+    let place = Place::new();
+    let writer = writer_of_a_small_log(&place, Duration::from_millis(20));
+    let reader = place.look();
+    let count = |connection: &Connection| -> i64 {
+        connection.query_row("select count(*) from t", [], |row| row.get(0)).unwrap()
+    };
+    reader.execute_batch("begin").unwrap();
+    assert_eq!(count(&reader), 0);
+    let rows = write_much(&writer).await;
+    writer.write("testing", move |tx| insert(tx, rows)).await.unwrap();
+    assert_eq!(count(&reader), 0, "a reader sees what was there when it began");
+    assert!(log_bytes(&place) > 256 << 10, "and the log stays for it");
+    reader.execute_batch("commit").unwrap();
+    await_until(|| log_bytes(&place) == 0).await;
+    assert_eq!(count(&reader), rows + 1);
+    writer.write("testing", move |tx| insert(tx, rows + 1)).await.unwrap();
+    assert_eq!(count(&reader), rows + 2, "and it goes on");
+}
+
+#[tokio::test]
+async fn a_log_that_begins_anew_keeps_its_blocks_while_there_is_something_to_write() {
+    let place = Place::new();
+    let writer = writer_of_a_small_log(&place, Duration::from_secs(3600));
+    // Other salts stand in the header of a log that has begun anew.
+    let header = || std::fs::read(place.beside("-wal")).unwrap()[..32].to_vec();
+    let rows = write_much(&writer).await;
+    let (before, mut grown) = (header(), log_bytes(&place));
+    assert!(grown > 256 << 10, "{grown}");
+    for x in rows.. {
+        writer.write("testing", move |tx| insert(tx, x)).await.unwrap();
+        if header() != before {
+            break;
+        }
+        grown = log_bytes(&place);
+    }
+    assert_eq!(log_bytes(&place), grown);
+}
+
+/// Asks again until it is so; the test's own limit ends what never is.
+async fn await_until(is_so: impl Fn() -> bool) {
+    let limit = std::time::Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < limit, "it is still not so");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
