@@ -236,3 +236,21 @@ async fn pair() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
     (client, listener.accept().await.expect("its other end").0)
 }
+
+#[tokio::test]
+async fn pieces_leave_in_their_order_together_and_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+    let (socket, _) = listener.accept().await.expect("a connection");
+    let mut sender = FileSender::new(socket, Lane::default());
+    for lengths in [&[7][..], &[0, 3], &[300, 900], &[2048, 2048], &[2048, 2049], &[1, 0, 9000, 2], &[5000]] {
+        let pieces: Vec<Vec<u8>> = lengths.iter().zip(b'a'..).map(|(length, byte)| vec![byte; *length]).collect();
+        let expected = pieces.concat();
+        let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let written = poll_fn(|context| Pin::new(&mut sender).poll_write_vectored(context, &slices)).await;
+        assert_eq!(written.expect("written"), expected.len(), "{lengths:?}");
+        let mut received = vec![0; expected.len()];
+        client.read_exact(&mut received).await.expect("received");
+        assert!(received == expected, "{lengths:?}");
+    }
+}
