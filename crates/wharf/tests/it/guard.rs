@@ -4,7 +4,7 @@
 //! tests. They are those of all threads of the process. (Instructions are counted by valgrind, which does not know `openat2`, and the
 //! store does without it for nobody: so `kernels` counts those of what needs no store.) When a request costs more for a good reason,
 //! or less, write that down:
-//! `WHARF_UPDATE_GUARD=1 cargo test --release -p wharf --test it guard:: -- --ignored`
+//! `CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=4 WHARF_UPDATE_GUARD=1 cargo test --release -p wharf --test it guard:: -- --ignored`
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -3,7 +3,7 @@
 //! valgrind counts them, so nothing else that the machine does is among them. It does not know `openat2`, without which no store is
 //! opened; so it does not run the server but `examples/kernels.rs`. `cargo build --release -p wharf --example kernels` builds that;
 //! `cargo test --test it` does not. When something costs more for a good reason, or less, write that down:
-//! `WHARF_UPDATE_GUARD=1 cargo test --release -p wharf --test it kernels:: -- --ignored`
+//! `CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=4 WHARF_UPDATE_GUARD=1 cargo test --release -p wharf --test it kernels:: -- --ignored`
 
 use std::path::PathBuf;
 use std::process::Command;
