@@ -25,7 +25,8 @@ pub struct SqliteConfig {
     pub remembered: ByteSize,
 
     /// How large the write-ahead log may grow before writes wait for a checkpoint. Default 64 MiB. While there is much to
-    /// write its file may be several times as large; it is made smaller when nothing was written for ten seconds.
+    /// write its file may be several times as large; ten seconds after that it is
+    /// made smaller.
     pub wal_max: ByteSize,
 }
 

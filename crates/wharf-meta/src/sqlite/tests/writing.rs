@@ -328,6 +328,23 @@ async fn r012_the_log_is_made_smaller_when_nobody_writes_and_nobody_reads_from_i
 }
 
 #[tokio::test]
+async fn r012_a_little_that_is_written_all_the_time_does_not_keep_the_log_large() {
+    let place = Place::new();
+    let writer = writer_of_a_small_log(&place, Duration::from_millis(300));
+    let rows = write_much(&writer).await;
+    let limit = std::time::Instant::now() + Duration::from_secs(30);
+    // As the audit log is sealed: more often than the log would have to be left alone.
+    for x in rows.. {
+        writer.write("testing", move |tx| insert(tx, x)).await.unwrap();
+        if log_bytes(&place) <= 64 << 10 {
+            break;
+        }
+        assert!(std::time::Instant::now() < limit, "the log still has {} bytes", log_bytes(&place));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_begins_anew_keeps_its_blocks_while_there_is_something_to_write() {
     let place = Place::new();
     let writer = writer_of_a_small_log(&place, Duration::from_secs(3600));
