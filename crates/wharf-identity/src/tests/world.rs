@@ -112,6 +112,14 @@ impl World {
         self.identity.issue(&login, &[], &self.origin()).expect("a token").token
     }
 
+    /// Asks with `token`, which is good, until the connection knows it: the first time its account is looked up.
+    pub(super) async fn remember(&self, token: &Secret<String>) {
+        for _ in 0..2 {
+            self.authenticate(token, Place::Registry).await.expect("a good token");
+        }
+        assert!(self.recalls(token));
+    }
+
     /// Whether the connection alone knows whose `token` is.
     pub(super) fn recalls(&self, token: &Secret<String>) -> bool {
         let generation = self.identity.directory.generation();
