@@ -22,22 +22,21 @@ pub(crate) enum Class {
     Admin,
 }
 
+/// Tables by class are looked up by its number.
+const _: () = {
+    let mut number = 0;
+    while number < Class::ALL.len() {
+        assert!(Class::ALL[number] as usize == number, "ALL has each class in its place");
+        number += 1;
+    }
+};
+
 impl Class {
     pub(crate) const ALL: [Self; 7] =
         [Self::Health, Self::Login, Self::Read, Self::Download, Self::Upload, Self::Commit, Self::Admin];
 
-    /// Tables by class are looked up by its number.
-    const IN_ORDER: () = {
-        let mut number = 0;
-        while number < Self::ALL.len() {
-            assert!(Self::ALL[number] as usize == number, "ALL has each class in its place");
-            number += 1;
-        }
-    };
-
     /// `path` is without the configured prefix.
     pub(crate) fn of(method: &Method, path: &str) -> Self {
-        let () = Self::IN_ORDER;
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         if path.starts_with("/api/") {
             return Self::Admin;

@@ -218,10 +218,13 @@ impl FileSender {
     ) -> Poll<io::Result<usize>> {
         let flags = flags | SendFlags::NOSIGNAL;
         let len: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-        let mut together = [0; TOGETHER_MAX_BYTES];
+        let mut together;
         let bytes = match buffers {
             [bytes] => bytes,
-            _ if len <= TOGETHER_MAX_BYTES => copy_together(buffers, &mut together),
+            _ if len <= TOGETHER_MAX_BYTES => {
+                together = [0; TOGETHER_MAX_BYTES];
+                copy_together(buffers, &mut together)
+            }
             _ => {
                 return self.poll_call(context, |socket| {
                     rustix::net::sendmsg(socket, buffers, &mut SendAncillaryBuffer::default(), flags)

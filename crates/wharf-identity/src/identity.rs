@@ -226,13 +226,15 @@ impl Identity {
             Credentials::Bearer(token) => {
                 // Before anything is looked up: what changes meanwhile counts it up.
                 let generation = self.directory.generation();
-                let is_here = place == Place::Registry;
-                let recalled = || remembered.recall(token, generation, self.clock.now(), origin);
-                if let Some(asker) = is_here.then(recalled).flatten() {
+                if place == Place::Registry
+                    && let Some(asker) = remembered.recall(token, generation, self.clock.now(), origin)
+                {
                     return Ok(asker);
                 }
                 let sha256 = secret_text::sha256(token);
-                if let Some(recognised) = is_here.then(|| self.recognise(token, &sha256, generation)).flatten() {
+                if place == Place::Registry
+                    && let Some(recognised) = self.recognise(token, &sha256, generation)
+                {
                     let asker = recognised.asker(origin);
                     remembered.keep(recognised);
                     return Ok(asker);
@@ -371,10 +373,10 @@ impl Identity {
     /// one that was fetched with an API token: that one has a life and networks of its own.
     fn recognise(&self, token: &str, sha256: &[u8; 32], generation: u64) -> Option<Recognised> {
         let Verified { claims, access } = self.verified.get(sha256)?;
-        let is_plain = claims.wharf.token.is_none() && jwt::is_alive(&claims, self.clock.now());
-        let principal = if !is_plain {
+        if claims.wharf.token.is_some() || !jwt::is_alive(&claims, self.clock.now()) {
             return None;
-        } else if claims.wharf.provider == wharf_policy::Provider::Local.as_str() {
+        }
+        let principal = if claims.wharf.provider == wharf_policy::Provider::Local.as_str() {
             self.directory.known_account(&claims.sub).filter(|known| known.account.enabled)?.principal.clone()
         } else {
             foreign(&claims)?
@@ -592,7 +594,7 @@ fn foreign(claims: &jwt::Claims) -> Option<Principal> {
     Some(Principal::new(provider, &claims.sub, account_type, claims.wharf.roles.clone()))
 }
 
-fn asker(principal: Principal, limits: Limits, origin: &Origin) -> Asker {
+pub(crate) fn asker(principal: Principal, limits: Limits, origin: &Origin) -> Asker {
     Asker { principal, limits, source: origin.source, request_id: Arc::clone(&origin.request_id) }
 }
 

@@ -9,6 +9,7 @@ use wharf_base::{Secret, Timestamp};
 use wharf_policy::{Asker, Limits, Principal};
 
 use crate::Origin;
+use crate::identity;
 use crate::jwt::{self, Claims};
 
 /// What one connection remembers of whoever asks over it; gone with the connection.
@@ -27,12 +28,7 @@ pub(crate) struct Recognised {
 
 impl Recognised {
     pub(crate) fn asker(&self, origin: &Origin) -> Asker {
-        Asker {
-            principal: self.principal.clone(),
-            limits: self.limits.clone(),
-            source: origin.source,
-            request_id: Arc::clone(&origin.request_id),
-        }
+        identity::asker(self.principal.clone(), self.limits.clone(), origin)
     }
 }
 

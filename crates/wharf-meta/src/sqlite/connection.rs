@@ -100,7 +100,7 @@ fn set_up(connection: &Connection, role: Role, config: &SqliteConfig) -> Result<
     set(connection, "temp_store", IN_MEMORY)?;
     set(connection, "wal_autocheckpoint", 0)?;
     // A log that begins anew keeps its blocks: giving them back and taking them again costs a fifth of the rate of
-    // changes. The checkpointer gives them back when nobody changes anything.
+    // changes. The checkpointer gives them back when the log has not been full for a while.
     set(connection, "journal_size_limit", NO_LIMIT)?;
     set(connection, "query_only", i64::from(role == Role::Reader))?;
     let cache = if role == Role::Writer { config.writer_cache } else { config.reader_cache };

@@ -11,6 +11,7 @@ use wharf_base::ByteSize;
 use super::super::SqliteConfig;
 use super::super::checkpoint::Checkpointer;
 use super::super::connection::{self, Role};
+use super::super::file;
 use super::super::forgetting::Forgetting;
 use super::super::writer::Writer;
 use super::Place;
@@ -303,7 +304,7 @@ async fn write_much(writer: &Writer) -> i64 {
 }
 
 fn log_bytes(place: &Place) -> u64 {
-    std::fs::metadata(place.beside("-wal")).unwrap().len()
+    file::log_bytes(&place.path())
 }
 
 #[tokio::test]
