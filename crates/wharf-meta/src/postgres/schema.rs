@@ -7,6 +7,8 @@
 //! shared lock of the server's that names what it knows, and a contracting step is refused as long as an older one has its lock.
 //! A replica that had lost its connection, and its lock with it, finds out when it comes back.
 
+use std::time::{Duration, Instant};
+
 use super::session::Session;
 use super::{Value, failure};
 use crate::migrations::{Migration, checksum, compare, known};
@@ -46,8 +48,16 @@ const SET_VERSION: &str = "insert into meta (id, schema_version, readable_by) va
                                on conflict (id) do update
                               set schema_version = excluded.schema_version, readable_by = excluded.readable_by";
 
-/// How often a migration is tried that has to wait for what replicas are just doing, or meets them.
-const TRIES: u32 = 10;
+/// How long a migration is tried that has to wait for what replicas are just doing, or meets them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two tries those go on that were kept waiting.
+const REST: Duration = Duration::from_millis(100);
+
+/// A step that waits for a table keeps everybody waiting who wants a table that it has, or comes behind it. So it waits only a
+/// part of the time that they do, though it may wait for one table after the other: none of them shall fail for it.
+const GIVES_WAY: &str = "select set_config('lock_timeout', greatest(setting::bigint / 8, 1)::text, true)
+                           from pg_settings where name = 'lock_timeout'";
 
 /// Says, for as long as the connection lasts, that a binary uses the database that knows no more than these.
 pub(super) fn announce(session: &Session, migrations: &[Migration]) -> Result<()> {
@@ -64,12 +74,12 @@ pub(super) fn is_usable(session: &Session) -> Result<bool> {
 
 /// Makes the schema what this binary knows, or refuses a newer one.
 pub(super) fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), Error> {
-    let mut tries = 1;
+    let begun = Instant::now();
     loop {
         match migrate_once(session, migrations) {
-            Err(Failed::InTheWay(error)) if tries < TRIES => {
+            Err(Failed::InTheWay(error)) if begun.elapsed() < PATIENCE => {
                 tracing::info!("the migration of the database begins anew: {error}");
-                tries += 1;
+                std::thread::sleep(REST);
             }
             Err(Failed::InTheWay(error)) => return Err(Error::sql("migrating", error)),
             Err(Failed::ForGood(error)) => return Err(error),
@@ -107,6 +117,7 @@ fn migrate_once(session: &Session, migrations: &[Migration]) -> Result<(), Faile
 }
 
 fn migrate_within(session: &Session, migrations: &[Migration]) -> Result<(), Failed> {
+    session.query(GIVES_WAY, Vec::new())?;
     session.query(LOCK, vec![Value::Integer(LOCK_KEY)])?;
     let tables = session.texts(HAS_META)?;
     let schema = match tables.iter().filter(|there| *there == "true").count() {

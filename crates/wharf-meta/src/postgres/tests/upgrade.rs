@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Place, config};
 use crate::contract::fixture::*;
 use crate::migrations::Migration;
+use crate::postgres::PostgresConfig;
 use crate::postgres::connector::Connector;
 use crate::postgres::schema::{self, MIGRATIONS};
 use crate::{Error, Metadata as _};
@@ -25,7 +26,11 @@ const CONTRACTS: Migration = Migration {
 
 /// Migrates as a version would that has these steps as well.
 async fn migrate(place: &Place, more: &[Migration]) -> Result<(), Error> {
-    let (config, migrations) = (config(&place.database), [MIGRATIONS, more].concat());
+    migrate_with(config(&place.database), more).await
+}
+
+async fn migrate_with(config: PostgresConfig, more: &[Migration]) -> Result<(), Error> {
+    let migrations = [MIGRATIONS, more].concat();
     let migrating = tokio::task::spawn_blocking(move || {
         let session = Connector::new(&config).unwrap().connect().unwrap();
         schema::announce(&session, &migrations).unwrap();
@@ -88,6 +93,47 @@ async fn r072_a_step_that_finds_a_table_locked_is_tried_again() {
     migrate(&place, &[EXPANDS]).await.unwrap();
     assert_eq!(version(&place), "2|1|t");
     holder.join().unwrap();
+}
+
+/// While a migration waits with one table for another one, nobody who pushes waits so long that it fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r072_a_step_that_waits_gives_way_to_pushes() {
+    const OF_TWO_TABLES: Migration = Migration {
+        sql: "alter table tags add column note text; alter table repository_blobs add column note text;
+              create table notes (id bigint primary key)",
+        ..EXPANDS
+    };
+    let place = Place::new();
+    let (older, _a) = place.replica().await;
+    // As somebody who copies the table does.
+    let reading = Connector::new(&config(&place.database)).unwrap();
+    let (read, done) = std::sync::mpsc::channel();
+    let (held, holding) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let session = reading.connect().unwrap();
+        session.begin();
+        session.batch("lock table repository_blobs in access share mode").unwrap();
+        held.send(()).unwrap();
+        done.recv().unwrap();
+        session.commit().unwrap();
+    });
+    tokio::task::spawn_blocking(move || holding.recv_timeout(Duration::from_secs(30)).unwrap()).await.unwrap();
+    // Its statements have twice the patience that those of the replica have.
+    let patient = PostgresConfig { lock_timeout: "4s".parse().unwrap(), ..config(&place.database) };
+    let migrating = tokio::spawn(async move { migrate_with(patient, &[OF_TWO_TABLES]).await });
+    for number in 0..4 {
+        let waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'
+                        and database = (select oid from pg_database where datname = current_database())";
+        while place.database.sql(waits) == "0" {
+            assert!(!migrating.is_finished(), "the table is still being read");
+        }
+        push(&*older, tagged("a", &format!("body {number}"), &["latest"])).await;
+    }
+    read.send(()).unwrap();
+    migrating.await.unwrap().unwrap();
+    reader.join().unwrap();
+    assert_eq!(version(&place), "2|1|t");
+    assert_eq!(resolve(&*older, "a", "latest").await, Some(digest("body 3")));
 }
 
 /// One that was cut off, and so was not seen, while the database was changed under it.
