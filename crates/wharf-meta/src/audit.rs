@@ -11,7 +11,7 @@ use wharf_oci::RepositoryName;
 use wharf_policy::{AccountType, Attribution};
 
 use crate::audit_chain::{Hash, record_hash};
-use crate::sql::{Count, Locks, Micros, OptionalExtension as _, Result, Row, Tx, json_rows, params, statements};
+use crate::sql::{Count, Locks, Micros, OptionalExtension as _, Result, Row, Tx, params, row, statements};
 
 /// The most records that one transaction seals.
 const SEAL_MAX: u32 = 10_000;
@@ -198,14 +198,7 @@ statements! {
     INSERT =
         "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
                                 rule_id, detail)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    INSERT_ALL =
-        "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
-                                rule_id, detail)
-         select value ->> 'request_id', value ->> 'at_us', value ->> 'principal', value ->> 'account_type',
-                value ->> 'source', value ->> 'action', value ->> 'repository', value ->> 'target', value ->> 'outcome',
-                value ->> 'rule_id', value ->> 'detail'
-           from jsonb_each($1)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     postgres:
         "insert into audit_log (request_id, at_us, principal, account_type, source, action, repository, target, outcome,
                                 rule_id, detail)
@@ -252,54 +245,44 @@ statements! {
     TRIM_SEALS = "delete from audit_seals where last_sequence < $1";
 }
 
+/// What [`INSERT`] writes of a record.
+const COLUMNS: [&str; 11] = [
+    "request_id",
+    "at_us",
+    "principal",
+    "account_type",
+    "source",
+    "action",
+    "repository",
+    "target",
+    "outcome",
+    "rule_id",
+    "detail",
+];
+
 /// Writes one record.
 pub(crate) fn append(tx: &Tx<'_>, record: &AuditRecord) -> Result<()> {
-    tx.prepare_cached(INSERT)?.execute_later(params![
-        record.request_id,
-        Micros(record.at),
-        record.principal,
-        record.account_type.as_str(),
-        source(record),
-        record.action,
-        record.repository,
-        record.target,
-        record.outcome.as_str(),
-        record.rule_id,
-        detail(record),
-    ])
+    append_all(tx, std::slice::from_ref(record))
 }
 
-/// Writes several in their order, by one statement.
+/// Writes several in their order.
 pub(crate) fn append_all(tx: &Tx<'_>, records: &[AuditRecord]) -> Result<()> {
-    match records {
-        [] => return Ok(()),
-        [one] => return append(tx, one),
-        _ => {}
-    }
     let rows = records.iter().map(|record| {
-        serde_json::json!({
-            "request_id": record.request_id,
-            "at_us": record.at.as_micros(),
-            "principal": record.principal,
-            "account_type": record.account_type.as_str(),
-            "source": source(record),
-            "action": record.action,
-            "repository": record.repository,
-            "target": record.target,
-            "outcome": record.outcome.as_str(),
-            "rule_id": record.rule_id,
-            "detail": detail(record),
-        })
+        row![
+            &*record.request_id,
+            record.at.as_micros(),
+            &*record.principal,
+            record.account_type.as_str(),
+            record.source.map_or_else(String::new, |source| source.to_string()),
+            record.action,
+            record.repository.as_deref(),
+            record.target.as_deref(),
+            record.outcome.as_str(),
+            record.rule_id.as_deref(),
+            record.detail.as_ref().map(ToString::to_string),
+        ]
     });
-    tx.prepare_cached(INSERT_ALL)?.execute_later([json_rows(rows)])
-}
-
-fn source(record: &AuditRecord) -> String {
-    record.source.map_or_else(String::new, |source| source.to_string())
-}
-
-fn detail(record: &AuditRecord) -> Option<String> {
-    record.detail.as_ref().map(ToString::to_string)
+    tx.insert_all(INSERT, COLUMNS, rows)
 }
 
 /// Records that pass `filter`, the newest first, strictly before `before`.

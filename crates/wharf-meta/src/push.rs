@@ -10,7 +10,7 @@ use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, Result, Row, Sql, Tx, ValueRef, json_list, params, parsed, statements};
+use crate::sql::{Key, Micros, Result, Row, Sql, Tx, ValueRef, json_list, params, parsed, row, statements};
 use crate::tags::{self, Change, Standing};
 use crate::{blobs, repositories};
 
@@ -145,13 +145,12 @@ statements! {
                 (select m.id from manifests m where m.repository_id = $1 and m.digest = wanted.value)
            from jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value)";
     HOLD =
-        "insert into manifest_blobs (manifest_id, blob_id, repository_id)
-         select $1, cast(value as integer), $2 from json_each($3) where true
-             on conflict do nothing",
+        "insert into manifest_blobs (manifest_id, blob_id, repository_id) values ($1, $2, $3) on conflict do nothing",
     postgres:
         "insert into manifest_blobs (manifest_id, blob_id, repository_id)
-         select $1, cast(value as bigint), $2
-           from jsonb_array_elements_text(cast(cast($3 as text) as jsonb)) held (value)
+         select manifest_id, blob_id, repository_id
+           from jsonb_to_recordset(cast(cast($1 as text) as jsonb))
+             as held (manifest_id bigint, blob_id bigint, repository_id bigint)
              on conflict do nothing";
     /// Content that no look-up has found a key for.
     HOLD_BY_DIGEST =
@@ -173,12 +172,13 @@ statements! {
     RELEASE_BLOBS = "delete from manifest_blobs where manifest_id = $1";
     UNLIST_CHILDREN = "delete from manifest_children where manifest_id = $1";
     LIST_CHILDREN =
-        "insert into manifest_children (manifest_id, child_digest, repository_id)
-         select $1, value, $2 from json_each($3) where true
+        "insert into manifest_children (manifest_id, child_digest, repository_id) values ($1, $2, $3)
              on conflict do nothing",
     postgres:
         "insert into manifest_children (manifest_id, child_digest, repository_id)
-         select $1, value, $2 from jsonb_array_elements_text(cast(cast($3 as text) as jsonb)) listed (value)
+         select manifest_id, child_digest, repository_id
+           from jsonb_to_recordset(cast(cast($1 as text) as jsonb))
+             as listed (manifest_id bigint, child_digest text, repository_id bigint)
              on conflict do nothing";
 }
 
@@ -347,20 +347,16 @@ impl References {
                 Child::Missing => _ = held.entry(digest).or_insert(None),
             }
         }
-        let known: Vec<Key> = held.values().copied().flatten().collect();
+        let known = held.values().flatten().map(|key| row![manifest, *key, repository]);
+        tx.insert_all(HOLD, ["manifest_id", "blob_id", "repository_id"], known)?;
         let unknown: Vec<&Digest> = held.iter().filter(|(_, key)| key.is_none()).map(|(digest, _)| *digest).collect();
-        if !known.is_empty() {
-            tx.prepare_cached(HOLD)?.execute_later(params![manifest, repository, json_list(known)])?;
-        }
         if !unknown.is_empty() {
             let unknown = json_list(unknown);
             blobs::expect(tx, &unknown, now)?;
             tx.prepare_cached(HOLD_BY_DIGEST)?.execute_later(params![manifest, repository, unknown])?;
         }
-        if !self.children.is_empty() {
-            let listed = json_list(self.children.iter().map(|(digest, _)| digest));
-            tx.prepare_cached(LIST_CHILDREN)?.execute_later(params![manifest, repository, listed])?;
-        }
+        let listed = self.children.iter().map(|(digest, _)| row![manifest, digest.to_string(), repository]);
+        tx.insert_all(LIST_CHILDREN, ["manifest_id", "child_digest", "repository_id"], listed)?;
         Ok(())
     }
 }

@@ -9,9 +9,7 @@ use wharf_policy::Attribution;
 use crate::audit::{self, AuditRecord};
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{
-    Key, Micros, OptionalExtension as _, Result, Row, Tx, ValueRef, json_rows, params, parsed, statements,
-};
+use crate::sql::{Key, OptionalExtension as _, Result, Row, Tx, ValueRef, params, parsed, row, statements};
 
 statements! {
     /// Also says whether the repository is known: then there is at least one row, perhaps without a tag.
@@ -42,7 +40,7 @@ statements! {
         "select coalesce(max(version), 0) + 1 from tag_history where repository_id = $1 and name = $2";
     POINT =
         "insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
-         select $1, value ->> 'name', $2, value ->> 'version', $3, $4 from jsonb_each($5) where true
+         values ($1, $2, $3, $4, $5, $6)
              on conflict (repository_id, name) do update
             set manifest_id = excluded.manifest_id,
                 version = excluded.version,
@@ -50,25 +48,25 @@ statements! {
                 updated_by = excluded.updated_by",
     postgres:
         "insert into tags (repository_id, name, manifest_id, version, updated_at_us, updated_by)
-         select $1, name, $2, version, $3, $4
-           from jsonb_to_recordset(cast(cast($5 as text) as jsonb)) as moved (name text, version bigint)
+         select repository_id, name, manifest_id, version, updated_at_us, updated_by
+           from jsonb_to_recordset(cast(cast($1 as text) as jsonb))
+             as moved (repository_id bigint, name text, manifest_id bigint, version bigint, updated_at_us bigint,
+                       updated_by text)
              on conflict (repository_id, name) do update
             set manifest_id = excluded.manifest_id,
                 version = excluded.version,
                 updated_at_us = excluded.updated_at_us,
                 updated_by = excluded.updated_by";
-    NOTE_ALL =
-        "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
-         select $1, value ->> 'name', value ->> 'version', value ->> 'from_digest', $2, $3, $4 from jsonb_each($5)",
-    postgres:
-        "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
-         select $1, name, version, from_digest, $2, $3, $4
-           from jsonb_to_recordset(cast(cast($5 as text) as jsonb))
-             as moved (name text, version bigint, from_digest text)";
-    DELETE = "delete from tags where repository_id = $1 and name = $2";
     NOTE =
         "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
-         values ($1, $2, $3, $4, $5, $6, $7)";
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    postgres:
+        "insert into tag_history (repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by)
+         select repository_id, name, version, from_digest, to_digest, changed_at_us, changed_by
+           from jsonb_to_recordset(cast(cast($1 as text) as jsonb))
+             as changed (repository_id bigint, name text, version bigint, from_digest text, to_digest text,
+                         changed_at_us bigint, changed_by text)";
+    DELETE = "delete from tags where repository_id = $1 and name = $2";
 }
 
 /// Who changes tags, when, and from when on the collector may look at what they displace.
@@ -116,13 +114,12 @@ pub(crate) fn point_all(
     if moved.is_empty() {
         return Ok(Vec::new());
     }
-    let (now, by) = (Micros(change.now), change.by.principal.name());
-    let rows = json_rows(moved.iter().map(|standing| {
-        let from = standing.points_at.as_ref().map(Digest::to_string);
-        serde_json::json!({ "name": standing.tag.as_str(), "version": standing.next_version, "from_digest": from })
-    }));
-    tx.prepare_cached(NOTE_ALL)?.execute_later(params![change.repository, digest.to_string(), now, by, rows])?;
-    tx.prepare_cached(POINT)?.execute_later(params![change.repository, manifest, now, by, rows])?;
+    let by = change.by.principal.name();
+    note(tx, change, moved.iter().copied(), Some(digest))?;
+    let rows = moved.iter().map(|standing| {
+        row![change.repository, standing.tag.as_str(), manifest, standing.next_version, change.now.as_micros(), by]
+    });
+    tx.insert_all(POINT, ["repository_id", "name", "manifest_id", "version", "updated_at_us", "updated_by"], rows)?;
     for displaced in moved.iter().filter_map(|standing| standing.points_at.as_ref()) {
         reviews::add(tx, change.repository, Kind::Manifest, displaced, change.review_at)?;
     }
@@ -136,7 +133,8 @@ pub(crate) fn point_all(
 /// Removes one tag; its manifest stays (P-250).
 pub(crate) fn delete(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<bool> {
     let Some(digest) = current(tx, change.repository, tag)? else { return Ok(false) };
-    note(tx, change, tag, Some(&digest), None)?;
+    let next_version = next_version(tx, change, tag)?;
+    note(tx, change, [&Standing { tag: tag.clone(), points_at: Some(digest), next_version }], None)?;
     reviews::add(tx, change.repository, Kind::Manifest, &digest, change.review_at)?;
     tx.prepare_cached(DELETE)?.execute(params![change.repository, tag.as_str()])?;
     audit::append(tx, &record(change, "tag.delete", tag, Some(&digest), None))?;
@@ -147,23 +145,36 @@ pub(crate) fn delete(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<bool
 pub(crate) fn note_removal(tx: &Tx<'_>, change: &Change<'_>, manifest: Key, digest: &Digest) -> Result<Vec<Tag>> {
     let tags: Vec<Tag> =
         tx.prepare_cached(OF_MANIFEST)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
-    for tag in &tags {
-        note(tx, change, tag, Some(digest), None)?;
-        audit::append(tx, &record(change, "tag.delete", tag, Some(digest), None))?;
-    }
+    let standing = |tag: &Tag| {
+        Ok(Standing { tag: tag.clone(), points_at: Some(*digest), next_version: next_version(tx, change, tag)? })
+    };
+    let removed = tags.iter().map(standing).collect::<Result<Vec<_>>>()?;
+    note(tx, change, &removed, None)?;
+    let records: Vec<_> = tags.iter().map(|tag| record(change, "tag.delete", tag, Some(digest), None)).collect();
+    audit::append_all(tx, &records)?;
     Ok(tags)
 }
 
-fn note(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, from: Option<&Digest>, to: Option<&Digest>) -> Result<()> {
-    tx.prepare_cached(NOTE)?.execute_later(params![
-        change.repository,
-        tag.as_str(),
-        next_version(tx, change, tag)?,
-        from.map(Digest::to_string),
-        to.map(Digest::to_string),
-        Micros(change.now),
-        change.by.principal.name(),
-    ])
+/// Writes into the history that tags point at `to` from now on.
+fn note<'a>(
+    tx: &Tx<'_>,
+    change: &Change<'_>,
+    changed: impl IntoIterator<Item = &'a Standing>,
+    to: Option<&Digest>,
+) -> Result<()> {
+    let columns = ["repository_id", "name", "version", "from_digest", "to_digest", "changed_at_us", "changed_by"];
+    let rows = changed.into_iter().map(|standing| {
+        row![
+            change.repository,
+            standing.tag.as_str(),
+            standing.next_version,
+            standing.points_at.as_ref().map(Digest::to_string),
+            to.map(Digest::to_string),
+            change.now.as_micros(),
+            change.by.principal.name(),
+        ]
+    });
+    tx.insert_all(NOTE, columns, rows)
 }
 
 fn next_version(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<i64> {

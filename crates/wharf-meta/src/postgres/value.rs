@@ -37,17 +37,11 @@ impl Value {
         match owned {
             Owned::Null => Ok(Self::Null),
             Owned::Integer(value) => Ok(Self::Integer(value)),
-            Owned::Text(value) => Ok(Self::Text(without_nul(value))),
+            Owned::Text(value) => Ok(Self::Text(sql::without_nul(value))),
             Owned::Blob(value) => Ok(Self::Bytes(value)),
             Owned::Real(_) => Err(sql::Contradiction("a parameter is a real number".to_owned()).into()),
         }
     }
-}
-
-/// PostgreSQL's texts have no NUL. What is asked for by a text with one is not there in any case, and a record of such a request
-/// shall be written.
-fn without_nul(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 impl ToSql for Value {

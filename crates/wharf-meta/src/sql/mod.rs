@@ -5,6 +5,7 @@
 
 mod error;
 mod locks;
+mod rows;
 mod tx;
 
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use wharf_base::Timestamp;
 
 pub(crate) use error::{Contradiction, Error, OptionalExtension, Result};
 pub(crate) use locks::Locks;
+pub(crate) use rows::{Cell, row, without_nul};
 pub(crate) use rusqlite::params;
 pub(crate) use rusqlite::types::{FromSql, ToSql, ValueRef};
 pub(crate) use tx::{Row, Tx};
@@ -113,21 +115,6 @@ where
 /// A list as the JSON array that `json_each` takes apart; one statement then serves lists of any length.
 pub(crate) fn json_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
-}
-
-/// Rows as the JSON array of objects that one statement makes rows of again. Texts have no NUL in them then: neither database
-/// has one for JSON.
-pub(crate) fn json_rows(rows: impl IntoIterator<Item = serde_json::Value>) -> String {
-    let mut rows = serde_json::Value::from_iter(rows);
-    let objects = rows.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut);
-    for value in objects.flat_map(|object| object.values_mut()) {
-        if let serde_json::Value::String(text) = value
-            && text.contains('\0')
-        {
-            *text = text.replace('\0', "\u{fffd}");
-        }
-    }
-    rows.to_string()
 }
 
 /// A list of texts as a JSON array, for a column that is read back whole.

@@ -1,6 +1,6 @@
-use rusqlite::Connection;
+use rusqlite::{Connection, params_from_iter};
 
-use super::{FromSql, Result, Sql, ToSql, ValueRef};
+use super::{Cell, FromSql, Result, Sql, ToSql, ValueRef, rows};
 use crate::postgres::{Column, Session, Value};
 
 /// Where statements run: a transaction that changes something, or a connection that is asked.
@@ -22,6 +22,27 @@ impl<'a> Tx<'a> {
         match *self {
             Self::Sqlite(connection) => Ok(Statement::Sqlite(connection.prepare_cached(sql.sqlite)?)),
             Self::Postgres(session) => Ok(Statement::Postgres(session, sql.postgres)),
+        }
+    }
+
+    /// Writes rows that nobody needs an answer about. `sql` is for SQLite a statement with a parameter for each of `columns`, in
+    /// their order, and runs once for each row: that costs it less than taking a list apart. For PostgreSQL it is one whose only
+    /// parameter is the JSON array of all rows as objects, and is run later ([`Statement::execute_later`]).
+    pub(crate) fn insert_all<'v, const N: usize>(
+        &self,
+        sql: Sql,
+        columns: [&'static str; N],
+        rows: impl IntoIterator<Item = [Cell<'v>; N]>,
+    ) -> Result<()> {
+        match *self {
+            Self::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(sql.sqlite)?;
+                rows.into_iter().try_for_each(|row| Ok(statement.execute(params_from_iter(row)).map(drop)?))
+            }
+            Self::Postgres(session) => match rows::as_json(columns, rows) {
+                Some(rows) => session.defer(sql.postgres, vec![Value::Text(rows)]),
+                None => Ok(()),
+            },
         }
     }
 

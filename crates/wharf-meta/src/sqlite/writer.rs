@@ -1,6 +1,10 @@
-//! The one writer. Everything that changes something is a job in its queue; it takes as many as wait, runs each in a
-//! savepoint of one transaction, commits, and only then answers. So concurrent changes share a sync (group commit), a
-//! job that fails takes back its own work and no other's, and no answer is given for what a power cut could undo.
+//! The one writer. Everything that changes something is a job in its queue; it takes as many as wait, runs them in one
+//! transaction, commits, and only then answers. So concurrent changes share a sync (group commit), and no answer is given
+//! for what a power cut could undo.
+//!
+//! A job that fails takes back its own work and no other's. That is rare, and savepoints cost every job a copy of each page
+//! that it writes: so jobs run without them, and if one fails the transaction is taken back and all run once more, each in
+//! a savepoint of its own.
 //!
 //! If the commit fails, *every* job of the transaction fails, refusals included: they may rest on what a neighbour had
 //! written. If it fails because the log could not be synced, nobody knows what a later commit would rest on; the
@@ -111,15 +115,15 @@ impl Writer {
     }
 
     /// Runs `work` in a transaction and answers when that is on stable storage; it runs to its end even if the caller
-    /// stops waiting.
+    /// stops waiting. It may run twice: what it did first has been taken back then.
     pub(super) async fn write<T, F, E>(&self, doing: &'static str, work: F) -> crate::Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        F: Fn(&Connection) -> Result<T, E> + Send + 'static,
         E: Into<sql::Error>,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Request { doing, work: Some(work), result: None, reply });
+        let job = Box::new(Request { doing, work, result: None, reply });
         match self.queue.try_send(Message::Job(job)) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => return Err(Error::Closed),
@@ -187,7 +191,7 @@ trait Job: Send {
 
 struct Request<T, F> {
     doing: &'static str,
-    work: Option<F>,
+    work: F,
     result: Option<crate::Result<T>>,
     reply: oneshot::Sender<crate::Result<T>>,
 }
@@ -195,13 +199,12 @@ struct Request<T, F> {
 impl<T, F, E> Job for Request<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    F: Fn(&Connection) -> Result<T, E> + Send,
     E: Into<sql::Error>,
 {
     fn run(&mut self, tx: &Connection) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        // A panic is a bug in one kind of change; the others need the writer. The savepoint takes its work back.
-        let result = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
+        // A panic is a bug in one kind of change; the others need the writer.
+        let result = match catch_unwind(AssertUnwindSafe(|| (self.work)(tx))) {
             Ok(result) => result.map_err(|error| Error::sql(self.doing, error.into())),
             Err(panic) => Err(panicked(self.doing, panic.as_ref())),
         };
@@ -348,6 +351,23 @@ impl WriterThread {
     }
 
     fn run_jobs(&self, batch: &mut [Box<dyn Job>]) -> Result<()> {
+        if self.run_together(batch)? {
+            return Ok(());
+        }
+        self.roll_back();
+        self.forgetting.taken_back();
+        self.run_apart(batch)
+    }
+
+    /// Whether every job's changes shall stay; the others were not begun.
+    fn run_together(&self, batch: &mut [Box<dyn Job>]) -> Result<bool> {
+        let tx = &self.connection;
+        retry_busy(|| run(tx, "begin immediate"))?;
+        // A job that does not know that SQLite has taken everything back has not done what it answers.
+        Ok(batch.iter_mut().all(|job| job.run(tx) && !tx.is_autocommit()))
+    }
+
+    fn run_apart(&self, batch: &mut [Box<dyn Job>]) -> Result<()> {
         let tx = &self.connection;
         retry_busy(|| run(tx, "begin immediate"))?;
         for job in batch {

@@ -58,10 +58,10 @@ fn stored(place: &Place) -> Vec<i64> {
 async fn as_one_batch<T, F>(writer: &Arc<Writer>, jobs: Vec<F>) -> Vec<Result<T>>
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    F: Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
     let (go, wait) = mpsc::channel::<()>();
-    let (running, started) = tokio::sync::oneshot::channel();
+    let (running, mut started) = tokio::sync::mpsc::unbounded_channel();
     let stopper = tokio::spawn({
         let writer = Arc::clone(writer);
         async move {
@@ -74,7 +74,7 @@ where
                 .await
         }
     });
-    started.await.unwrap();
+    started.recv().await.unwrap();
     let mut tasks = Vec::new();
     for job in jobs {
         let writer = Arc::clone(writer);
@@ -253,7 +253,7 @@ async fn r002_after_a_failed_sync_nothing_more_is_written() {
 async fn r027_a_change_is_finished_for_a_caller_that_stopped_waiting() {
     let place = Place::new();
     let writer = writer(&place, commit);
-    let (running, started) = tokio::sync::oneshot::channel();
+    let (running, mut started) = tokio::sync::mpsc::unbounded_channel();
     let task = tokio::spawn({
         let writer = Arc::clone(&writer);
         async move {
@@ -265,7 +265,7 @@ async fn r027_a_change_is_finished_for_a_caller_that_stopped_waiting() {
                 .await
         }
     });
-    started.await.unwrap();
+    started.recv().await.unwrap();
     task.abort();
     writer.write("testing", |tx| insert(tx, 2)).await.unwrap();
     assert_eq!(stored(&place), [1, 2]);
