@@ -179,7 +179,7 @@ pub(crate) fn describe_manifest(tx: &Tx<'_>, record: &ManifestRecord) -> Result<
     if !push::has_body(tx, manifest, &record.body)? {
         return Ok(false);
     }
-    push::describe_again(tx, repository, manifest, record)?;
+    push::describe_again(tx, repository, manifest, &record.clone().into())?;
     audit::append(
         tx,
         &AuditRecord::done(&record.by, record.now, "manifest.mend").on(&record.repository).to(record.digest),

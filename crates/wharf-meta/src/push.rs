@@ -10,7 +10,7 @@ use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, Result, Row, Sql, Tx, ValueRef, json_list, params, parsed, row, statements};
+use crate::sql::{Key, Micros, Result, Tx, ValueRef, json_list, params, parsed, row, statements};
 use crate::tags::{self, Change, Standing};
 use crate::{blobs, repositories};
 
@@ -99,51 +99,46 @@ statements! {
         "insert into manifests (repository_id, digest, media_type, artifact_type, subject_digest, config_digest,
                                 annotations, pushed_at_us, pushed_by, body)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    /// What every push looks at first. A repository that is there has a row for each tag, and one if there is none.
+    /// What every push looks at first: a row for each tag, and one if there is none.
     LOOK =
-        "select r.id, m.id, m.media_type, json_each.value,
+        "select r.id, m.id, m.media_type,
                 (select c.digest from tags t join manifests c on c.id = t.manifest_id
-                  where t.repository_id = r.id and t.name = json_each.value),
+                  where t.repository_id = r.id and t.name = $1),
                 (select coalesce(max(h.version), 0) + 1 from tag_history h
-                  where h.repository_id = r.id and h.name = json_each.value)
-           from repositories r
-           left join manifests m on m.repository_id = r.id and m.digest = $1
-           left join json_each($2) on true
-          where r.name = $3",
+                  where h.repository_id = r.id and h.name = $1)
+           from (select 1) one
+           left join repositories r on r.name = $2
+           left join manifests m on m.repository_id = r.id and m.digest = $3",
     postgres:
-        "select r.id, m.id, m.media_type, wanted.value,
+        "select r.id, m.id, m.media_type,
                 (select c.digest from tags t join manifests c on c.id = t.manifest_id
                   where t.repository_id = r.id and t.name = wanted.value),
                 (select coalesce(max(h.version), 0) + 1 from tag_history h
                   where h.repository_id = r.id and h.name = wanted.value)
-           from repositories r
-           left join manifests m on m.repository_id = r.id and m.digest = $1
-           left join jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value) on true
-          where r.name = $3";
+           from jsonb_array_elements_text(cast(cast($1 as text) as jsonb)) with ordinality wanted (value, place)
+           left join repositories r on r.name = $2
+           left join manifests m on m.repository_id = r.id and m.digest = $3
+          order by wanted.place";
     /// A row for each digest, with the content's key if the repository may serve it.
     BLOBS =
-        "select value,
-                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
-                  where b.digest = json_each.value and b.state = 'live')
-           from json_each($2)",
+        "select (select b.id from blobs b join repository_blobs a on a.blob_id = b.id
+                  where b.digest = $1 and b.state = 'live' and a.repository_id = $2)",
     postgres:
-        "select value,
-                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
-                  where b.digest = wanted.value and b.state = 'live')
-           from jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value)";
+        "select (select b.id from blobs b join repository_blobs a on a.blob_id = b.id
+                  where b.digest = wanted.value and b.state = 'live' and a.repository_id = $2)
+           from jsonb_array_elements_text(cast(cast($1 as text) as jsonb)) with ordinality wanted (value, place)
+          order by wanted.place";
     /// The same, and the key of a manifest.
     CHILDREN =
-        "select value,
-                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
-                  where b.digest = json_each.value and b.state = 'live'),
-                (select m.id from manifests m where m.repository_id = $1 and m.digest = json_each.value)
-           from json_each($2)",
+        "select (select b.id from blobs b join repository_blobs a on a.blob_id = b.id
+                  where b.digest = $1 and b.state = 'live' and a.repository_id = $2),
+                (select m.id from manifests m where m.digest = $1 and m.repository_id = $2)",
     postgres:
-        "select value,
-                (select b.id from blobs b join repository_blobs a on a.repository_id = $1 and a.blob_id = b.id
-                  where b.digest = wanted.value and b.state = 'live'),
-                (select m.id from manifests m where m.repository_id = $1 and m.digest = wanted.value)
-           from jsonb_array_elements_text(cast(cast($2 as text) as jsonb)) wanted (value)";
+        "select (select b.id from blobs b join repository_blobs a on a.blob_id = b.id
+                  where b.digest = wanted.value and b.state = 'live' and a.repository_id = $2),
+                (select m.id from manifests m where m.digest = wanted.value and m.repository_id = $2)
+           from jsonb_array_elements_text(cast(cast($1 as text) as jsonb)) with ordinality wanted (value, place)
+          order by wanted.place";
     HOLD =
         "insert into manifest_blobs (manifest_id, blob_id, repository_id) values ($1, $2, $3) on conflict do nothing",
     postgres:
@@ -182,10 +177,58 @@ statements! {
              on conflict do nothing";
 }
 
+/// A push with its texts made and each name once, where nobody waits for the writer yet.
+#[derive(Debug)]
+pub(crate) struct Push {
+    record: ManifestRecord,
+    digest: String,
+    config: Option<String>,
+    annotations: Option<String>,
+    /// In the manifest's order, as the children.
+    blobs: Vec<Named>,
+    children: Vec<Named>,
+    /// In byte order.
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug)]
+struct Named {
+    digest: Digest,
+    text: String,
+}
+
+impl From<ManifestRecord> for Push {
+    fn from(record: ManifestRecord) -> Self {
+        let annotations = &record.annotations;
+        let annotations = (!annotations.is_empty())
+            .then(|| serde_json::to_string(annotations).expect("a map of texts has a JSON form"));
+        Self {
+            digest: record.digest.to_string(),
+            config: record.config.map(|config| config.to_string()),
+            annotations,
+            blobs: each_once(&record.blobs),
+            children: each_once(&record.children),
+            tags: record.tags.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            record,
+        }
+    }
+}
+
+fn each_once(digests: &[Digest]) -> Vec<Named> {
+    let mut seen = BTreeSet::new();
+    let named = |digest: &Digest| Named { digest: *digest, text: digest.to_string() };
+    digests.iter().filter(|digest| seen.insert(**digest)).map(named).collect()
+}
+
+fn texts(named: &[Named]) -> Vec<&str> {
+    named.iter().map(|named| named.text.as_str()).collect()
+}
+
 /// Checks come first and write nothing; so every refusal leaves the database as it was.
 ///
 /// A push that could not succeed anyway is told why before its condition is looked at (RFC 9110 §13.2.1).
-pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManifest> {
+pub(crate) fn record(tx: &Tx<'_>, push: &Push) -> Result<RecordManifest> {
+    let record = &push.record;
     tx.lock(|locks| {
         locks.repository(&record.repository);
         let named = record.blobs.iter().chain(&record.children);
@@ -195,9 +238,9 @@ pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManif
             _ => locks.change_contents(named),
         }
     })?;
-    let Looked { repository, known, tags } = look(tx, record)?;
-    let references = References::look_up(tx, repository, record)?;
-    if let Some(refusal) = references.refusal(record) {
+    let Looked { repository, known, tags } = look(tx, push)?;
+    let references = References::look_up(tx, repository, push)?;
+    if let Some(refusal) = references.refusal(push) {
         return Ok(refusal);
     }
     if known.as_ref().is_some_and(|(_, media_type)| *media_type != record.media_type) {
@@ -213,16 +256,16 @@ pub(crate) fn record(tx: &Tx<'_>, record: &ManifestRecord) -> Result<RecordManif
     };
     let (manifest, created) = match known {
         Some((manifest, _)) => (manifest, false),
-        None => (insert(tx, repository, record)?, true),
+        None => (insert(tx, repository, push)?, true),
     };
     // Bytes of the same digest that are not the same have been damaged since, and these are right.
     let healed = !created && !has_body(tx, manifest, &record.body)?;
     if healed {
-        describe_again(tx, repository, manifest, record)?;
+        describe_again(tx, repository, manifest, push)?;
     }
     // Also when the manifest was there: a child that was a manifest then may be a blob by now, and must be held.
-    references.write(tx, repository, manifest, record.now)?;
-    let audited = AuditRecord::done(&record.by, record.now, "manifest.push").on(&record.repository).to(record.digest);
+    references.write(tx, repository, manifest, push)?;
+    let audited = AuditRecord::done(&record.by, record.now, "manifest.push").on(&record.repository).to(&push.digest);
     let mut detail = serde_json::json!({ "media_type": record.media_type, "created": created });
     if healed {
         detail["healed"] = true.into();
@@ -244,26 +287,21 @@ struct Looked {
     tags: Vec<Standing>,
 }
 
-fn look(tx: &Tx<'_>, record: &ManifestRecord) -> Result<Looked> {
-    let wanted: BTreeSet<&Tag> = record.tags.iter().collect();
-    let untouched = wanted.iter().map(|tag| Standing { tag: (*tag).clone(), points_at: None, next_version: 1 });
-    let mut looked = Looked { repository: None, known: None, tags: untouched.collect() };
-    let mut statement = tx.prepare_cached(LOOK)?;
-    let mut rows =
-        statement.query(params![record.digest.to_string(), json_list(wanted), record.repository.as_str()])?;
-    while let Some(row) = rows.next()? {
-        looked.repository = row.get(0)?;
-        looked.known = match row.get(1)? {
+fn look(tx: &Tx<'_>, push: &Push) -> Result<Looked> {
+    // No tag is empty, and a push without one needs a row as well.
+    let wanted: Vec<&str> = if push.tags.is_empty() { vec![""] } else { push.tags.iter().map(Tag::as_str).collect() };
+    let (mut repository, mut known) = (None, None);
+    let stands = tx.query_each(LOOK, &wanted, &[&push.record.repository.as_str(), &push.digest], |row| {
+        repository = row.get(0)?;
+        known = match row.get(1)? {
             Some(manifest) => Some((manifest, row.get(2)?)),
             None => None,
         };
-        let Some(name) = row.get::<Option<String>>(3)? else { continue };
-        if let Some(standing) = looked.tags.iter_mut().find(|standing| standing.tag.as_str() == name) {
-            standing.points_at = if row.get_ref(4)? == ValueRef::Null { None } else { Some(parsed(&row, 4)?) };
-            standing.next_version = row.get(5)?;
-        }
-    }
-    Ok(looked)
+        let points_at = if row.get_ref(3)? == ValueRef::Null { None } else { Some(parsed(row, 3)?) };
+        Ok((points_at, row.get(4)?))
+    })?;
+    let standing = |(tag, (points_at, next_version)): (&Tag, _)| Standing { tag: tag.clone(), points_at, next_version };
+    Ok(Looked { repository, known, tags: push.tags.iter().zip(stands).map(standing).collect() })
 }
 
 /// Whether the stored bytes are these.
@@ -273,7 +311,8 @@ pub(crate) fn has_body(tx: &Tx<'_>, manifest: Key, body: &[u8]) -> Result<bool> 
 
 /// Writes anew what the record says of a manifest that is there: its bytes and everything that follows from them. The
 /// collector looks at what is no longer named.
-pub(crate) fn describe_again(tx: &Tx<'_>, repository: Key, manifest: Key, record: &ManifestRecord) -> Result<()> {
+pub(crate) fn describe_again(tx: &Tx<'_>, repository: Key, manifest: Key, push: &Push) -> Result<()> {
+    let record = &push.record;
     let mut held: Vec<Digest> =
         tx.prepare_cached(HELD)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
     held.sort_unstable();
@@ -281,24 +320,24 @@ pub(crate) fn describe_again(tx: &Tx<'_>, repository: Key, manifest: Key, record
     for digest in held.iter().filter(|digest| !record.blobs.contains(digest)) {
         reviews::add(tx, repository, Kind::Blob, digest, record.review_at)?;
     }
-    let references = References::look_up(tx, Some(repository), record)?;
+    let references = References::look_up(tx, Some(repository), push)?;
     tx.prepare_cached(REPLACE)?.execute(params![
         record.artifact_type,
         record.subject.as_ref().map(AnyDigest::as_str),
-        record.config.map(|config| config.to_string()),
-        annotations(record),
+        push.config,
+        push.annotations,
         record.body.as_ref(),
         manifest,
     ])?;
     tx.prepare_cached(RELEASE_BLOBS)?.execute_later([manifest])?;
     tx.prepare_cached(UNLIST_CHILDREN)?.execute_later([manifest])?;
-    references.write(tx, repository, manifest, record.now)
+    references.write(tx, repository, manifest, push)
 }
 
-/// What a manifest names, as far as the repository has it. Each digest once, in the manifest's order.
+/// What the repository has of what a manifest names: for each of the push's blobs and children what it is there.
 struct References {
-    blobs: Vec<(Digest, Option<Key>)>,
-    children: Vec<(Digest, Child)>,
+    blobs: Vec<Option<Key>>,
+    children: Vec<Child>,
 }
 
 /// What a child is in the repository.
@@ -310,88 +349,63 @@ enum Child {
 }
 
 impl References {
-    fn look_up(tx: &Tx<'_>, repository: Option<Key>, record: &ManifestRecord) -> Result<Self> {
-        let found = found(tx, BLOBS, repository, &record.blobs, |row| row.get::<Option<Key>>(1))?;
-        let blobs = unique(&record.blobs).map(|digest| (*digest, found.get(digest).copied().flatten())).collect();
-        let found = found_children(tx, repository, &record.children)?;
-        let children = unique(&record.children)
-            .map(|digest| (*digest, found.get(digest).copied().unwrap_or(Child::Missing)))
-            .collect();
+    fn look_up(tx: &Tx<'_>, repository: Option<Key>, push: &Push) -> Result<Self> {
+        let Some(repository) = repository else {
+            return Ok(Self {
+                blobs: vec![None; push.blobs.len()],
+                children: vec![Child::Missing; push.children.len()],
+            });
+        };
+        let blobs = tx.query_each(BLOBS, &texts(&push.blobs), &[&repository], |row| row.get(0))?;
+        let children = tx.query_each(CHILDREN, &texts(&push.children), &[&repository], |row| {
+            // A blob first: should a manifest of the same digest be deleted, the index still holds the blob.
+            Ok(match (row.get::<Option<Key>>(0)?, row.get::<Option<Key>>(1)?) {
+                (Some(blob), _) => Child::Blob(blob),
+                (None, Some(_)) => Child::Manifest,
+                (None, None) => Child::Missing,
+            })
+        })?;
         Ok(Self { blobs, children })
     }
 
-    fn refusal(&self, record: &ManifestRecord) -> Option<RecordManifest> {
-        let blobs: Vec<Digest> = match record.missing_blobs {
+    fn missing_blobs<'p>(&self, push: &'p Push) -> impl Iterator<Item = &'p Named> {
+        push.blobs.iter().zip(&self.blobs).filter(|(_, key)| key.is_none()).map(|(named, _)| named)
+    }
+
+    fn missing_children<'p>(&self, push: &'p Push) -> impl Iterator<Item = &'p Named> {
+        push.children.iter().zip(&self.children).filter(|(_, child)| **child == Child::Missing).map(|(named, _)| named)
+    }
+
+    fn refusal(&self, push: &Push) -> Option<RecordManifest> {
+        let blobs: Vec<Digest> = match push.record.missing_blobs {
             Missing::Allow => Vec::new(),
-            Missing::Refuse => self.blobs.iter().filter(|(_, key)| key.is_none()).map(|(digest, _)| *digest).collect(),
+            Missing::Refuse => self.missing_blobs(push).map(|named| named.digest).collect(),
         };
-        let children: Vec<Digest> = match record.missing_children {
+        let children: Vec<Digest> = match push.record.missing_children {
             Missing::Allow => Vec::new(),
-            Missing::Refuse => {
-                self.children.iter().filter(|(_, child)| *child == Child::Missing).map(|(digest, _)| *digest).collect()
-            }
+            Missing::Refuse => self.missing_children(push).map(|named| named.digest).collect(),
         };
         if blobs.is_empty() && children.is_empty() { None } else { Some(RecordManifest::Missing { blobs, children }) }
     }
 
-    fn write(&self, tx: &Tx<'_>, repository: Key, manifest: Key, now: Timestamp) -> Result<()> {
-        let mut held = BTreeMap::new();
-        for (digest, key) in &self.blobs {
-            held.insert(digest, *key);
-        }
-        for (digest, child) in &self.children {
-            match child {
-                Child::Manifest => {}
-                Child::Blob(key) => _ = held.insert(digest, Some(*key)),
-                // It may come as either; if as a blob, it must be held.
-                Child::Missing => _ = held.entry(digest).or_insert(None),
-            }
-        }
-        let known = held.values().flatten().map(|key| row![manifest, *key, repository]);
-        tx.insert_all(HOLD, ["manifest_id", "blob_id", "repository_id"], known)?;
-        let unknown: Vec<&Digest> = held.iter().filter(|(_, key)| key.is_none()).map(|(digest, _)| *digest).collect();
+    fn write(&self, tx: &Tx<'_>, repository: Key, manifest: Key, push: &Push) -> Result<()> {
+        let children = self.children.iter().filter_map(|child| match child {
+            Child::Blob(key) => Some(key),
+            Child::Manifest | Child::Missing => None,
+        });
+        let held = self.blobs.iter().flatten().chain(children).map(|key| row![manifest, *key, repository]);
+        tx.insert_all(HOLD, ["manifest_id", "blob_id", "repository_id"], held)?;
+        // A child that is missing may come as either; if as a blob, it must be held.
+        let unknown: BTreeSet<&str> =
+            self.missing_blobs(push).chain(self.missing_children(push)).map(|named| &*named.text).collect();
         if !unknown.is_empty() {
             let unknown = json_list(unknown);
-            blobs::expect(tx, &unknown, now)?;
+            blobs::expect(tx, &unknown, push.record.now)?;
             tx.prepare_cached(HOLD_BY_DIGEST)?.execute_later(params![manifest, repository, unknown])?;
         }
-        let listed = self.children.iter().map(|(digest, _)| row![manifest, digest.to_string(), repository]);
-        tx.insert_all(LIST_CHILDREN, ["manifest_id", "child_digest", "repository_id"], listed)?;
-        Ok(())
+        let listed = push.children.iter().map(|child| row![manifest, &*child.text, repository]);
+        tx.insert_all(LIST_CHILDREN, ["manifest_id", "child_digest", "repository_id"], listed)
     }
-}
-
-/// What `read` makes of the rows that `sql` has for digests, however many there are.
-fn found<T>(
-    tx: &Tx<'_>,
-    sql: Sql,
-    repository: Option<Key>,
-    digests: &[Digest],
-    read: impl Fn(&Row<'_>) -> Result<T>,
-) -> Result<BTreeMap<Digest, T>> {
-    match repository {
-        Some(repository) if !digests.is_empty() => tx
-            .prepare_cached(sql)?
-            .query_map(params![repository, json_list(unique(digests))], |row| Ok((parsed(row, 0)?, read(row)?)))?
-            .collect(),
-        _ => Ok(BTreeMap::new()),
-    }
-}
-
-fn found_children(tx: &Tx<'_>, repository: Option<Key>, digests: &[Digest]) -> Result<BTreeMap<Digest, Child>> {
-    found(tx, CHILDREN, repository, digests, |row| {
-        // A blob first: should a manifest of the same digest be deleted, the index still holds the blob.
-        Ok(match (row.get::<Option<Key>>(1)?, row.get::<Option<Key>>(2)?) {
-            (Some(blob), _) => Child::Blob(blob),
-            (None, Some(_)) => Child::Manifest,
-            (None, None) => Child::Missing,
-        })
-    })
-}
-
-fn unique(digests: &[Digest]) -> impl Iterator<Item = &Digest> {
-    let mut seen = BTreeSet::new();
-    digests.iter().filter(move |digest| seen.insert(**digest))
 }
 
 fn condition_holds(condition: Condition, tags: &[Standing]) -> bool {
@@ -403,22 +417,18 @@ fn condition_holds(condition: Condition, tags: &[Standing]) -> bool {
     tags.iter().all(|standing| standing.points_at == expected)
 }
 
-fn insert(tx: &Tx<'_>, repository: Key, record: &ManifestRecord) -> Result<Key> {
+fn insert(tx: &Tx<'_>, repository: Key, push: &Push) -> Result<Key> {
+    let record = &push.record;
     tx.prepare_cached(INSERT)?.insert(params![
         repository,
-        record.digest.to_string(),
+        push.digest,
         record.media_type,
         record.artifact_type,
         record.subject.as_ref().map(AnyDigest::as_str),
-        record.config.map(|config| config.to_string()),
-        annotations(record),
+        push.config,
+        push.annotations,
         Micros(record.now),
         record.by.principal.name(),
         record.body.as_ref(),
     ])
-}
-
-fn annotations(record: &ManifestRecord) -> Option<String> {
-    let has_some = !record.annotations.is_empty();
-    has_some.then(|| serde_json::to_string(&record.annotations).expect("a map of texts has a JSON form"))
 }

@@ -201,15 +201,16 @@ pub(crate) fn restore(tx: &Tx<'_>, record: &ManifestRecord) -> Result<Restore> {
     if let Some(refusal) = associate_all(tx, repository, record)? {
         return Ok(refusal);
     }
-    let mut record = record.clone();
-    if record.tags.is_empty() {
+    let mut wanted = record.clone();
+    if wanted.tags.is_empty() {
         for tag in had {
             if tags::current(tx, repository, &tag)?.is_none() {
-                record.tags.push(tag);
+                wanted.tags.push(tag);
             }
         }
     }
-    match push::record(tx, &record)? {
+    let tags = wanted.tags.clone();
+    match push::record(tx, &wanted.into())? {
         RecordManifest::Recorded { .. } => {}
         RecordManifest::Missing { blobs, children } => {
             return Ok(Restore::Missing(blobs.into_iter().chain(children).collect()));
@@ -220,7 +221,7 @@ pub(crate) fn restore(tx: &Tx<'_>, record: &ManifestRecord) -> Result<Restore> {
     tx.prepare_cached(FORGET)?.execute(params![repository, digest])?;
     let audited = AuditRecord::done(&record.by, record.now, "manifest.restore");
     audit::append(tx, &audited.on(&record.repository).to(record.digest))?;
-    Ok(Restore::Restored { tags: record.tags })
+    Ok(Restore::Restored { tags })
 }
 
 /// Gives the repository back what its manifest needs, as far as the content is there. Looks at everything before it

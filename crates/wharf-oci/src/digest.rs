@@ -10,6 +10,9 @@ use crate::limits::DIGEST_MAX_BYTES;
 
 const SHA512_HEX_BYTES: usize = 128;
 
+/// Of an algorithm's name: `sha256`, `sha512`.
+const NAME_BYTES_MAX: usize = 6;
+
 /// A hash algorithm that content can be addressed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -141,15 +144,16 @@ impl FromStr for Digest {
     }
 }
 
+/// In one piece, so that a text of it is allocated once.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = [0; SHA512_HEX_BYTES];
-        let digits = &mut buffer[..self.algorithm().hex_len()];
-        hex::encode_to_slice(self.as_bytes(), digits).map_err(|_| fmt::Error)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| fmt::Error)?;
-        f.write_str(self.algorithm().as_str())?;
-        f.write_str(":")?;
-        f.write_str(digits)
+        let algorithm = self.algorithm();
+        let name = algorithm.as_str().as_bytes();
+        let mut buffer = [b':'; NAME_BYTES_MAX + 1 + SHA512_HEX_BYTES];
+        buffer[..name.len()].copy_from_slice(name);
+        let text = &mut buffer[..name.len() + 1 + algorithm.hex_len()];
+        hex::encode_to_slice(self.as_bytes(), &mut text[name.len() + 1..]).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -149,8 +149,8 @@ impl<D: Database> Metadata for D {
     }
 
     async fn record_manifest(&self, record: &ManifestRecord) -> Result<RecordManifest> {
-        let record = record.clone();
-        self.write("recording a manifest", move |tx| push::record(tx, &record)).await
+        let push = push::Push::from(record.clone());
+        self.write("recording a manifest", move |tx| push::record(tx, &push)).await
     }
 
     async fn delete_manifest(

@@ -1,6 +1,6 @@
 use rusqlite::{Connection, params_from_iter};
 
-use super::{Cell, FromSql, Result, Sql, ToSql, ValueRef, rows};
+use super::{Cell, FromSql, Result, Sql, ToSql, ValueRef, json_list, rows};
 use crate::postgres::{Column, Session, Value};
 
 /// Where statements run: a transaction that changes something, or a connection that is asked.
@@ -43,6 +43,38 @@ impl<'a> Tx<'a> {
                 Some(rows) => session.defer(sql.postgres, vec![Value::Text(rows)]),
                 None => Ok(()),
             },
+        }
+    }
+
+    /// Asks about each of `items`: what `read` makes of the one row that `sql` has for it, in their order. For SQLite an item is
+    /// the first parameter, for PostgreSQL the JSON array of all of them; the others are `rest`.
+    pub(crate) fn query_each<T>(
+        &self,
+        sql: Sql,
+        items: &[&str],
+        rest: &[&dyn ToSql],
+        mut read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        match *self {
+            Self::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(sql.sqlite)?;
+                let mut answer = |item: &&str| {
+                    let values = std::iter::once(item as &dyn ToSql).chain(rest.iter().copied());
+                    let mut rows = statement.query(params_from_iter(values))?;
+                    read(&Row::Sqlite(rows.next()?.ok_or(super::Error::NoRow)?))
+                };
+                items.iter().map(&mut answer).collect()
+            }
+            Self::Postgres(_) => {
+                let list = json_list(items);
+                let values: Vec<&dyn ToSql> =
+                    std::iter::once(&list as &dyn ToSql).chain(rest.iter().copied()).collect();
+                let answers = self.prepare_cached(sql)?.query_map(&*values, read)?.collect::<Result<Vec<T>>>()?;
+                if answers.len() == items.len() { Ok(answers) } else { Err(super::Error::NoRow) }
+            }
         }
     }
 
