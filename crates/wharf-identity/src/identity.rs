@@ -131,7 +131,7 @@ pub struct Identity {
     pub(crate) mcias: Option<Arc<McIas>>,
     pub(crate) oidc: Option<Arc<Oidc>>,
     pub(crate) sign_ins_from: Limit<Network>,
-    verified: Cache<[u8; 32], Verified>,
+    pub(crate) verified: Cache<[u8; 32], Verified>,
     failures: Limit<(String, Network)>,
     failures_from: Limit<Network>,
     seen: std::sync::Mutex<Option<Versions>>,
@@ -372,7 +372,7 @@ impl Identity {
     /// What [`bearer`](Self::bearer) would say of one of our own tokens, if it would not have to ask the database. Not of
     /// one that was fetched with an API token: that one has a life and networks of its own.
     fn recognise(&self, token: &str, sha256: &[u8; 32], generation: u64) -> Option<Recognised> {
-        let Verified { claims, access } = self.verified.get(sha256)?;
+        let Verified { claims, access, .. } = self.known(sha256)?;
         if claims.wharf.token.is_some() || !jwt::is_alive(&claims, self.clock.now()) {
             return None;
         }
@@ -391,7 +391,7 @@ impl Identity {
             let login = login.ok_or(AuthError::InvalidToken)?;
             return Ok(asker(login.principal, Limits { bearer: None, api_token: login.scopes }, origin));
         }
-        if self.verified.get(&sha256).is_some() || jwt::is_ours(text, &self.issuer) {
+        if self.known(&sha256).is_some() || jwt::is_ours(text, &self.issuer) {
             return match place {
                 Place::Registry => self.own_token(text, sha256, origin).await,
                 Place::Api => Err(AuthError::InvalidToken),
@@ -415,17 +415,24 @@ impl Identity {
         Ok(asker(principal, limits, origin))
     }
 
+    /// A token that the keys in force have verified. One that was being verified while they were exchanged may be remembered
+    /// after everything was forgotten.
+    fn known(&self, sha256: &[u8; 32]) -> Option<Verified> {
+        self.verified.get(sha256).filter(|known| known.ring == self.ring.load().number())
+    }
+
     fn verified(&self, text: &str, sha256: [u8; 32]) -> Result<Verified, AuthError> {
         let now = self.clock.now();
-        if let Some(known) = self.verified.get(&sha256)
+        if let Some(known) = self.known(&sha256)
             && jwt::is_alive(&known.claims, now)
         {
             return Ok(known);
         }
-        let claims = self.ring.load().verify(text, &self.issuer, &self.service, now).ok_or(AuthError::InvalidToken)?;
+        let ring = self.ring.load();
+        let claims = ring.verify(text, &self.issuer, &self.service, now).ok_or(AuthError::InvalidToken)?;
         let access =
             claims.access.iter().filter_map(jwt::Line::scope).map(|scope| crate::scopes::access(&scope)).collect();
-        let verified = Verified { claims: Arc::new(claims), access };
+        let verified = Verified { ring: ring.number(), claims: Arc::new(claims), access };
         self.verified.insert(sha256, verified.clone());
         Ok(verified)
     }

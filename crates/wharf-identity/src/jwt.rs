@@ -4,6 +4,7 @@
 //! found by an exact look-up of `kid` in memory. What its claims may be is decided by types that accept nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -111,8 +112,12 @@ pub(crate) fn member(name: &'static str) -> impl FnOnce(&str) -> Option<String> 
     }
 }
 
+/// How many rings this process has made.
+static RINGS: AtomicU64 = AtomicU64::new(0);
+
 /// The keys in force, in memory.
 pub(crate) struct KeyRing {
+    number: u64,
     keys: Vec<Key>,
 }
 
@@ -158,7 +163,13 @@ impl KeyRing {
                 stored,
             })
         });
-        Ok(Self { keys: keys.collect::<Result<_, StartError>>()? })
+        let number = RINGS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { number, keys: keys.collect::<Result<_, StartError>>()? })
+    }
+
+    /// Which of this process's rings it is: what another one has verified is not known to be good by this one.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// The newest key's age, for rotation.
@@ -236,6 +247,8 @@ pub(crate) type SharedRing = arc_swap::ArcSwap<KeyRing>;
 /// What a verified token stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Verified {
+    /// The number of the ring whose key has signed it.
+    pub(crate) ring: u64,
     pub(crate) claims: Arc<Claims>,
     pub(crate) access: Arc<[wharf_policy::Access]>,
 }

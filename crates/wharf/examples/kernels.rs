@@ -44,7 +44,8 @@ fn run() -> Done {
     match name.as_str() {
         "parse" => parse(times),
         "evaluate with 200 rules" => evaluate(times),
-        "token check" => runtime.block_on(check_token(times)),
+        "token check" => runtime.block_on(check_token(times, false)),
+        "token check, connection knows it" => runtime.block_on(check_token(times, true)),
         "manifest hit" => runtime.block_on(hit_manifest(times)),
         _ => Err(format!("there is no kernel called {name:?}").into()),
     }
@@ -120,8 +121,8 @@ fn rules(count: usize) -> RuleSet {
     RuleSet::merged(&stored.collect::<Vec<_>>())
 }
 
-/// Who asks, by a token of the registry's own that has been seen before.
-async fn check_token(times: u32) -> Done {
+/// Who asks, by a token of the registry's own that has been seen before: on the same connection, or on others.
+async fn check_token(times: u32, is_same_connection: bool) -> Done {
     let directory = tempfile::tempdir()?;
     let meta: Arc<dyn Metadata> = Arc::new(open(directory.path())?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -142,8 +143,11 @@ async fn check_token(times: u32) -> Done {
         Access { resource: Resource::Repository("team-7/app".parse()?), actions: vec![Action::Pull, Action::Push] };
     let token = identity.issue(&login, &[access], &origin)?.token;
     let credentials = Credentials::Bearer(token.expose());
-    let remembered = Remembered::default();
+    let mut remembered = Remembered::default();
     for _ in 0..=times {
+        if !is_same_connection {
+            remembered = Remembered::default();
+        }
         black_box(identity.authenticate(black_box(&credentials), &origin, Place::Registry, &remembered).await?);
     }
     meta.close().await?;
