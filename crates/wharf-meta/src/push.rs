@@ -99,7 +99,7 @@ statements! {
         "insert into manifests (repository_id, digest, media_type, artifact_type, subject_digest, config_digest,
                                 annotations, pushed_at_us, pushed_by, body)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    /// What every push looks at first: a row for each tag, and one if there is none.
+    /// What every push looks at first, for each of its tags.
     LOOK =
         "select r.id, m.id, m.media_type,
                 (select c.digest from tags t join manifests c on c.id = t.manifest_id
@@ -119,7 +119,7 @@ statements! {
            left join repositories r on r.name = $2
            left join manifests m on m.repository_id = r.id and m.digest = $3
           order by wanted.place";
-    /// A row for each digest, with the content's key if the repository may serve it.
+    /// The content's key for each digest, if the repository may serve it.
     BLOBS =
         "select (select b.id from blobs b join repository_blobs a on a.blob_id = b.id
                   where b.digest = $1 and b.state = 'live' and a.repository_id = $2)",

@@ -45,7 +45,7 @@ fn run() -> Done {
         "parse" => parse(times),
         "evaluate with 200 rules" => evaluate(times),
         "token check" => runtime.block_on(check_token(times, false)),
-        "token check, connection knows it" => runtime.block_on(check_token(times, true)),
+        "token check, known" => runtime.block_on(check_token(times, true)),
         "manifest hit" => runtime.block_on(hit_manifest(times)),
         _ => Err(format!("there is no kernel called {name:?}").into()),
     }

@@ -7,8 +7,8 @@ use wharf_policy::AccountType;
 
 use super::fixture::*;
 use crate::{
-    Account, AccountChange, ApiToken, ChangeAccount, CreateAccount, CreateToken, Metadata, NewApiToken, RuleText,
-    SigningKey, TokenKind, WriteRule,
+    Account, AccountChange, ApiToken, AuditFilter, AuditRecord, ChangeAccount, CreateAccount, CreateToken, Metadata,
+    NewApiToken, RuleText, SigningKey, TokenKind, WriteRule,
 };
 
 type Subject = Arc<dyn Metadata>;
@@ -235,4 +235,26 @@ pub async fn s009_every_change_is_counted(metadata: Subject) {
     metadata.create_rule(rule_id(1), &text(1, "{}"), &by("root"), at(1)).await.unwrap();
     let with_rule = versions().await;
     assert_eq!((with_rule.rules, with_rule.identities), (start.rules + 1, with_account.identities));
+}
+
+/// Several at once, with what may be absent and with texts that one of the databases does not have.
+pub async fn s076_records_are_written_in_their_order_as_they_are(metadata: Subject) {
+    let full =
+        AuditRecord::done(&by("alice"), at(1), "test.full").on(&name("a/b")).to("nul \0, \"quoted\" \\ \u{1f433}");
+    let bare =
+        AuditRecord { detail: None, rule_id: None, source: None, ..AuditRecord::done(&by("bob"), at(2), "test.bare") };
+    metadata.append_audit(vec![full.clone(), bare.clone()]).await.unwrap();
+    metadata.append_audit(Vec::new()).await.unwrap();
+    let entries = metadata.audit_in_order(0, 10).await.unwrap();
+    assert_eq!(entries.len(), 2);
+    for (entry, record) in entries.iter().zip([&full, &bare]) {
+        assert_eq!((entry.at, entry.action.as_str(), &entry.principal), (record.at, record.action, &record.principal));
+        let target = entry.target.as_ref().map(|target| target.replace('\u{fffd}', "\0"));
+        assert_eq!(
+            (&entry.repository, target, &entry.rule_id),
+            (&record.repository, record.target.clone(), &record.rule_id)
+        );
+        assert_eq!(entry.detail, record.detail.as_ref().map(ToString::to_string));
+        assert_eq!(entry.source, record.source.map_or_else(String::new, |source| source.to_string()));
+    }
 }

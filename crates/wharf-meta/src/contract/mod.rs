@@ -112,6 +112,7 @@ macro_rules! metadata_contract {
             f08_enabled_rules_are_loaded_in_priority_order,
             a_rule_changes_only_from_the_version_that_was_read,
             s009_every_change_is_counted,
+            s076_records_are_written_in_their_order_as_they_are,
         );
         $crate::metadata_contract!(@file $fresh, locations:
             a_push_elsewhere_replaces_what_was_recorded,

@@ -81,6 +81,15 @@ pub async fn p225_children_are_manifests_or_blobs(metadata: Subject) {
     let list = push(&*metadata, index("a", "index", &[image, blob, image])).await;
     push(&*metadata, index("a", "nested", &[list])).await;
     push(&*metadata, index("a", "empty", &[])).await;
+    // One name in both lists, and more than once.
+    let both = ManifestRecord { blobs: vec![blob, blob], ..index("a", "both", &[blob, image, blob]) };
+    assert_eq!(metadata.record_manifest(&both).await.unwrap(), CREATED);
+    let sparse = ManifestRecord { missing_blobs: Missing::Allow, missing_children: Missing::Allow, ..both.clone() };
+    let sparse = ManifestRecord { blobs: vec![unknown, blob], children: vec![blob, unknown], ..sparse };
+    assert_eq!(
+        metadata.record_manifest(&ManifestRecord { digest: digest("sparse"), ..sparse }).await.unwrap(),
+        CREATED
+    );
 }
 
 /// Each kind by its own switch.

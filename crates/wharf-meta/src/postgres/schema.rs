@@ -55,7 +55,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_millis(100);
 
 /// A step that waits for a table keeps everybody waiting who wants a table that it has, or comes behind it. So it waits only a
-/// part of the time that they do, though it may wait for one table after the other: none of them shall fail for it.
+/// part of the time that they do: none of them shall fail for it. It may wait for one table after the other, so a step that changes
+/// more than a few of those that pushes use should be several.
 const GIVES_WAY: &str = "select set_config('lock_timeout', greatest(setting::bigint / 8, 1)::text, true)
                            from pg_settings where name = 'lock_timeout'";
 
@@ -117,8 +118,8 @@ fn migrate_once(session: &Session, migrations: &[Migration]) -> Result<(), Faile
 }
 
 fn migrate_within(session: &Session, migrations: &[Migration]) -> Result<(), Failed> {
-    session.query(GIVES_WAY, Vec::new())?;
     session.query(LOCK, vec![Value::Integer(LOCK_KEY)])?;
+    session.query(GIVES_WAY, Vec::new())?;
     let tables = session.texts(HAS_META)?;
     let schema = match tables.iter().filter(|there| *there == "true").count() {
         0 => 0,

@@ -44,7 +44,8 @@ impl Sql {
 
 /// Declares statements as named constants, and for tests a list of all of them.
 ///
-/// `NAME = "…";` is understood by both databases; `NAME = "…", postgres: "…";` says the same in two ways.
+/// `NAME = "…";` is understood by both databases; `NAME = "…", postgres: "…";` says the same in two ways, or, for
+/// [`Tx::insert_all`] and [`Tx::query_each`], of one row or item for SQLite what it says of all of them for PostgreSQL.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr $(, postgres: $postgres:expr)?;)+) => {
         $($(#[$doc])* const $name: $crate::sql::Sql = $crate::sql::Sql::common($sql)$(.but_postgres($postgres))?;)+
@@ -112,7 +113,7 @@ where
     row.get::<Parsed<T>>(column).map(|parsed| parsed.0)
 }
 
-/// A list as the JSON array that `json_each` takes apart; one statement then serves lists of any length.
+/// A list as the JSON array that `json_each` or `jsonb_array_elements_text` takes apart; one statement then serves lists of any length.
 pub(crate) fn json_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
 }

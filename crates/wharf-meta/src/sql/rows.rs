@@ -76,7 +76,7 @@ fn json(cell: Cell<'_>) -> Value {
     }
 }
 
-/// PostgreSQL has no NUL in texts, nor for JSON. What is asked for by a text with one is not there in any case, and a record of
+/// PostgreSQL has no NUL, neither in texts nor in JSON. What is asked for by a text with one is not there in any case, and a record of
 /// such a request shall be written.
 pub(crate) fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }

@@ -20,7 +20,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, Result, ffi};
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::error;
+use tracing::{debug, error};
 use wharf_base::{Distribution, failpoint};
 
 use super::checkpoint::Checkpointer;
@@ -208,6 +208,10 @@ where
             Ok(result) => result.map_err(|error| Error::sql(self.doing, error.into())),
             Err(panic) => Err(panicked(self.doing, panic.as_ref())),
         };
+        if let Err(error) = &result {
+            // Should it succeed when it is run once more, nobody else hears of this.
+            debug!(doing = self.doing, %error, "a change failed: {error}");
+        }
         let keep = result.is_ok();
         self.result = Some(result);
         keep
@@ -359,7 +363,7 @@ impl WriterThread {
         self.run_apart(batch)
     }
 
-    /// Whether every job's changes shall stay; the others were not begun.
+    /// Whether every job's changes shall stay. Those behind the first one whose shall not were not begun.
     fn run_together(&self, batch: &mut [Box<dyn Job>]) -> Result<bool> {
         let tx = &self.connection;
         retry_busy(|| run(tx, "begin immediate"))?;

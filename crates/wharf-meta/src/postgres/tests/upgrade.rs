@@ -73,7 +73,7 @@ async fn gr41_a_step_that_takes_away_waits_for_the_end_of_older_replicas() {
     assert!(matches!(refused, Err(Error::NewerSchema { found: 3, readable_by: 3, known: 1 })), "{refused:?}");
 }
 
-/// A migration waits for what pushes have locked, in several pieces of the patience that a statement has.
+/// A migration waits longer for what pushes have locked than a statement does, in many pieces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r072_a_step_that_finds_a_table_locked_is_tried_again() {
     let place = Place::new();

@@ -1,7 +1,9 @@
 //! What is remembered is forgotten in time, whatever statement of the writer makes it untrue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rusqlite::Connection;
 
 use super::super::SqliteMetadata;
 use super::Place;
@@ -49,6 +51,21 @@ async fn whatever_takes_something_away_is_noticed() {
         metadata.writer.write("a change", move |connection| connection.execute_batch(&sql)).await.unwrap();
         assert_eq!(answers(&metadata).await, expected, "{change}");
     }
+}
+
+/// A change runs once more if it, or another one of its transaction, failed.
+#[tokio::test]
+async fn what_takes_something_away_at_the_second_attempt_is_noticed() {
+    let place = Place::new();
+    let metadata = place.open();
+    warm(&metadata).await;
+    let is_first = AtomicBool::new(true);
+    let change = move |connection: &Connection| {
+        connection.execute_batch("delete from tags")?;
+        if is_first.swap(false, Ordering::SeqCst) { Err(rusqlite::Error::QueryReturnedNoRows) } else { Ok(()) }
+    };
+    metadata.writer.write("a change", change).await.unwrap();
+    assert_eq!(answers(&metadata).await, [false, true, true, true]);
 }
 
 #[tokio::test]
