@@ -7,8 +7,8 @@ use wharf_policy::AccountType;
 
 use super::fixture::*;
 use crate::{
-    Account, AccountChange, ApiToken, AuditFilter, AuditRecord, ChangeAccount, CreateAccount, CreateToken, Metadata,
-    NewApiToken, RuleText, SigningKey, TokenKind, WriteRule,
+    Account, AccountChange, ApiToken, AuditRecord, ChangeAccount, CreateAccount, CreateToken, Metadata, NewApiToken,
+    RuleText, SigningKey, TokenKind, WriteRule,
 };
 
 type Subject = Arc<dyn Metadata>;
