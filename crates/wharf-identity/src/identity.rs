@@ -131,7 +131,7 @@ pub struct Identity {
     pub(crate) mcias: Option<Arc<McIas>>,
     pub(crate) oidc: Option<Arc<Oidc>>,
     pub(crate) sign_ins_from: Limit<Network>,
-    pub(crate) verified: Cache<[u8; 32], Verified>,
+    verified: Cache<[u8; 32], Verified>,
     failures: Limit<(String, Network)>,
     failures_from: Limit<Network>,
     seen: std::sync::Mutex<Option<Versions>>,
@@ -415,8 +415,7 @@ impl Identity {
         Ok(asker(principal, limits, origin))
     }
 
-    /// A token that the keys in force have verified. One that was being verified while they were exchanged may be remembered
-    /// after everything was forgotten.
+    /// A token that the keys in force have verified. What others have verified goes when the cache wants its place.
     fn known(&self, sha256: &[u8; 32]) -> Option<Verified> {
         self.verified.get(sha256).filter(|known| known.ring == self.ring.load().number())
     }
@@ -520,9 +519,7 @@ impl Identity {
 
     async fn reload_keys(&self) -> Result<(), StartError> {
         self.ring.store(Arc::new(KeyRing::new(self.meta.signing_keys().await?)?));
-        // What a key has verified that is gone must be verified again.
-        self.verified.clear();
-        // The same for what connections remember.
+        // What a key has verified that is gone must be verified again, also where a connection remembers it (`known`).
         self.directory.changed();
         Ok(())
     }

@@ -10,7 +10,7 @@ use wharf_policy::Attribution;
 
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, Micros, Result, Tx, ValueRef, json_list, params, parsed, row, statements};
+use crate::sql::{Key, Micros, Result, Tx, json_list, params, parsed, parsed_or_none, row, statements};
 use crate::tags::{self, Change, Standing};
 use crate::{blobs, repositories};
 
@@ -297,8 +297,7 @@ fn look(tx: &Tx<'_>, push: &Push) -> Result<Looked> {
             Some(manifest) => Some((manifest, row.get(2)?)),
             None => None,
         };
-        let points_at = if row.get_ref(3)? == ValueRef::Null { None } else { Some(parsed(row, 3)?) };
-        Ok((points_at, row.get(4)?))
+        Ok((parsed_or_none(row, 3)?, row.get(4)?))
     })?;
     let standing = |(tag, (points_at, next_version)): (&Tag, _)| Standing { tag: tag.clone(), points_at, next_version };
     Ok(Looked { repository, known, tags: push.tags.iter().zip(stands).map(standing).collect() })

@@ -9,7 +9,7 @@ use wharf_policy::Attribution;
 use crate::audit::{self, AuditRecord};
 use crate::repositories;
 use crate::reviews::{self, Kind};
-use crate::sql::{Key, OptionalExtension as _, Result, Row, Tx, ValueRef, params, parsed, row, statements};
+use crate::sql::{Key, OptionalExtension as _, Result, Tx, params, parsed, parsed_or_none, row, statements};
 
 statements! {
     /// Also says whether the repository is known: then there is at least one row, perhaps without a tag.
@@ -96,8 +96,7 @@ pub(crate) struct Standing {
 /// Points the tag at a manifest of the same repository.
 pub(crate) fn point(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, manifest: Key, digest: &Digest) -> Result<()> {
     let points_at = current(tx, change.repository, tag)?;
-    let next_version = next_version(tx, change, tag)?;
-    let records = point_all(tx, change, &[Standing { tag: tag.clone(), points_at, next_version }], manifest, digest)?;
+    let records = point_all(tx, change, &[standing(tx, change, tag, points_at)?], manifest, digest)?;
     audit::append_all(tx, &records)
 }
 
@@ -133,8 +132,7 @@ pub(crate) fn point_all(
 /// Removes one tag; its manifest stays (P-250).
 pub(crate) fn delete(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<bool> {
     let Some(digest) = current(tx, change.repository, tag)? else { return Ok(false) };
-    let next_version = next_version(tx, change, tag)?;
-    note(tx, change, [&Standing { tag: tag.clone(), points_at: Some(digest), next_version }], None)?;
+    note(tx, change, [&standing(tx, change, tag, Some(digest))?], None)?;
     reviews::add(tx, change.repository, Kind::Manifest, &digest, change.review_at)?;
     tx.prepare_cached(DELETE)?.execute(params![change.repository, tag.as_str()])?;
     audit::append(tx, &record(change, "tag.delete", tag, Some(&digest), None))?;
@@ -145,10 +143,7 @@ pub(crate) fn delete(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<bool
 pub(crate) fn note_removal(tx: &Tx<'_>, change: &Change<'_>, manifest: Key, digest: &Digest) -> Result<Vec<Tag>> {
     let tags: Vec<Tag> =
         tx.prepare_cached(OF_MANIFEST)?.query_map([manifest], |row| parsed(row, 0))?.collect::<Result<_>>()?;
-    let standing = |tag: &Tag| {
-        Ok(Standing { tag: tag.clone(), points_at: Some(*digest), next_version: next_version(tx, change, tag)? })
-    };
-    let removed = tags.iter().map(standing).collect::<Result<Vec<_>>>()?;
+    let removed = tags.iter().map(|tag| standing(tx, change, tag, Some(*digest))).collect::<Result<Vec<_>>>()?;
     note(tx, change, &removed, None)?;
     let records: Vec<_> = tags.iter().map(|tag| record(change, "tag.delete", tag, Some(digest), None)).collect();
     audit::append_all(tx, &records)?;
@@ -177,8 +172,10 @@ fn note<'a>(
     tx.insert_all(NOTE, columns, rows)
 }
 
-fn next_version(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag) -> Result<i64> {
-    tx.prepare_cached(NEXT_VERSION)?.query_row(params![change.repository, tag.as_str()], |row| row.get(0))
+fn standing(tx: &Tx<'_>, change: &Change<'_>, tag: &Tag, points_at: Option<Digest>) -> Result<Standing> {
+    let next_version =
+        tx.prepare_cached(NEXT_VERSION)?.query_row(params![change.repository, tag.as_str()], |row| row.get(0))?;
+    Ok(Standing { tag: tag.clone(), points_at, next_version })
 }
 
 fn record(
@@ -205,11 +202,7 @@ pub(crate) fn page(
     let rows: Vec<Option<Tag>> = tx
         .prepare_cached(PAGE)?
         // No tag is empty, so the empty text stands before all of them.
-        .query_map(params![after.unwrap_or(""), repository.as_str(), limit], tag_or_none)?
+        .query_map(params![after.unwrap_or(""), repository.as_str(), limit], |row| parsed_or_none(row, 0))?
         .collect::<Result<_>>()?;
     if rows.is_empty() { Ok(None) } else { Ok(Some(rows.into_iter().flatten().collect())) }
-}
-
-fn tag_or_none(row: &Row<'_>) -> Result<Option<Tag>> {
-    if row.get_ref(0)? == ValueRef::Null { Ok(None) } else { parsed(row, 0).map(Some) }
 }

@@ -12,7 +12,7 @@ use wharf_policy::Attribution;
 use crate::audit::{self, AuditRecord};
 use crate::reviews::{self, Kind};
 use crate::sql::{
-    Contradiction, Key, Micros, OptionalExtension as _, Result, Row, Tx, ValueRef, params, parsed, statements,
+    Contradiction, Key, Micros, OptionalExtension as _, Result, Row, Tx, params, parsed, parsed_or_none, statements,
     text_list,
 };
 use crate::tags::{self, Change};
@@ -110,16 +110,10 @@ fn tag_list(row: &Row<'_>, column: usize) -> Result<Vec<Tag>> {
 }
 
 fn change(row: &Row<'_>) -> Result<TagChange> {
-    let digest = |index| -> Result<Option<Digest>> {
-        match row.get_ref(index)? {
-            ValueRef::Null => Ok(None),
-            _ => parsed(row, index).map(Some),
-        }
-    };
     Ok(TagChange {
         version: row.get(0)?,
-        from: digest(1)?,
-        to: digest(2)?,
+        from: parsed_or_none(row, 1)?,
+        to: parsed_or_none(row, 2)?,
         at: row.get::<Micros>(3)?.0,
         by: row.get(4)?,
     })

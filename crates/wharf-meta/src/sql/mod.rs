@@ -113,6 +113,15 @@ where
     row.get::<Parsed<T>>(column).map(|parsed| parsed.0)
 }
 
+/// The same where a column may have no value.
+pub(crate) fn parsed_or_none<T>(row: &Row<'_>, column: usize) -> Result<Option<T>>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    Ok(row.get::<Option<Parsed<T>>>(column)?.map(|parsed| parsed.0))
+}
+
 /// A list as the JSON array that `json_each` or `jsonb_array_elements_text` takes apart; one statement then serves lists of any length.
 pub(crate) fn json_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
