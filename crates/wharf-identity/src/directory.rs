@@ -33,8 +33,8 @@ pub(crate) struct KnownAccount {
     pub(crate) principal: Principal,
 }
 
-/// A token with the account it is of.
-type OfAccount = (ApiToken, Account);
+/// An API token with the account it is of.
+pub(crate) type OfAccount = (ApiToken, Account);
 
 pub(crate) struct Directory {
     meta: Arc<dyn Metadata>,
@@ -97,11 +97,15 @@ impl Directory {
         Ok(Some(found))
     }
 
+    /// A token as it is now, if it was asked for since anything about identities changed.
+    pub(crate) fn known_token(&self, id: TokenId) -> Option<Arc<OfAccount>> {
+        let generation = self.generation();
+        self.by_id.get(&id).filter(|(at, _)| *at == generation).map(|(_, found)| found)
+    }
+
     pub(crate) async fn token_by_id(&self, id: TokenId) -> wharf_meta::Result<Option<Arc<OfAccount>>> {
         let generation = self.generation();
-        if let Some((at, found)) = self.by_id.get(&id)
-            && at == generation
-        {
+        if let Some(found) = self.known_token(id) {
             return Ok(Some(found));
         }
         let Some(found) = self.meta.token_by_id(id).await?.map(Arc::new) else { return Ok(None) };

@@ -8,14 +8,15 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use wharf_base::{Clock, Rng, Secret, Shutdown, Spawner, StoreId, Timestamp};
 use wharf_meta::{AuditRecord, Metadata, Outcome, SigningKey, TokenKind, Versions};
-use wharf_policy::{Access, AccountType, Asker, Attribution, Denied, Limits, Principal};
+use wharf_policy::{AccountType, Asker, Attribution, Denied, Limits, Principal};
 
 use crate::audit_queue::AuditQueue;
 use crate::config::ProviderName;
 use crate::directory::Directory;
+use crate::holder::{Holder, IssuedTo};
 use crate::jwt::{self, KeyRing, SharedRing, Verified};
 use crate::limits::{Limit, Network};
-use crate::local::{self, Local, Tokens};
+use crate::local::{Local, Tokens};
 use crate::mcias::{McIas, McIasProvider};
 use crate::oidc::Oidc;
 use crate::password::Passwords;
@@ -233,7 +234,7 @@ impl Identity {
                 }
                 let sha256 = secret_text::sha256(token);
                 if place == Place::Registry
-                    && let Some(recognised) = self.recognise(token, &sha256, generation)
+                    && let Some(recognised) = self.recognise(token, &sha256, generation, origin)
                 {
                     let asker = recognised.asker(origin);
                     remembered.keep(recognised);
@@ -369,20 +370,22 @@ impl Identity {
         Ok(Verdict::NotMine)
     }
 
-    /// What [`bearer`](Self::bearer) would say of one of our own tokens, if it would not have to ask the database. Not of
-    /// one that was fetched with an API token: that one has a life and networks of its own.
-    fn recognise(&self, token: &str, sha256: &[u8; 32], generation: u64) -> Option<Recognised> {
+    /// What [`bearer`](Self::bearer) would say of one of our own tokens, if it would not have to ask the database.
+    fn recognise(&self, token: &str, sha256: &[u8; 32], generation: u64, origin: &Origin) -> Option<Recognised> {
         let Verified { claims, access, .. } = self.known(sha256)?;
-        if claims.wharf.token.is_some() || !jwt::is_alive(&claims, self.clock.now()) {
+        let now = self.clock.now();
+        if !jwt::is_alive(&claims, now) {
             return None;
         }
-        let principal = if claims.wharf.provider == wharf_policy::Provider::Local.as_str() {
-            self.directory.known_account(&claims.sub).filter(|known| known.account.enabled)?.principal.clone()
-        } else {
-            foreign(&claims)?
+        let holder = match IssuedTo::of(&claims)? {
+            IssuedTo::Foreign(principal) => Holder::foreign(principal),
+            IssuedTo::Account(name) => Holder::of_account(&*self.directory.known_account(name)?)?,
+            IssuedTo::ApiToken(id) => {
+                let found = self.directory.known_token(id)?;
+                Holder::of_api_token(found, &claims, now, origin.source)?
+            }
         };
-        let limits = Limits { bearer: Some(access), api_token: None };
-        Some(Recognised { token: token.into(), generation, claims, principal, limits })
+        Some(Recognised { token: token.into(), generation, claims, holder, access })
     }
 
     async fn bearer(&self, text: &str, sha256: [u8; 32], origin: &Origin, place: Place) -> Result<Asker, AuthError> {
@@ -402,17 +405,10 @@ impl Identity {
         Ok(asker(vouched.principal, Limits::default(), origin))
     }
 
-    /// Our own token: what it says of rights only narrows, and whose it is, is looked up as it is now (S-027).
     async fn own_token(&self, text: &str, sha256: [u8; 32], origin: &Origin) -> Result<Asker, AuthError> {
         let verified = self.verified(text, sha256)?;
-        let claims = &verified.claims;
-        let (principal, api_token) = if claims.wharf.provider == wharf_policy::Provider::Local.as_str() {
-            self.account_of(claims, origin).await?
-        } else {
-            (foreign(claims).ok_or(AuthError::InvalidToken)?, None)
-        };
-        let limits = Limits { bearer: Some(verified.access), api_token };
-        Ok(asker(principal, limits, origin))
+        let holder = self.holder(&verified.claims, origin).await?.ok_or(AuthError::InvalidToken)?;
+        Ok(holder.asker(verified.access, origin))
     }
 
     /// A token that the keys in force have verified. What others have verified goes when the cache wants its place.
@@ -436,25 +432,19 @@ impl Identity {
         Ok(verified)
     }
 
-    /// The local account that a token was issued to, and the scopes of the API token it was fetched with, if there are both
-    /// still.
-    async fn account_of(
-        &self,
-        claims: &jwt::Claims,
-        origin: &Origin,
-    ) -> Result<(Principal, Option<Arc<[Access]>>), AuthError> {
-        if let Some(id) = &claims.wharf.token {
-            let id = id.parse().map_err(|_| AuthError::InvalidToken)?;
-            let found = self.directory.token_by_id(id).await?.ok_or(AuthError::InvalidToken)?;
-            let (token, account) = &*found;
-            let is_good = account.name == claims.sub
-                && self.tokens.is_usable(token, account)
-                && local::is_from(token, origin.source);
-            let found = (local::principal(account), local::access(&token.scopes));
-            return if is_good { Ok(found) } else { Err(AuthError::InvalidToken) };
-        }
-        let known = self.directory.account(&claims.sub).await?.filter(|known| known.account.enabled);
-        known.map(|known| (known.principal.clone(), None)).ok_or(AuthError::InvalidToken)
+    /// Whoever a token was issued to; `None`: nobody who may use it any longer.
+    async fn holder(&self, claims: &jwt::Claims, origin: &Origin) -> Result<Option<Holder>, AuthError> {
+        Ok(match IssuedTo::of(claims) {
+            None => None,
+            Some(IssuedTo::Foreign(principal)) => Some(Holder::foreign(principal)),
+            Some(IssuedTo::Account(name)) => {
+                self.directory.account(name).await?.and_then(|known| Holder::of_account(&known))
+            }
+            Some(IssuedTo::ApiToken(id)) => {
+                let found = self.directory.token_by_id(id).await?;
+                found.and_then(|found| Holder::of_api_token(found, claims, self.clock.now(), origin.source))
+            }
+        })
     }
 
     pub(crate) fn note_login(&self, login: &Login, origin: &Origin) {
@@ -585,17 +575,6 @@ async fn load_ring(meta: &dyn Metadata, clock: &dyn Clock, rng: &dyn Rng) -> Res
 /// `count` at once, and as many again in each minute.
 fn per_minute<K: Eq + std::hash::Hash + Clone>(count: u32) -> Limit<K> {
     Limit::new(count, Duration::from_secs(60) / count.max(1))
-}
-
-/// Who another provider has vouched for, as the token says.
-fn foreign(claims: &jwt::Claims) -> Option<Principal> {
-    let provider = match claims.wharf.provider.as_str() {
-        "" => return Some(Principal::anonymous()),
-        "oidc" => wharf_policy::Provider::Oidc,
-        _ => return None,
-    };
-    let account_type = claims.wharf.account_type.parse().ok()?;
-    Some(Principal::new(provider, &claims.sub, account_type, claims.wharf.roles.clone()))
 }
 
 pub(crate) fn asker(principal: Principal, limits: Limits, origin: &Origin) -> Asker {

@@ -13,6 +13,7 @@ mod config;
 mod directory;
 mod error;
 mod first;
+mod holder;
 mod identity;
 mod issue;
 mod jwt;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use wharf_base::{Clock, Secret};
+use wharf_base::{Clock, Secret, Timestamp};
 use wharf_meta::{Account, ApiToken, Metadata, TokenKind};
 use wharf_policy::{Access, Principal};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, OfAccount};
 use crate::password::{self, Passwords};
 use crate::provider::{Attempt, Login, Proof, Provider, Verdict};
 use crate::{AuthError, scopes, secret_text};
@@ -96,22 +96,23 @@ impl Tokens {
         let read = secret_text::parse(secret).filter(|(read, _)| *read == kind);
         let Some((_, sha256)) = read else { return Ok(None) };
         let Some(found) = self.directory.token(&sha256).await? else { return Ok(None) };
-        let (token, account) = &*found;
-        if token.kind != kind || !self.is_usable(token, account) || !is_from(token, source) {
+        let now = self.clock.now();
+        if found.0.kind != kind || !is_good(&found, now, source) {
             return Ok(None);
         }
-        self.directory.used(token, self.clock.now());
+        let (token, account) = &*found;
+        self.directory.used(token, now);
         Ok(Some(Login { principal: principal(account), scopes: access(&token.scopes), proof: Proof::Token(token.id) }))
-    }
-
-    /// Whether neither the token's life nor its account's is over.
-    pub(crate) fn is_usable(&self, token: &ApiToken, account: &Account) -> bool {
-        account.enabled && self.clock.now() < token.expires_at
     }
 }
 
-/// Whether the token may be used from `source`. A network that cannot be read keeps everybody out.
-pub(crate) fn is_from(token: &ApiToken, source: Option<IpAddr>) -> bool {
+/// Whether the token may be used from `source`, and neither its life nor its account's is over.
+pub(crate) fn is_good((token, account): &OfAccount, now: Timestamp, source: Option<IpAddr>) -> bool {
+    account.enabled && now < token.expires_at && is_from(token, source)
+}
+
+/// A network that cannot be read keeps everybody out.
+fn is_from(token: &ApiToken, source: Option<IpAddr>) -> bool {
     token.networks.is_empty()
         || source.is_some_and(|source| {
             let source = source.to_canonical();

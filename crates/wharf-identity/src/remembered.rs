@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use wharf_base::{Secret, Timestamp};
-use wharf_policy::{Asker, Limits, Principal};
+use wharf_policy::{Access, Asker};
 
 use crate::Origin;
-use crate::identity;
+use crate::holder::Holder;
 use crate::jwt::{self, Claims};
 
 /// What one connection remembers of whoever asks over it; gone with the connection.
@@ -22,13 +22,19 @@ pub(crate) struct Recognised {
     /// That of the directory, from before anything about the token was looked up: any change ends what is remembered.
     pub(crate) generation: u64,
     pub(crate) claims: Arc<Claims>,
-    pub(crate) principal: Principal,
-    pub(crate) limits: Limits,
+    pub(crate) holder: Holder,
+    /// The token's own access.
+    pub(crate) access: Arc<[Access]>,
 }
 
 impl Recognised {
+    fn is_good(&self, generation: u64, now: Timestamp, origin: &Origin) -> bool {
+        let is_as_it_was = self.generation == generation && jwt::is_alive(&self.claims, now);
+        is_as_it_was && self.holder.is_good(now, origin.source)
+    }
+
     pub(crate) fn asker(&self, origin: &Origin) -> Asker {
-        identity::asker(self.principal.clone(), self.limits.clone(), origin)
+        self.holder.clone().asker(Arc::clone(&self.access), origin)
     }
 }
 
@@ -37,7 +43,7 @@ impl Remembered {
     /// tokens come over one connection, so it is compared like any other secret.
     pub(crate) fn recall(&self, token: &str, generation: u64, now: Timestamp, origin: &Origin) -> Option<Asker> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = last.as_ref().filter(|last| last.generation == generation && jwt::is_alive(&last.claims, now))?;
+        let last = last.as_ref().filter(|last| last.is_good(generation, now, origin))?;
         let is_same = verify_slices_are_equal(last.token.expose().as_bytes(), token.as_bytes()).is_ok();
         is_same.then(|| last.asker(origin))
     }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use wharf_base::Secret;
 use wharf_meta::{AuditFilter, SigningKey, TokenKind};
-use wharf_policy::{AccountType, Provider};
+use wharf_policy::{AccountType, Action, Limits, Provider};
 
-use crate::{AuthError, Credentials, NewToken, Place};
+use crate::{AuthError, Credentials, NewToken, Origin, Place};
 use world::{PASSWORD, World};
 
 #[tokio::test]
@@ -216,6 +216,47 @@ async fn what_a_connection_remembers_is_one_token_as_it_came_and_ends_with_any_c
     world.clock.advance(crate::jwt::LIFE_MAX);
     assert!(!world.recalls(&alice));
     assert!(world.authenticate(&alice, Place::Registry).await.is_err(), "its life is over");
+}
+
+#[tokio::test]
+async fn a_connection_remembers_what_an_api_token_has_fetched_within_its_networks_its_life_and_its_scopes() {
+    let world = World::new().await;
+    world.robot("ci").await;
+    let (networks, scopes) = (vec!["192.0.2.0/24".to_owned()], vec!["repository:team/app:pull".to_owned()]);
+    let new = NewToken { networks, scopes, life: Some(Duration::from_secs(3_600)), ..NewToken::default() };
+    let (id, secret) = world.token("ci", new).await;
+    world.clock.advance(Duration::from_secs(3_600 - 30));
+    let login = world.log_in("ci", secret.expose()).await.expect("the robot");
+    let bearer = world.identity.issue(&login, &[], &world.origin()).expect("a token").token;
+    world.remember(&bearer).await;
+
+    let app = "team/app".parse().expect("a name");
+    for _ in 0..2 {
+        let asker = world.authenticate(&bearer, Place::Registry).await.expect("a good token");
+        let limit = Limits { bearer: None, ..asker.limits };
+        assert!(limit.against(Action::Pull, Some(&app)).is_none());
+        assert!(limit.against(Action::Push, Some(&app)).is_some(), "the API token's scopes");
+    }
+
+    let elsewhere = Origin { source: Some([198, 51, 100, 1].into()), ..world.origin() };
+    assert!(!world.recalls_from(&elsewhere, &bearer));
+    let credentials = Credentials::Bearer(bearer.expose());
+    let asked = world.identity.authenticate(&credentials, &elsewhere, Place::Registry, &world.connection).await;
+    assert!(asked.is_err(), "not from there");
+    assert!(world.recalls(&bearer), "from where it may be used");
+
+    world.clock.advance(Duration::from_secs(30));
+    assert!(!world.recalls(&bearer), "the API token has ended, the other has a while to live");
+    assert!(world.authenticate(&bearer, Place::Registry).await.is_err());
+
+    let (other, secret) = world.token("ci", NewToken::default()).await;
+    assert_ne!(other, id);
+    let login = world.log_in("ci", secret.expose()).await.expect("the robot");
+    let bearer = world.identity.issue(&login, &[], &world.origin()).expect("a token").token;
+    world.remember(&bearer).await;
+    world.delete_token(other).await;
+    assert!(!world.recalls(&bearer));
+    assert!(world.authenticate(&bearer, Place::Registry).await.is_err());
 }
 
 #[tokio::test]

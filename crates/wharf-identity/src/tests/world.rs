@@ -122,8 +122,13 @@ impl World {
 
     /// Whether the connection alone knows whose `token` is.
     pub(super) fn recalls(&self, token: &Secret<String>) -> bool {
+        self.recalls_from(&self.origin(), token)
+    }
+
+    /// The same, where it comes from elsewhere: over the connection of a proxy.
+    pub(super) fn recalls_from(&self, origin: &Origin, token: &Secret<String>) -> bool {
         let generation = self.identity.directory.generation();
-        self.connection.recall(token.expose(), generation, self.clock.now(), &self.origin()).is_some()
+        self.connection.recall(token.expose(), generation, self.clock.now(), origin).is_some()
     }
 
     pub(super) async fn authenticate(&self, bearer: &Secret<String>, place: Place) -> Result<Asker, AuthError> {
