@@ -76,10 +76,14 @@ pub(super) fn is_usable(session: &Session) -> Result<bool> {
 /// Makes the schema what this binary knows, or refuses a newer one.
 pub(super) fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), Error> {
     let begun = Instant::now();
+    let mut is_waiting = false;
     loop {
         match migrate_once(session, migrations) {
             Err(Failed::InTheWay(error)) if begun.elapsed() < PATIENCE => {
-                tracing::info!("the migration of the database begins anew: {error}");
+                // Said once, not at each of some ninety tries.
+                if !std::mem::replace(&mut is_waiting, true) {
+                    tracing::info!("the migration of the database waits for others, {PATIENCE:?} at most: {error}");
+                }
                 std::thread::sleep(REST);
             }
             Err(Failed::InTheWay(error)) => return Err(Error::sql("migrating", error)),

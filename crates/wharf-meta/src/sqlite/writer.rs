@@ -189,10 +189,13 @@ trait Job: Send {
     fn answer(self: Box<Self>, failure: Option<&Failure>);
 }
 
+/// How a job's last run ended; or the panic's words.
+type Ran<T> = std::result::Result<crate::Result<T>, String>;
+
 struct Request<T, F> {
     doing: &'static str,
     work: F,
-    result: Option<crate::Result<T>>,
+    result: Option<Ran<T>>,
     reply: oneshot::Sender<crate::Result<T>>,
 }
 
@@ -204,23 +207,23 @@ where
 {
     fn run(&mut self, tx: &Connection) -> bool {
         // A panic is a bug in one kind of change; the others need the writer.
-        let result = match catch_unwind(AssertUnwindSafe(|| (self.work)(tx))) {
-            Ok(result) => result.map_err(|error| Error::sql(self.doing, error.into())),
-            Err(panic) => Err(panicked(self.doing, panic.as_ref())),
-        };
-        if let Err(error) = &result {
+        let ran = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
+            .map(|result| result.map_err(|error| Error::sql(self.doing, error.into())))
+            .map_err(|panic| words(panic.as_ref()));
+        if let Ok(Err(error)) = &ran {
             // Should it succeed when it is run once more, nobody else hears of this.
             debug!(doing = self.doing, %error, "a change failed: {error}");
         }
-        let keep = result.is_ok();
-        self.result = Some(result);
+        let keep = matches!(ran, Ok(Ok(_)));
+        self.result = Some(ran);
         keep
     }
 
     fn answer(self: Box<Self>, failure: Option<&Failure>) {
         let result = match (self.result, failure) {
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), None) => Ok(value),
+            (Some(Err(panic)), _) => Err(panicked(self.doing, &panic)),
+            (Some(Ok(Err(error))), _) => Err(error),
+            (Some(Ok(Ok(value))), None) => Ok(value),
             (_, Some(failure)) => Err(failure.error(self.doing)),
             (None, None) => Err(Error::unavailable(self.doing, "it was never begun")),
         };
@@ -229,11 +232,14 @@ where
     }
 }
 
-fn panicked(doing: &'static str, panic: &(dyn Any + Send)) -> Error {
-    let message = panic.downcast_ref::<&str>().copied();
-    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    error!(doing, panic = message, "{doing} panicked: {message}");
-    Error::unavailable(doing, format!("it panicked: {message}"))
+fn words(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied();
+    words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+fn panicked(doing: &'static str, panic: &str) -> Error {
+    error!(doing, panic, "{doing} panicked: {panic}");
+    Error::unavailable(doing, format!("it panicked: {panic}"))
 }
 
 /// Why a whole transaction did not happen.
@@ -365,15 +371,13 @@ impl WriterThread {
 
     /// Whether every job's changes shall stay. Those behind the first one whose shall not were not begun.
     fn run_together(&self, batch: &mut [Box<dyn Job>]) -> Result<bool> {
-        let tx = &self.connection;
-        retry_busy(|| run(tx, "begin immediate"))?;
+        let tx = self.begin()?;
         // A job that does not know that SQLite has taken everything back has not done what it answers.
         Ok(batch.iter_mut().all(|job| job.run(tx) && !tx.is_autocommit()))
     }
 
     fn run_apart(&self, batch: &mut [Box<dyn Job>]) -> Result<()> {
-        let tx = &self.connection;
-        retry_busy(|| run(tx, "begin immediate"))?;
+        let tx = self.begin()?;
         for job in batch {
             run(tx, "savepoint job")?;
             let keep = job.run(tx);
@@ -390,6 +394,11 @@ impl WriterThread {
             run(tx, "release job")?;
         }
         Ok(())
+    }
+
+    fn begin(&self) -> Result<&Connection> {
+        retry_busy(|| run(&self.connection, "begin immediate"))?;
+        Ok(&self.connection)
     }
 
     /// A transaction that cannot be ended would swallow every later one; a new beginning fails then, and says so.
