@@ -13,13 +13,12 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::io::blocking;
 use super::staged::Staged;
 use crate::Error;
 use crate::hash::Running;
 
 /// How much is handed on at once.
-const BATCH_BYTES: usize = 512 << 10;
+pub(super) const BATCH_BYTES: usize = 512 << 10;
 
 /// How many batches may wait to be hashed or written, with those that are.
 const IN_FLIGHT: usize = 3;
@@ -84,21 +83,17 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(staged: Arc<Staged>, running: Running, offset_bytes: u64) -> Self {
-        let written_bytes = Arc::new(AtomicU64::new(offset_bytes));
-        let appending = Appending { staged: Arc::clone(&staged), written_bytes: Arc::clone(&written_bytes) };
+    /// Goes on with what was staged before.
+    pub(super) fn new(staged: Staged, running: Running, offset_bytes: u64) -> Self {
+        let appending = Appending::new(Arc::new(staged), offset_bytes);
         Self {
-            staged,
+            staged: Arc::clone(&appending.staged),
+            written_bytes: Arc::clone(&appending.written_bytes),
             hashing: Lane::new(running),
             writing: Lane::new(appending),
-            written_bytes,
             write_back: WriteBack { from_bytes: offset_bytes, syncing: None },
             has_gap: false,
         }
-    }
-
-    pub(super) fn staged(&self) -> &Arc<Staged> {
-        &self.staged
     }
 
     /// Hands a batch on; waits while there are too many already.
@@ -116,25 +111,39 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Everything up to and including `last` is in the hash and in the file, and no early write-back is running.
-    /// What is left is little, so it takes one thread.
-    pub(super) async fn finish(mut self, last: Batch) -> Result<Running, Error> {
+    /// Everything before `last` is in the hash and in the file, and no early write-back is running.
+    pub(super) async fn finish(mut self, last: Batch) -> Result<Rest, Error> {
         if self.has_gap {
             return Err(Error::Broken);
         }
-        let mut appending = self.writing.end().await?;
-        let mut running = self.hashing.end().await?;
+        let appending = self.writing.end().await?;
+        let running = self.hashing.end().await?;
         self.write_back.wait().await?;
-        let parts = last.into_parts();
-        if parts.is_empty() {
-            return Ok(running);
+        Ok(Rest { appending, running, last })
+    }
+}
+
+/// The last batch, still to be written.
+pub(super) struct Rest {
+    appending: Appending,
+    running: Running,
+    last: Batch,
+}
+
+impl Rest {
+    /// Of an upload that has no other.
+    pub(super) fn only(staged: Staged, running: Running, offset_bytes: u64, last: Batch) -> Self {
+        Self { appending: Appending::new(Arc::new(staged), offset_bytes), running, last }
+    }
+
+    /// Everything is in the hash and in the file. Blocks: what is left is little, so it takes no second thread.
+    pub(super) fn write(mut self) -> Result<(Arc<Staged>, Running), Error> {
+        let parts = self.last.into_parts();
+        if !parts.is_empty() {
+            self.running.take(&parts)?;
+            self.appending.take(&parts)?;
         }
-        blocking("writing staged content", move || {
-            running.take(&parts)?;
-            appending.take(&parts)?;
-            Ok(running)
-        })
-        .await
+        Ok((self.appending.staged, self.running))
     }
 }
 
@@ -154,6 +163,12 @@ impl Work for Running {
 struct Appending {
     staged: Arc<Staged>,
     written_bytes: Arc<AtomicU64>,
+}
+
+impl Appending {
+    fn new(staged: Arc<Staged>, offset_bytes: u64) -> Self {
+        Self { staged, written_bytes: Arc::new(AtomicU64::new(offset_bytes)) }
+    }
 }
 
 impl Work for Appending {

@@ -41,6 +41,11 @@ impl Staged {
             created => created,
         };
         let staged = Self { file: file.map_err(failed(doing))?, root, upload: lease.upload(), _turn: turn };
+        // Who ended the upload before this found no file to remove.
+        if let Err(error) = lease.check_standing() {
+            staged.remove();
+            return Err(error);
+        }
         if staged.size_bytes()? > 0 {
             staged.truncate(0)?;
         }

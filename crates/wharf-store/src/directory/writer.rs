@@ -5,12 +5,13 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::Errno;
+use tokio::sync::OwnedMutexGuard;
 use wharf_base::{UploadId, failpoint};
 use wharf_oci::{Algorithm, Digest};
 
 use super::io::{blocking, failed, not_synced, sync};
 use super::layout;
-use super::pipeline::{Batch, Pipeline};
+use super::pipeline::{BATCH_BYTES, Batch, Pipeline, Rest};
 use super::root::Root;
 use super::staged::Staged;
 use crate::hash::Running;
@@ -21,12 +22,111 @@ use crate::{BlobWriter, Checkpoint, Error, Place, Placed};
 pub(super) struct Writer {
     root: Arc<Root>,
     batch: Batch,
-    pipeline: Pipeline,
+    staging: Staging,
+    offset_bytes: u64,
+    /// Last, so that the upload is free only when everything above is gone.
+    lease: Arc<Lease>,
+}
+
+/// Where everything is that is not in the batch.
+enum Staging {
+    /// There is nothing else, and no file yet: what fits into one batch is written, hashed and synced in one go.
+    Unopened(Opening),
+    Open {
+        pipeline: Pipeline,
+        reserved: bool,
+    },
+    /// The file could not be opened, or nobody waited for that.
+    Broken,
+}
+
+/// A staged file to be opened.
+struct Opening {
+    root: Arc<Root>,
+    lease: Arc<Lease>,
+    turn: OwnedMutexGuard<()>,
+    algorithm: Algorithm,
+    at: Option<Checkpoint>,
+    reserve_bytes: u64,
+}
+
+struct Opened {
+    staged: Staged,
+    running: Running,
     offset_bytes: u64,
     /// Whether blocks beyond the end may have to be given back.
     reserved: bool,
-    /// Last, so that the upload is free only when everything above is gone.
-    lease: Lease,
+}
+
+impl Opening {
+    fn open(self) -> Result<Opened, Error> {
+        let Self { root, lease, turn, algorithm, at, reserve_bytes } = self;
+        let offset_bytes = at.as_ref().map_or(0, |at| at.offset_bytes);
+        let (staged, running) = match &at {
+            None => (Staged::begin(root, &lease, turn)?, Running::new(algorithm)),
+            Some(at) => Staged::resume(root, &lease, turn, algorithm, at)?,
+        };
+        let reserved = staged.reserve(offset_bytes, reserve_bytes)?;
+        Ok(Opened { staged, running, offset_bytes, reserved })
+    }
+}
+
+impl Staging {
+    async fn open(opening: Opening) -> Result<Self, Error> {
+        let opened = blocking("opening staged content", || opening.open()).await?;
+        let Opened { staged, running, offset_bytes, reserved } = opened;
+        Ok(Self::Open { pipeline: Pipeline::new(staged, running, offset_bytes), reserved })
+    }
+
+    /// Hands a full batch on.
+    async fn push(&mut self, batch: Batch) -> Result<(), Error> {
+        if let Self::Unopened(_) = self
+            && let Self::Unopened(opening) = std::mem::replace(self, Self::Broken)
+        {
+            *self = Self::open(opening).await?;
+        }
+        match self {
+            Self::Open { pipeline, .. } => pipeline.push(batch).await,
+            Self::Unopened(_) | Self::Broken => Err(Error::Broken),
+        }
+    }
+
+    /// Everything before `last` is in the hash and in the file.
+    async fn finish(self, last: Batch) -> Result<Remaining, Error> {
+        match self {
+            Self::Unopened(opening) => Ok(Remaining::All(opening, last)),
+            Self::Open { pipeline, reserved } => Ok(Remaining::Rest { rest: pipeline.finish(last).await?, reserved }),
+            Self::Broken => Err(Error::Broken),
+        }
+    }
+}
+
+/// What is still to be written when nothing more comes.
+enum Remaining {
+    All(Opening, Batch),
+    Rest { rest: Rest, reserved: bool },
+}
+
+/// Everything is in the hash and in the file.
+struct Written {
+    staged: Arc<Staged>,
+    running: Running,
+    reserved: bool,
+}
+
+impl Remaining {
+    /// Blocks.
+    fn write(self) -> Result<Written, Error> {
+        let (rest, reserved) = match self {
+            Self::All(opening, last) => {
+                let Opened { staged, running, offset_bytes, reserved } = opening.open()?;
+                (Rest::only(staged, running, offset_bytes, last), reserved)
+            }
+            Self::Rest { rest, reserved } => (rest, reserved),
+        };
+        let (staged, running) = rest.write()?;
+        Ok(Written { staged, running, reserved })
+    }
 }
 
 impl Writer {
@@ -37,19 +137,16 @@ impl Writer {
         at: Option<Checkpoint>,
         expected_bytes: Option<u64>,
     ) -> Result<Self, Error> {
-        let lease = root.sessions.lease(upload)?;
+        let lease = Arc::new(root.sessions.lease(upload)?);
         let turn = lease.turn().lock_owned().await;
-        blocking("opening staged content", move || {
-            let offset_bytes = at.as_ref().map_or(0, |at| at.offset_bytes);
-            let (staged, running) = match &at {
-                None => (Staged::begin(Arc::clone(&root), &lease, turn)?, Running::new(algorithm)),
-                Some(at) => Staged::resume(Arc::clone(&root), &lease, turn, algorithm, at)?,
-            };
-            let reserved = staged.reserve(offset_bytes, expected_bytes.unwrap_or(0))?;
-            let pipeline = Pipeline::new(Arc::new(staged), running, offset_bytes);
-            Ok(Self { root, batch: Batch::default(), pipeline, offset_bytes, reserved, lease })
-        })
-        .await
+        let offset_bytes = at.as_ref().map_or(0, |at| at.offset_bytes);
+        let reserve_bytes = expected_bytes.unwrap_or(0);
+        let may_wait = at.is_none() && reserve_bytes < BATCH_BYTES as u64;
+        let reserve_bytes = if may_wait { 0 } else { reserve_bytes };
+        let opening =
+            Opening { root: Arc::clone(&root), lease: Arc::clone(&lease), turn, algorithm, at, reserve_bytes };
+        let staging = if may_wait { Staging::Unopened(opening) } else { Staging::open(opening).await? };
+        Ok(Self { root, batch: Batch::default(), staging, offset_bytes, lease })
     }
 }
 
@@ -65,31 +162,34 @@ impl BlobWriter for Writer {
             self.batch.take_from(&mut bytes);
             self.offset_bytes += (before - bytes.len()) as u64;
             if self.batch.is_full() {
-                self.pipeline.push(std::mem::take(&mut self.batch)).await?;
+                self.staging.push(std::mem::take(&mut self.batch)).await?;
             }
         }
         Ok(())
     }
 
     async fn checkpoint(self: Box<Self>) -> Result<Checkpoint, Error> {
-        let Self { batch, pipeline, offset_bytes, reserved, lease, .. } = *self;
-        let staged = Arc::clone(pipeline.staged());
-        let running = pipeline.finish(batch).await?;
-        if reserved {
-            blocking("truncating staged content", move || staged.truncate(offset_bytes)).await?;
-        }
+        let Self { batch, staging, offset_bytes, lease, .. } = *self;
+        let remaining = staging.finish(batch).await?;
+        let running = blocking("writing staged content", move || {
+            let Written { staged, running, reserved } = remaining.write()?;
+            if reserved {
+                staged.truncate(offset_bytes)?;
+            }
+            Ok(running)
+        })
+        .await?;
         lease.check_standing()?;
         Ok(Checkpoint { offset_bytes, hash_state: running.save(offset_bytes) })
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Placed, Error> {
-        let Self { root, batch, pipeline, offset_bytes, reserved, lease } = *self;
-        let staged = Arc::clone(pipeline.staged());
-        let running = pipeline.finish(batch).await?;
-        let sealing = Sealing { digest: *digest, size_bytes: offset_bytes, reserved };
+        let Self { root, batch, staging, offset_bytes, lease } = *self;
+        let remaining = staging.finish(batch).await?;
+        let sealing = Sealing { digest: *digest, size_bytes: offset_bytes };
         let (lease, staged) = blocking("completing staged content", move || {
-            sealing.seal(&staged, running)?;
-            Ok((lease, staged))
+            let written = remaining.write()?;
+            Ok((lease, sealing.seal(written)?))
         })
         .await?;
 
@@ -112,24 +212,25 @@ impl BlobWriter for Writer {
 struct Sealing {
     digest: Digest,
     size_bytes: u64,
-    reserved: bool,
 }
 
 impl Sealing {
     /// The staged file has the size that was hashed, hashes to the digest, and is on stable storage.
-    fn seal(&self, staged: &Staged, running: Running) -> Result<(), Error> {
+    fn seal(&self, written: Written) -> Result<Arc<Staged>, Error> {
+        let Written { staged, running, reserved } = written;
         if staged.size_bytes()? != self.size_bytes {
             return Err(Error::StagedLost);
         }
-        let actual = self.hash(staged, running)?;
+        let actual = self.hash(&staged, running)?;
         if actual != self.digest {
             staged.remove();
             return Err(Error::DigestMismatch { expected: Box::new(self.digest), actual: Box::new(actual) });
         }
-        if self.reserved {
+        if reserved {
             staged.truncate(self.size_bytes)?;
         }
-        staged.sync()
+        staged.sync()?;
+        Ok(staged)
     }
 
     fn hash(&self, staged: &Staged, running: Running) -> Result<Digest, Error> {

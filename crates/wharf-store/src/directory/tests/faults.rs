@@ -37,27 +37,25 @@ fn broken() -> Broken {
 
 #[tokio::test]
 async fn r001_a_push_writes_syncs_renames_and_syncs_the_directory() {
-    let broken = broken();
-    let content = content(1000);
-    let digest = Digest::of(Algorithm::Sha256, &content);
-    drop(push(&broken.store, &content, &digest).await.unwrap());
-    let (hex, id) = (digest.hex(), upload(1));
-    assert_eq!(
-        broken.files.calls(),
-        [
-            format!("open {id}"),
-            "stat".into(),
-            "reserve".into(),
-            "write".into(),
-            "stat".into(),
-            "truncate".into(),
-            "sync file".into(),
+    // Nothing is reserved for what is written at once.
+    let in_one_go = ["stat", "write", "stat", "sync file"];
+    let in_pieces = ["stat", "reserve", "write", "write", "stat", "truncate", "sync file"];
+    for (size, between) in [(1000, &in_one_go[..]), (MIB, &in_pieces[..])] {
+        let broken = broken();
+        let content = content(size);
+        let digest = Digest::of(Algorithm::Sha256, &content);
+        drop(push(&broken.store, &content, &digest).await.unwrap());
+        let (hex, id) = (digest.hex(), upload(1));
+        let mut expected = vec![format!("open {id}")];
+        expected.extend(between.iter().map(|call| (*call).to_owned()));
+        expected.extend([
             format!("open sha256/{}", &hex[..2]),
             format!("open sha256/{}/{hex}", &hex[..2]),
             format!("rename {hex}"),
-            "sync directory".into(),
-        ]
-    );
+            "sync directory".to_owned(),
+        ]);
+        assert_eq!(broken.files.calls(), expected);
+    }
 }
 
 #[tokio::test]
@@ -228,10 +226,10 @@ async fn r002_a_directory_that_could_not_be_synced_is_not_believed_the_next_time
     let digest = Digest::of(Algorithm::Sha256, &content);
     let mut writer = broken.store.writer(upload(1), Algorithm::Sha256, None, None).await.unwrap();
     writer.write(content.clone()).await.unwrap();
-    // write, stat, sync file, open directory, open content, rename, sync directory
-    broken.files.set(When::Nth(6, Fault::Errno(Errno::IO)));
+    // open, stat, write, stat, sync file, open directory, open content, rename, sync directory
+    broken.files.set(When::Nth(8, Fault::Errno(Errno::IO)));
     let failed = writer.commit(&digest).await;
-    assert_eq!(broken.files.calls()[6], "sync directory");
+    assert_eq!(broken.files.calls()[8], "sync directory");
     assert!(matches!(failed, Err(Error::Sync { .. })), "{failed:?}");
 
     broken.files.set(When::Never);
@@ -264,6 +262,40 @@ async fn r003_an_upload_goes_on_from_its_checkpoint_after_a_full_disk() {
     writer.write(content.slice(MIB + 5..)).await.unwrap();
     drop(writer.commit(&digest).await.unwrap());
     assert_eq!(read(&broken.store, &digest).await.unwrap(), content);
+}
+
+/// Small uploads have no file before their end.
+#[tokio::test]
+async fn an_upload_that_is_ended_before_it_has_a_file_leaves_none() {
+    let content = content(1000);
+    let digest = Digest::of(Algorithm::Sha256, &content);
+    for is_committed in [true, false] {
+        let broken = broken();
+        let left = || fs::read_dir(broken.parent.path().join("data/uploads")).unwrap().count();
+        let mut writer = broken.store.writer(upload(1), Algorithm::Sha256, None, None).await.unwrap();
+        writer.write(content.clone()).await.unwrap();
+        assert_eq!((left(), broken.files.calls().len()), (0, 0));
+        broken.store.discard(upload(1)).await.unwrap();
+        let ended =
+            if is_committed { writer.commit(&digest).await.map(drop) } else { writer.checkpoint().await.map(drop) };
+        assert!(matches!(ended, Err(Error::StagedLost)), "{ended:?}");
+        assert_eq!(left(), 0);
+        assert_eq!(broken.store.root.sessions.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_writer_whose_file_cannot_be_opened_cannot_be_used() {
+    let broken = broken();
+    let content = content(3 * MIB);
+    broken.files.set(When::About(format!("open {}", upload(1)), Fault::Errno(Errno::MFILE)));
+    let mut writer = broken.store.writer(upload(1), Algorithm::Sha256, None, None).await.unwrap();
+    let failed = writer.write(content.clone()).await;
+    assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+    broken.files.set(When::Never);
+    assert!(matches!(writer.write(content.clone()).await, Err(Error::Broken)));
+    let committed = writer.commit(&Digest::of(Algorithm::Sha256, &content)).await;
+    assert!(matches!(committed, Err(Error::Broken)), "{committed:?}");
 }
 
 #[tokio::test]
