@@ -314,7 +314,7 @@ impl Actor {
 
     /// Whether `source` had it; otherwise the session that was opened instead is ended.
     pub async fn mount(&mut self, blob: &Bytes, source: &str) -> Done<bool> {
-        self.ledger.blob_attempted(blob);
+        let before = self.ledger.blob_attempted(blob);
         let target = format!("{}?mount={}&from={source}", self.uploads(), sha256(blob));
         let sent = Instant::now();
         let reply = self.send("POST", &target, &Bytes::new()).await?;
@@ -323,7 +323,7 @@ impl Actor {
             return Ok(true);
         }
         let location = location(&reply.expect(202));
-        self.ledger.blob_not_mounted(&sha256(blob));
+        self.ledger.blob_not_mounted(&sha256(blob), before);
         self.cancel_upload(&location).await?;
         Ok(false)
     }

@@ -3,9 +3,9 @@
 //! An attempt is written down before it is sent, its answer when it arrives. After a crash the registry must agree: what
 //! was acknowledged is there, what was attempted is there whole or not at all, what was deleted is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -44,8 +44,13 @@ pub struct Ledger {
     /// By location; no longer here when the closing request was sent.
     sessions: BTreeMap<String, Session>,
     strays: BTreeSet<String>,
+    /// What became known of each blob last, and when: for whoever reads a failure beside the server's log.
+    trails: BTreeMap<String, VecDeque<(SystemTime, &'static str)>>,
     acknowledged: u64,
 }
+
+/// How much of a blob's past is kept.
+const TRAIL: usize = 12;
 
 #[derive(Clone)]
 struct Blob {
@@ -71,6 +76,9 @@ struct Session {
     most: usize,
 }
 
+/// What was known of a blob before an attempt to have it.
+pub struct BlobBefore(Option<Blob>);
+
 /// What was known before an attempt that was then refused.
 pub struct Before {
     digest: String,
@@ -90,6 +98,7 @@ impl Ledger {
             tags: BTreeMap::new(),
             sessions: BTreeMap::new(),
             strays: BTreeSet::new(),
+            trails: BTreeMap::new(),
             acknowledged: 0,
         }
     }
@@ -106,14 +115,18 @@ impl Ledger {
 
     // Blobs ---------------------------------------------------------------------------------------------------------
 
-    /// A blob that was there or was deleted before may be there from now on.
-    pub fn blob_attempted(&mut self, bytes: &Bytes) {
+    /// A blob that was there or was deleted before may be there from now on. What was known of it before is for
+    /// [`blob_not_mounted`](Self::blob_not_mounted).
+    pub fn blob_attempted(&mut self, bytes: &Bytes) -> BlobBefore {
+        self.note(&sha256(bytes), "attempted");
+        let before = BlobBefore(self.blobs.get(&sha256(bytes)).cloned());
         let nothing = || Blob { bytes: bytes.clone(), fate: Fate::Open, kept_until: None, pushing: true };
         let known = self.blobs.entry(sha256(bytes)).or_insert_with(nothing);
         known.pushing = true;
         if known.fate == Fate::Gone {
             known.fate = Fate::Open;
         }
+        before
     }
 
     /// The answer to a request of `sent` says that the blob is there, and will be for a grace period.
@@ -121,6 +134,7 @@ impl Ledger {
         self.acknowledged += 1;
         let kept_until = Some(sent + self.grace);
         let blob = Blob { bytes: bytes.clone(), fate: Fate::There, kept_until, pushing: false };
+        self.note(&sha256(bytes), "promised");
         self.blobs.insert(sha256(bytes), blob);
     }
 
@@ -136,26 +150,28 @@ impl Ledger {
     /// A request says that the blob is not there; it may be right.
     #[track_caller]
     pub fn blob_absent(&mut self, digest: &str) {
+        self.note(digest, "absent");
         assert!(!self.is_certain(digest), "{}@{digest} is not there, but was promised", self.repository);
         if let Some(blob) = self.blobs.get_mut(digest) {
             blob.fate = Fate::Gone;
         }
     }
 
-    /// The blob was not to be had; what was there before is there still.
-    pub fn blob_not_mounted(&mut self, digest: &str) {
+    /// The blob was not to be had elsewhere, which changes nothing here: what may have been there before may be there still.
+    pub fn blob_not_mounted(&mut self, digest: &str, before: BlobBefore) {
+        self.note(digest, "not mounted");
         let Some(blob) = self.blobs.get_mut(digest) else { return };
-        blob.pushing = false;
-        if blob.fate == Fate::Open {
-            blob.fate = Fate::Gone;
-        }
+        let was_never_here = || Blob { fate: Fate::Gone, pushing: false, ..blob.clone() };
+        *blob = before.0.unwrap_or_else(was_never_here);
     }
 
     pub fn blob_deleting(&mut self, digest: &str) {
+        self.note(digest, "deleting");
         self.blobs.entry(digest.to_owned()).and_modify(|blob| blob.fate = Fate::Open);
     }
 
     pub fn blob_deleted(&mut self, digest: &str) {
+        self.note(digest, "deleted");
         self.acknowledged += 1;
         self.blobs.entry(digest.to_owned()).and_modify(|blob| blob.fate = Fate::Gone);
     }
@@ -165,6 +181,14 @@ impl Ledger {
         let Some(blob) = self.blobs.get(digest) else { return false };
         let is_kept = blob.kept_until.is_some_and(|until| Instant::now() < until);
         blob.fate == Fate::There && (is_kept || self.is_held(digest))
+    }
+
+    fn note(&mut self, digest: &str, what: &'static str) {
+        let trail = self.trails.entry(digest.to_owned()).or_default();
+        trail.push_back((SystemTime::now(), what));
+        if trail.len() > TRAIL {
+            trail.pop_front();
+        }
     }
 
     fn is_held(&self, digest: &str) -> bool {
@@ -272,7 +296,9 @@ impl Ledger {
         if manifest.fate == Fate::Gone {
             manifest.fate = Fate::Open;
         }
-        for blob in manifest.image.digests() {
+        let image = Arc::clone(&manifest.image);
+        for blob in image.digests() {
+            self.note(blob, "restoring");
             self.blobs.entry(blob.clone()).and_modify(|blob| {
                 if blob.fate == Fate::Gone {
                     blob.fate = Fate::Open;
@@ -338,6 +364,7 @@ impl Ledger {
     pub fn forget_the_past(&mut self) {
         let certain: BTreeSet<String> = self.blobs.keys().filter(|digest| self.is_certain(digest)).cloned().collect();
         self.blobs.retain(|digest, blob| blob.pushing || certain.contains(digest));
+        self.trails.retain(|digest, _| self.blobs.contains_key(digest));
         let now = Instant::now();
         self.manifests.retain(|_, manifest| {
             manifest.fate != Fate::Gone || manifest.restorable_until.is_some_and(|until| now < until)
@@ -408,11 +435,14 @@ impl Ledger {
             let reply = client.get(&format!("/v2/{}/blobs/{digest}", self.repository)).await;
             let found = found(&reply, &self.repository, &digest);
             let is_certain = self.is_certain(&digest);
-            let name = &self.repository;
+            let (name, trail) = (&self.repository, self.trails.get(&digest));
             let blob = self.blobs.get_mut(&digest).expect("a blob of this ledger");
             let fate = blob.fate;
             assert!(!is_certain || found == Fate::There, "{name}@{digest} is {found:?}, was promised\n{reply}");
-            assert!(fate != Fate::Gone || found == Fate::Gone, "{name}@{digest} is {found:?}, was {fate:?}\n{reply}");
+            assert!(
+                fate != Fate::Gone || found == Fate::Gone,
+                "{name}@{digest} is {found:?}, was {fate:?} after {trail:?}\n{reply}"
+            );
             assert!(found == Fate::Gone || reply.body == blob.bytes, "{name}@{digest} has other bytes\n{reply}");
             if std::mem::take(&mut blob.pushing) && found == Fate::Gone {
                 self.strays.insert(digest);
