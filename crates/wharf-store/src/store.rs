@@ -36,8 +36,9 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// Opens the staged content of `upload` for appending.
     ///
     /// With `at` the content is cut to that checkpoint and goes on from there; without it begins anew and is hashed
-    /// with `algorithm`. `expected_bytes` is how many more bytes are announced; space for them is reserved at once, so
-    /// that a disk that is too small says so before the bytes travel.
+    /// with `algorithm`. `expected_bytes` is how many more bytes are announced; if they are many, space for them is reserved
+    /// at once, so that a disk that is too small says so before the bytes travel. New content that is small may be opened only
+    /// when there is something to write, and the writer's own calls then report what fails.
     ///
     /// # Errors
     ///
