@@ -153,7 +153,8 @@ impl Ledger {
         self.note(digest, "absent");
         assert!(!self.is_certain(digest), "{}@{digest} is not there, but was promised", self.repository);
         if let Some(blob) = self.blobs.get_mut(digest) {
-            blob.fate = Fate::Gone;
+            // A push that was not answered may come to its end later.
+            blob.fate = if blob.pushing { Fate::Open } else { Fate::Gone };
         }
     }
 
