@@ -16,7 +16,7 @@ pub(crate) enum IssuedTo<'a> {
     Foreign(Principal),
     /// The local account of this name.
     Account(&'a str),
-    /// Whoever has the API token that it was fetched with.
+    /// Whoever has the API token, or refresh token, that it was fetched with.
     ApiToken(TokenId),
 }
 
@@ -45,7 +45,7 @@ impl<'a> IssuedTo<'a> {
 #[derive(Clone)]
 pub(crate) struct Holder {
     principal: Principal,
-    /// What it was fetched with, if that was an API token: the end of that, or its scopes and networks, hold for it as well.
+    /// What it was fetched with, if that was an API token or a refresh token: its end, scopes and networks hold as well.
     fetched_with: Option<FetchedWith>,
 }
 

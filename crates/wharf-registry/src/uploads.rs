@@ -340,11 +340,11 @@ impl Registry {
             if claimed.offset_bytes().saturating_add(received_bytes) > self.config.blob_size_max.as_u64() {
                 return Err(self.too_large(claimed).await);
             }
-            // What was announced is reserved already; what nobody has announced must not take the last of the disk.
+            // What was announced counts as taken already; what nobody has announced must not take the last of the disk.
             if announced_bytes.or(length_bytes).is_none() {
                 self.guard.room_for(Some(bytes.len() as u64))?;
             }
-            writer.write(bytes).await.map_err(Error::store("writing the bytes of an upload"))?;
+            self.or_end_lost(claimed, writer.write(bytes).await, "writing the bytes of an upload").await?;
         }
         match announced_bytes {
             Some(announced_bytes) if announced_bytes != received_bytes => {
@@ -380,7 +380,8 @@ impl Registry {
 
     /// Ends the writer and records how far it came.
     async fn record_progress(&self, claimed: &Claimed, writer: Box<dyn BlobWriter>) -> Result<u64, Error> {
-        let checkpoint = writer.checkpoint().await.map_err(Error::store("keeping the bytes of an upload"))?;
+        let checkpoint = writer.checkpoint().await;
+        let checkpoint = self.or_end_lost(claimed, checkpoint, "keeping the bytes of an upload").await?;
         failpoint::arrive("registry.chunk-kept").await;
         let now = self.now();
         let idle_end = now.plus(self.config.upload_idle.get());

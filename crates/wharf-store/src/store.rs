@@ -38,7 +38,7 @@ pub trait BlobStore: Send + Sync + Debug + 'static {
     /// With `at` the content is cut to that checkpoint and goes on from there; without it begins anew and is hashed
     /// with `algorithm`. `expected_bytes` is how many more bytes are announced; if they are many, space for them is reserved
     /// at once, so that a disk that is too small says so before the bytes travel. New content that is small may be opened only
-    /// when there is something to write, and the writer's own calls then report what fails.
+    /// when its writer ends, or has more than a little, and the writer's own calls then report what fails.
     ///
     /// # Errors
     ///

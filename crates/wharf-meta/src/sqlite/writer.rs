@@ -210,9 +210,11 @@ where
         let ran = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
             .map(|result| result.map_err(|error| Error::sql(self.doing, error.into())))
             .map_err(|panic| words(panic.as_ref()));
-        if let Ok(Err(error)) = &ran {
-            // Should it succeed when it is run once more, nobody else hears of this.
-            debug!(doing = self.doing, %error, "a change failed: {error}");
+        // Should it succeed when it is run once more, nobody else hears of this.
+        match &ran {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => debug!(doing = self.doing, %error, "a change failed: {error}"),
+            Err(panic) => debug!(doing = self.doing, panic, "a change panicked: {panic}"),
         }
         let keep = matches!(ran, Ok(Ok(_)));
         self.result = Some(ran);

@@ -30,7 +30,8 @@ pub(super) struct Writer {
 
 /// Where everything is that is not in the batch.
 enum Staging {
-    /// There is nothing else, and no file yet: what fits into one batch is written, hashed and synced in one go.
+    /// There is nothing else, and no file of this writer yet: what fits into one batch is written and hashed in one go, and
+    /// synced if it is complete.
     Unopened(Opening),
     Open {
         pipeline: Pipeline,

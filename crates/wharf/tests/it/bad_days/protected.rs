@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::sync::Switch;
 use super::{pulls, refused_for_now, report, wait_for_writes};
-use crate::harness::{Client, Disk, DiskKind, Image, OCI_MANIFEST, Request, Wharf, content, sha256};
+use crate::harness::{Client, Disk, DiskKind, Image, OCI_MANIFEST, Request, Wharf, content, sha256, with_digest};
 use crate::only_in_the_embedded_run;
 
 /// Every kind of write is refused with 503 and `words`; reading goes on.
@@ -150,6 +150,27 @@ async fn ft06_permissions_that_are_taken_away_and_given_back() {
     wait_for_writes(&mut client, "taken").await;
     client.finish_upload(&location, &sha256(b"late"), "late").await.expect(201);
     server.stop();
+}
+
+/// Where the bytes of an upload would go lies something else: the upload ends, and what lies there goes with it.
+#[tokio::test]
+async fn an_upload_whose_place_is_taken_ends() {
+    only_in_the_embedded_run!("changes the file that an upload's bytes are in");
+    let server = Wharf::start();
+    let mut client = server.client();
+    for method in ["PATCH", "PUT"] {
+        let location = client.begin_upload("t/a").await;
+        let id = location.rsplit('/').next().unwrap().to_owned();
+        let place = server.data().join("uploads").join(&id);
+        let made = std::process::Command::new("mkfifo").arg(&place).status().expect("mkfifo");
+        assert!(made.success());
+        let target = if method == "PUT" { with_digest(&location, &sha256(b"bytes")) } else { location.clone() };
+        let reply = client.send(Request::new(method, target).body("bytes")).await.expect(404);
+        assert_eq!(reply.code(), "BLOB_UPLOAD_UNKNOWN");
+        assert!(!place.exists(), "{method}");
+        client.get(&location).await.expect(404);
+    }
+    client.put_blob("t/a", "bytes").await;
 }
 
 /// S-075: what is wrong with the disk is nobody's business on the network.

@@ -58,8 +58,15 @@ struct Blob {
     fate: Fate,
     /// Until when it may not be collected even if no manifest holds it.
     kept_until: Option<Instant>,
-    /// Whether a push of it was begun and not answered.
+    /// Whether something that makes it be there was begun and not answered.
     pushing: bool,
+}
+
+impl Blob {
+    /// What to think of it when it is not there: a push that was not answered may come to its end later.
+    fn absent(&self) -> Fate {
+        if self.pushing { Fate::Open } else { Fate::Gone }
+    }
 }
 
 #[derive(Clone)]
@@ -143,7 +150,8 @@ impl Ledger {
     pub fn blob_seen(&mut self, bytes: &Bytes, sent: Instant) {
         let digest = sha256(bytes);
         let fate = self.blobs.get(&digest).map_or(Fate::Open, |blob| blob.fate);
-        assert_ne!(fate, Fate::Gone, "{}@{digest} is there, but should be gone", self.repository);
+        let trail = self.trails.get(&digest);
+        assert_ne!(fate, Fate::Gone, "{}@{digest} is there, but should be gone after {trail:?}", self.repository);
         self.blob_promised(bytes, sent);
     }
 
@@ -151,19 +159,24 @@ impl Ledger {
     #[track_caller]
     pub fn blob_absent(&mut self, digest: &str) {
         self.note(digest, "absent");
-        assert!(!self.is_certain(digest), "{}@{digest} is not there, but was promised", self.repository);
+        assert!(
+            !self.is_certain(digest),
+            "{}@{digest} is not there, but was promised: {:?}",
+            self.repository,
+            self.trails.get(digest)
+        );
         if let Some(blob) = self.blobs.get_mut(digest) {
-            // A push that was not answered may come to its end later.
-            blob.fate = if blob.pushing { Fate::Open } else { Fate::Gone };
+            blob.fate = blob.absent();
         }
     }
 
     /// The blob was not to be had elsewhere, which changes nothing here: what may have been there before may be there still.
     pub fn blob_not_mounted(&mut self, digest: &str, before: BlobBefore) {
         self.note(digest, "not mounted");
-        let Some(blob) = self.blobs.get_mut(digest) else { return };
-        let was_never_here = || Blob { fate: Fate::Gone, pushing: false, ..blob.clone() };
-        *blob = before.0.unwrap_or_else(was_never_here);
+        match before.0 {
+            Some(before) => _ = self.blobs.insert(digest.to_owned(), before),
+            None => _ = self.blobs.remove(digest),
+        }
     }
 
     pub fn blob_deleting(&mut self, digest: &str) {
@@ -174,7 +187,7 @@ impl Ledger {
     pub fn blob_deleted(&mut self, digest: &str) {
         self.note(digest, "deleted");
         self.acknowledged += 1;
-        self.blobs.entry(digest.to_owned()).and_modify(|blob| blob.fate = Fate::Gone);
+        self.blobs.entry(digest.to_owned()).and_modify(|blob| blob.fate = blob.absent());
     }
 
     /// Whether the registry may not say any more that the blob is absent.
@@ -302,7 +315,7 @@ impl Ledger {
             self.note(blob, "restoring");
             self.blobs.entry(blob.clone()).and_modify(|blob| {
                 if blob.fate == Fate::Gone {
-                    blob.fate = Fate::Open;
+                    (blob.fate, blob.pushing) = (Fate::Open, true);
                 }
             });
         }
@@ -322,7 +335,7 @@ impl Ledger {
         let Some(manifest) = self.manifests.get_mut(&digest) else { return };
         manifest.fate = Fate::There;
         for blob in manifest.image.digests() {
-            self.blobs.entry(blob.clone()).and_modify(|blob| blob.fate = Fate::There);
+            self.blobs.entry(blob.clone()).and_modify(|blob| (blob.fate, blob.pushing) = (Fate::There, false));
         }
     }
 
@@ -439,7 +452,10 @@ impl Ledger {
             let (name, trail) = (&self.repository, self.trails.get(&digest));
             let blob = self.blobs.get_mut(&digest).expect("a blob of this ledger");
             let fate = blob.fate;
-            assert!(!is_certain || found == Fate::There, "{name}@{digest} is {found:?}, was promised\n{reply}");
+            assert!(
+                !is_certain || found == Fate::There,
+                "{name}@{digest} is {found:?}, was promised: {trail:?}\n{reply}"
+            );
             assert!(
                 fate != Fate::Gone || found == Fate::Gone,
                 "{name}@{digest} is {found:?}, was {fate:?} after {trail:?}\n{reply}"
