@@ -67,10 +67,14 @@ impl Directory {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// What was read, if nothing about identities has changed since.
+    fn still<T>(&self, known: Option<Known<T>>) -> Option<Arc<T>> {
+        known.filter(|(at, _)| *at == self.generation()).map(|(_, found)| found)
+    }
+
     /// An account as it is now, if it was asked for since anything about identities changed.
     pub(crate) fn known_account(&self, name: &str) -> Option<Arc<KnownAccount>> {
-        let generation = self.generation();
-        self.accounts.get(name).filter(|(at, _)| *at == generation).map(|(_, account)| account)
+        self.still(self.accounts.get(name))
     }
 
     pub(crate) async fn account(&self, name: &str) -> wharf_meta::Result<Option<Arc<KnownAccount>>> {
@@ -87,9 +91,7 @@ impl Directory {
 
     pub(crate) async fn token(&self, sha256: &[u8; 32]) -> wharf_meta::Result<Option<Arc<OfAccount>>> {
         let generation = self.generation();
-        if let Some((at, found)) = self.tokens.get(sha256)
-            && at == generation
-        {
+        if let Some(found) = self.still(self.tokens.get(sha256)) {
             return Ok(Some(found));
         }
         let Some(found) = self.meta.token_by_secret(sha256).await?.map(Arc::new) else { return Ok(None) };
@@ -99,8 +101,7 @@ impl Directory {
 
     /// A token as it is now, if it was asked for since anything about identities changed.
     pub(crate) fn known_token(&self, id: TokenId) -> Option<Arc<OfAccount>> {
-        let generation = self.generation();
-        self.by_id.get(&id).filter(|(at, _)| *at == generation).map(|(_, found)| found)
+        self.still(self.by_id.get(&id))
     }
 
     pub(crate) async fn token_by_id(&self, id: TokenId) -> wharf_meta::Result<Option<Arc<OfAccount>>> {

@@ -28,10 +28,16 @@ pub(super) struct Staged {
     root: Arc<Root>,
     file: OwnedFd,
     upload: UploadId,
+    /// Whether blocks beyond the end may have to be given back.
+    reserved: bool,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Staged {
+    fn new(root: Arc<Root>, file: OwnedFd, lease: &Lease, turn: OwnedMutexGuard<()>) -> Self {
+        Self { root, file, upload: lease.upload(), reserved: false, _turn: turn }
+    }
+
     /// A new or emptied staged file.
     pub(super) fn begin(root: Arc<Root>, lease: &Lease, turn: OwnedMutexGuard<()>) -> Result<Self, Error> {
         let name = layout::staged(lease.upload());
@@ -40,7 +46,7 @@ impl Staged {
             Err(Errno::EXIST) => root.files.open(root.uploads.as_fd(), name.as_below(), Access::Modify),
             created => created,
         };
-        let staged = Self { file: file.map_err(failed(doing))?, root, upload: lease.upload(), _turn: turn };
+        let staged = Self::new(root, file.map_err(failed(doing))?, lease, turn);
         // Who ended the upload before this found no file to remove.
         if let Err(error) = lease.check_standing() {
             staged.remove();
@@ -71,7 +77,7 @@ impl Staged {
             Err(Errno::NOENT) => return Err(Error::StagedLost),
             opened => opened.map_err(failed("opening staged content"))?,
         };
-        let staged = Self { file, root, upload: lease.upload(), _turn: turn };
+        let staged = Self::new(root, file, lease, turn);
         if staged.size_bytes()? < at.offset_bytes {
             return Err(Error::StagedLost);
         }
@@ -123,26 +129,31 @@ impl Staged {
         Ok(())
     }
 
-    /// Reserves space for `len_bytes` bytes from `offset_bytes` on; says whether anything was reserved. File systems
-    /// that cannot are as good as before.
-    pub(super) fn reserve(&self, offset_bytes: u64, len_bytes: u64) -> Result<bool, Error> {
+    /// Reserves space for `len_bytes` bytes from `offset_bytes` on. File systems that cannot are as good as before.
+    pub(super) fn reserve(&mut self, offset_bytes: u64, len_bytes: u64) -> Result<(), Error> {
         if len_bytes == 0 {
-            return Ok(false);
+            return Ok(());
         }
         match uninterrupted(|| self.root.files.reserve(self.file.as_fd(), offset_bytes, len_bytes)) {
             Ok(()) => {
                 failpoint::reach("store.reserved");
-                Ok(true)
+                self.reserved = true;
+                Ok(())
             }
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             // Beyond what a file of this file system, or any file, can be.
             Err(Errno::FBIG | Errno::INVAL) => Err(Error::NoSpace),
             Err(errno) => Err(failed("reserving space for staged content")(errno)),
         }
     }
 
-    /// Cuts the file, and what was reserved beyond, to `size_bytes`.
-    pub(super) fn truncate(&self, size_bytes: u64) -> Result<(), Error> {
+    /// Gives back what was reserved beyond `size_bytes`, which is all that was written.
+    pub(super) fn give_back(&self, size_bytes: u64) -> Result<(), Error> {
+        if self.reserved { self.truncate(size_bytes) } else { Ok(()) }
+    }
+
+    /// Cuts the file to `size_bytes`.
+    fn truncate(&self, size_bytes: u64) -> Result<(), Error> {
         uninterrupted(|| self.root.files.truncate(self.file.as_fd(), size_bytes))
             .map_err(failed("truncating staged content"))?;
         failpoint::reach("store.staged-cut");

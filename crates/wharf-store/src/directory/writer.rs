@@ -33,10 +33,7 @@ enum Staging {
     /// There is nothing else, and no file of this writer yet: what fits into one batch is written and hashed in one go, and
     /// synced if it is complete.
     Unopened(Opening),
-    Open {
-        pipeline: Pipeline,
-        reserved: bool,
-    },
+    Open(Pipeline),
     /// The file could not be opened, or nobody waited for that.
     Broken,
 }
@@ -51,52 +48,46 @@ struct Opening {
     reserve_bytes: u64,
 }
 
-struct Opened {
-    staged: Staged,
-    running: Running,
-    offset_bytes: u64,
-    /// Whether blocks beyond the end may have to be given back.
-    reserved: bool,
-}
-
 impl Opening {
-    fn open(self) -> Result<Opened, Error> {
+    fn offset_bytes(&self) -> u64 {
+        self.at.as_ref().map_or(0, |at| at.offset_bytes)
+    }
+
+    /// Blocks.
+    fn open(self) -> Result<(Staged, Running), Error> {
+        let offset_bytes = self.offset_bytes();
         let Self { root, lease, turn, algorithm, at, reserve_bytes } = self;
-        let offset_bytes = at.as_ref().map_or(0, |at| at.offset_bytes);
-        let (staged, running) = match &at {
+        let (mut staged, running) = match &at {
             None => (Staged::begin(root, &lease, turn)?, Running::new(algorithm)),
             Some(at) => Staged::resume(root, &lease, turn, algorithm, at)?,
         };
-        let reserved = staged.reserve(offset_bytes, reserve_bytes)?;
-        Ok(Opened { staged, running, offset_bytes, reserved })
+        staged.reserve(offset_bytes, reserve_bytes)?;
+        Ok((staged, running))
     }
 }
 
 impl Staging {
     async fn open(opening: Opening) -> Result<Self, Error> {
-        let opened = blocking("opening staged content", || opening.open()).await?;
-        let Opened { staged, running, offset_bytes, reserved } = opened;
-        Ok(Self::Open { pipeline: Pipeline::new(staged, running, offset_bytes), reserved })
+        let offset_bytes = opening.offset_bytes();
+        let (staged, running) = blocking("opening staged content", || opening.open()).await?;
+        Ok(Self::Open(Pipeline::new(staged, running, offset_bytes)))
     }
 
     /// Hands a full batch on.
     async fn push(&mut self, batch: Batch) -> Result<(), Error> {
-        if let Self::Unopened(_) = self
-            && let Self::Unopened(opening) = std::mem::replace(self, Self::Broken)
-        {
-            *self = Self::open(opening).await?;
-        }
-        match self {
-            Self::Open { pipeline, .. } => pipeline.push(batch).await,
-            Self::Unopened(_) | Self::Broken => Err(Error::Broken),
-        }
+        *self = match std::mem::replace(self, Self::Broken) {
+            Self::Unopened(opening) => Self::open(opening).await?,
+            other => other,
+        };
+        let Self::Open(pipeline) = self else { return Err(Error::Broken) };
+        pipeline.push(batch).await
     }
 
     /// Everything before `last` is in the hash and in the file.
     async fn finish(self, last: Batch) -> Result<Remaining, Error> {
         match self {
             Self::Unopened(opening) => Ok(Remaining::All(opening, last)),
-            Self::Open { pipeline, reserved } => Ok(Remaining::Rest { rest: pipeline.finish(last).await?, reserved }),
+            Self::Open(pipeline) => Ok(Remaining::Rest(pipeline.finish(last).await?)),
             Self::Broken => Err(Error::Broken),
         }
     }
@@ -105,28 +96,20 @@ impl Staging {
 /// What is still to be written when nothing more comes.
 enum Remaining {
     All(Opening, Batch),
-    Rest { rest: Rest, reserved: bool },
-}
-
-/// Everything is in the hash and in the file.
-struct Written {
-    staged: Arc<Staged>,
-    running: Running,
-    reserved: bool,
+    Rest(Rest),
 }
 
 impl Remaining {
-    /// Blocks.
-    fn write(self) -> Result<Written, Error> {
-        let (rest, reserved) = match self {
+    /// Everything is in the hash and in the file. Blocks.
+    fn write(self) -> Result<(Arc<Staged>, Running), Error> {
+        match self {
             Self::All(opening, last) => {
-                let Opened { staged, running, offset_bytes, reserved } = opening.open()?;
-                (Rest::only(staged, running, offset_bytes, last), reserved)
+                let offset_bytes = opening.offset_bytes();
+                let (staged, running) = opening.open()?;
+                Rest::only(staged, running, offset_bytes, last).write()
             }
-            Self::Rest { rest, reserved } => (rest, reserved),
-        };
-        let (staged, running) = rest.write()?;
-        Ok(Written { staged, running, reserved })
+            Self::Rest(rest) => rest.write(),
+        }
     }
 }
 
@@ -140,12 +123,12 @@ impl Writer {
     ) -> Result<Self, Error> {
         let lease = Arc::new(root.sessions.lease(upload)?);
         let turn = lease.turn().lock_owned().await;
-        let offset_bytes = at.as_ref().map_or(0, |at| at.offset_bytes);
         let reserve_bytes = expected_bytes.unwrap_or(0);
         let may_wait = at.is_none() && reserve_bytes < BATCH_BYTES as u64;
         let reserve_bytes = if may_wait { 0 } else { reserve_bytes };
         let opening =
             Opening { root: Arc::clone(&root), lease: Arc::clone(&lease), turn, algorithm, at, reserve_bytes };
+        let offset_bytes = opening.offset_bytes();
         let staging = if may_wait { Staging::Unopened(opening) } else { Staging::open(opening).await? };
         Ok(Self { root, batch: Batch::default(), staging, offset_bytes, lease })
     }
@@ -173,10 +156,8 @@ impl BlobWriter for Writer {
         let Self { batch, staging, offset_bytes, lease, .. } = *self;
         let remaining = staging.finish(batch).await?;
         let running = blocking("writing staged content", move || {
-            let Written { staged, running, reserved } = remaining.write()?;
-            if reserved {
-                staged.truncate(offset_bytes)?;
-            }
+            let (staged, running) = remaining.write()?;
+            staged.give_back(offset_bytes)?;
             Ok(running)
         })
         .await?;
@@ -189,8 +170,9 @@ impl BlobWriter for Writer {
         let remaining = staging.finish(batch).await?;
         let sealing = Sealing { digest: *digest, size_bytes: offset_bytes };
         let (lease, staged) = blocking("completing staged content", move || {
-            let written = remaining.write()?;
-            Ok((lease, sealing.seal(written)?))
+            let (staged, running) = remaining.write()?;
+            sealing.seal(&staged, running)?;
+            Ok((lease, staged))
         })
         .await?;
 
@@ -217,21 +199,17 @@ struct Sealing {
 
 impl Sealing {
     /// The staged file has the size that was hashed, hashes to the digest, and is on stable storage.
-    fn seal(&self, written: Written) -> Result<Arc<Staged>, Error> {
-        let Written { staged, running, reserved } = written;
+    fn seal(&self, staged: &Staged, running: Running) -> Result<(), Error> {
         if staged.size_bytes()? != self.size_bytes {
             return Err(Error::StagedLost);
         }
-        let actual = self.hash(&staged, running)?;
+        let actual = self.hash(staged, running)?;
         if actual != self.digest {
             staged.remove();
             return Err(Error::DigestMismatch { expected: Box::new(self.digest), actual: Box::new(actual) });
         }
-        if reserved {
-            staged.truncate(self.size_bytes)?;
-        }
-        staged.sync()?;
-        Ok(staged)
+        staged.give_back(self.size_bytes)?;
+        staged.sync()
     }
 
     fn hash(&self, staged: &Staged, running: Running) -> Result<Digest, Error> {

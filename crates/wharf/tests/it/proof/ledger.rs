@@ -125,10 +125,11 @@ impl Ledger {
     /// A blob that was there or was deleted before may be there from now on. What was known of it before is for
     /// [`blob_not_mounted`](Self::blob_not_mounted).
     pub fn blob_attempted(&mut self, bytes: &Bytes) -> BlobBefore {
-        self.note(&sha256(bytes), "attempted");
-        let before = BlobBefore(self.blobs.get(&sha256(bytes)).cloned());
+        let digest = sha256(bytes);
+        self.note(&digest, "attempted");
+        let before = BlobBefore(self.blobs.get(&digest).cloned());
         let nothing = || Blob { bytes: bytes.clone(), fate: Fate::Open, kept_until: None, pushing: true };
-        let known = self.blobs.entry(sha256(bytes)).or_insert_with(nothing);
+        let known = self.blobs.entry(digest).or_insert_with(nothing);
         known.pushing = true;
         if known.fate == Fate::Gone {
             known.fate = Fate::Open;
@@ -141,8 +142,9 @@ impl Ledger {
         self.acknowledged += 1;
         let kept_until = Some(sent + self.grace);
         let blob = Blob { bytes: bytes.clone(), fate: Fate::There, kept_until, pushing: false };
-        self.note(&sha256(bytes), "promised");
-        self.blobs.insert(sha256(bytes), blob);
+        let digest = sha256(bytes);
+        self.note(&digest, "promised");
+        self.blobs.insert(digest, blob);
     }
 
     /// A look of `sent` says that the blob is there, and so promises it.
