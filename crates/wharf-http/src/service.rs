@@ -248,8 +248,8 @@ fn is_v2(path: &str) -> bool {
 
 /// A panic is a bug. It costs this request and nothing else, and its text stays here.
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Reply {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("?"), "a request ended in a panic; please report this");
+    let text = wharf_base::panic_text(panic).unwrap_or("?");
+    tracing::error!(panic = text, "a request ended in a panic; please report this");
     Failure::internal().into_reply()
 }
 

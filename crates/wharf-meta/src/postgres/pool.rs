@@ -229,8 +229,7 @@ async fn permit(doing: &'static str, semaphore: &Arc<Semaphore>) -> Result<Owned
 }
 
 fn panicked(doing: &'static str, panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = panic.downcast_ref::<&str>().copied();
-    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    let message = wharf_base::panic_text(panic).unwrap_or("no message");
     tracing::error!(doing, panic = message, "{doing} panicked: {message}");
     Error::unavailable(doing, format!("it panicked: {message}"))
 }

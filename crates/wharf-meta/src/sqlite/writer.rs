@@ -10,7 +10,6 @@
 //! written. If it fails because the log could not be synced, nobody knows what a later commit would rest on; the
 //! writer then refuses everything until the database is opened again.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,7 +20,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, Result, ffi};
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, error};
-use wharf_base::{Distribution, failpoint};
+use wharf_base::{Distribution, failpoint, panic_text};
 
 use super::checkpoint::Checkpointer;
 use super::connection::retry_busy;
@@ -209,7 +208,7 @@ where
         // A panic is a bug in one kind of change; the others need the writer.
         let ran = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
             .map(|result| result.map_err(|error| Error::sql(self.doing, error.into())))
-            .map_err(|panic| words(panic.as_ref()));
+            .map_err(|panic| panic_text(panic.as_ref()).unwrap_or("no message").to_owned());
         // Should it succeed when it is run once more, nobody else hears of this.
         match &ran {
             Ok(Ok(_)) => {}
@@ -232,11 +231,6 @@ where
         // Nobody waits any more; the change stands all the same.
         let _ = self.reply.send(result);
     }
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().copied();
-    words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
 fn panicked(doing: &'static str, panic: &str) -> Error {
